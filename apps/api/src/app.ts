@@ -1,0 +1,150 @@
+/**
+ * The HTTP API, built and not listening: what every request passes through before and after its endpoint, in this order.
+ *
+ *   onRequest      refuse while closing → headers → caller by key, scope of the route (hooks below; before any body is read)
+ *   parsing        octets within limit and budget → JSON (json-body.ts)
+ *   validation     query, path and body by the route's schemas (validators.ts)
+ *   handler        routes/…
+ *   errors         one handler for all (problem.ts)
+ */
+import type { IncomingMessage } from 'node:http'
+import cors from '@fastify/cors'
+import helmet from '@fastify/helmet'
+import { invalidRequest, ProductError } from '@valija/core'
+import { requireAccess } from '@valija/flows'
+import Fastify, { type FastifyInstance, LogController, type RouteOptions } from 'fastify'
+import { bodyLimitBytes, maxBodyBytes } from './body-limits.ts'
+import { createByteBudget } from './byte-budget.ts'
+import { answerBrokenRequest } from './broken-request.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import { registerJsonBody } from './json-body.ts'
+import { docsPaths, registerDocs, registerOpenApi } from './openapi.ts'
+import { Problem, sendError, sendNotFound } from './problem.ts'
+import { type App, problems, strictObject } from './route.ts'
+import { routeGroups } from './routes/index.ts'
+import { createValidatorCompiler } from './validators.ts'
+
+/**
+ * A client has this long to send a whole request (A7: Fastify's default is no limit): the largest body at 5 Mbit/s.
+ * Silence on the connection may last longer, because GET /inbox?wait=60s answers nothing for a minute.
+ */
+const requestTimeoutMs = 120_000
+const headersTimeoutMs = 20_000
+const connectionTimeoutMs = 90_000
+/** Longer than the usual 60 s of load balancers, so that it is never we who hang up on one. */
+const keepAliveTimeoutMs = 72_000
+
+/** Builds the API. It opens no port. */
+export async function buildApp(dependencies: ApiDependencies): Promise<FastifyInstance> {
+  const { options, log } = dependencies
+  const app: App = Fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    requestIdHeader: false,
+    genReqId: createRequestIds(),
+    bodyLimit: bodyLimitBytes,
+    requestTimeout: requestTimeoutMs,
+    connectionTimeout: connectionTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    http: { headersTimeout: headersTimeoutMs },
+    forceCloseConnections: 'idle',
+    // Refused by our own hook, as a problem.
+    return503OnClosing: false,
+    trustProxy: options.trustProxy.length > 0 ? options.trustProxy : false,
+    frameworkErrors: sendError,
+    clientErrorHandler: answerBrokenRequest,
+  })
+  app.setErrorHandler(sendError)
+  app.setNotFoundHandler(sendNotFound)
+  const schemas = [Problem, ...routeGroups.flatMap((group) => group.schemas)]
+  for (const schema of schemas) app.addSchema(schema)
+  app.setValidatorCompiler(createValidatorCompiler(schemas))
+  app.addHook('onRoute', completeRoute)
+  refuseWhileClosing(app)
+  await registerHeaders(app, dependencies)
+  registerAuthentication(app, dependencies)
+  registerJsonBody(app, createByteBudget(3 * maxBodyBytes(options.maxMessageSizeBytes)))
+  await registerOpenApi(app, dependencies)
+  for (const group of routeGroups) {
+    for (const route of group.routes) route(app, dependencies)
+  }
+  await registerDocs(app)
+  await app.ready()
+  return app as unknown as FastifyInstance
+}
+
+/** `req_` and what finds a request in the log: unique over processes and restarts. */
+function createRequestIds(): (request: IncomingMessage) => string {
+  const process = Math.floor(Math.random() * 36 ** 6).toString(36).padStart(6, '0')
+  const started = Date.now().toString(36)
+  let count = 0
+  return () => `req_${started}${process}${(++count).toString(36)}`
+}
+
+/**
+ * Every route says who may use it and refuses what it does not know: a route that says nothing stops the start.
+ */
+function completeRoute(route: RouteOptions): void {
+  if (docsPaths.has(route.url)) route.config = { ...route.config, scope: null }
+  const scope = route.config?.scope
+  if (scope === undefined) throw new TypeError(`${route.method} ${route.url} does not say who may use it (config.scope)`)
+  if (route.schema?.hide) return
+  const schema = { ...route.schema }
+  schema.querystring ??= strictObject({})
+  if (scope !== null) {
+    schema.security = [{ apiKey: [] }]
+    schema.response = { ...problems(401, 403, 429, 500, 503), ...(schema.response as object) }
+  } else schema.security = []
+  route.schema = schema
+}
+
+function refuseWhileClosing(app: App): void {
+  let isClosing = false
+  app.addHook('preClose', async () => {
+    isClosing = true
+  })
+  app.addHook('onRequest', async () => {
+    if (isClosing) throw new ProductError('overloaded', { detail: 'This process is stopping.', retryAfterS: 1 })
+  })
+}
+
+async function registerHeaders(app: App, { options }: ApiDependencies): Promise<void> {
+  await app.register(helmet, {
+    // Answers are data. Pages (/docs, /ui) say for themselves what they load.
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    referrerPolicy: { policy: 'no-referrer' },
+    frameguard: { action: 'deny' },
+    strictTransportSecurity: options.publicUrl?.startsWith('https:') ? { maxAge: 31_536_000, includeSubDomains: false } : false,
+    crossOriginResourcePolicy: options.corsOrigins.length > 0 ? { policy: 'cross-origin' } : { policy: 'same-origin' },
+    // For browsers that no longer exist.
+    xDownloadOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
+    xDnsPrefetchControl: false,
+    originAgentCluster: false,
+  })
+  if (options.corsOrigins.length === 0) return
+  await app.register(cors, {
+    origin: options.corsOrigins,
+    methods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'],
+    allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'valija-tenant'],
+    exposedHeaders: ['idempotency-replayed', 'retry-after'],
+    maxAge: 600,
+  })
+}
+
+/** The only place that lets a request in: by the route's own declaration, before its body is read. */
+function registerAuthentication(app: App, { authenticate }: ApiDependencies): void {
+  app.decorateRequest('caller', null)
+  app.addHook('onRequest', async (request) => {
+    if (request.is404) return
+    const scope = request.routeOptions.config.scope
+    if (scope === null) return
+    const tenant = request.headers['valija-tenant']
+    if (Array.isArray(tenant)) throw invalidRequest([{ path: 'Valija-Tenant', message: 'Must be given once.' }])
+    const caller = await authenticate({ authorization: request.headers.authorization, tenant, ip: request.ip })
+    // `undefined` cannot be: completeRoute has seen every route.
+    requireAccess(caller, scope ?? 'operator')
+    request.caller = caller
+  })
+}

@@ -1,0 +1,12 @@
+/** @valija/api: the HTTP API. */
+export { buildApp } from './app.ts'
+export type {
+  ApiDependencies,
+  ApiOptions,
+  Metrics,
+  Readiness,
+  ReadinessCheck,
+} from './dependencies.ts'
+export { main } from './main.ts'
+export { openApiYaml } from './openapi-file.ts'
+export { type ServerParts, startServer, whyNotListening } from './server.ts'

@@ -1,0 +1,177 @@
+/**
+ * The API for tests of endpoints: real parts over a database of the test file's own, asked through `inject`, so no port is
+ * opened. Nobody works on what is accepted: tests write what a worker would have.
+ */
+import {
+  addKey,
+  addTenant,
+  createAdmission,
+  createAuthenticator,
+  createSendDesk,
+  createSenderDomains,
+  type Foundation,
+  openFoundation,
+} from '@valija/flows'
+import { createMailLog, parseId, type Scope, scopes, type Uuid } from '@valija/core'
+import { migrateQueue } from '@valija/store'
+import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
+import { createDatabase } from '../../../tests/support/database.ts'
+import { buildApp } from './app.ts'
+import type { ApiDependencies, ApiOptions } from './dependencies.ts'
+
+export const adminKey = 'the-operators-key-of-this-test'
+
+export interface TestTenant {
+  id: Uuid
+  /** With all scopes. */
+  key: string
+}
+
+export interface TestApi {
+  app: FastifyInstance
+  foundation: Foundation
+  /** The default tenant: may send from any domain. */
+  tenant: TestTenant
+  /** Another one. */
+  stranger: TestTenant
+  /** Asks as the default tenant, or with another key; an object becomes JSON. */
+  ask(method: Method, url: string, ask?: Ask): Promise<LightMyRequestResponse>
+  /** A key of the default tenant with only these scopes. */
+  keyWith(...some: Scope[]): Promise<string>
+  /** Sends a message and gives back the 202. */
+  send(fields?: object): Promise<{ id: string; recipients: { id: string }[] }>
+  close(): Promise<void>
+}
+
+type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'PUT' | 'HEAD' | 'OPTIONS'
+
+export interface Ask {
+  /** Null: no Authorization header. */
+  key?: string | null
+  body?: object | string | Buffer
+  headers?: Record<string, string>
+}
+
+export const message = {
+  from: 'Acme <hello@acme.test>',
+  to: ['ann@example.test'],
+  subject: 'Your receipt',
+  text: 'Thank you!\n',
+}
+
+export async function openTestApi(
+  options: Partial<ApiOptions> = {},
+  replaced: Partial<ApiDependencies> = {},
+): Promise<TestApi> {
+  const target = await createDatabase()
+  await migrateQueue(target.url)
+  const foundation = await openFoundation({
+    databaseUrl: target.url,
+    redisUrl: null,
+    secretKeys: ['a secret of this test, long enough'],
+    onError: () => undefined,
+  })
+  const { dependencies, close: closeDesks } = assemble(foundation, options, replaced)
+  const app = await buildApp(dependencies)
+  const tenant = await makeTenant(foundation, 'default', true)
+  const stranger = await makeTenant(foundation, 'stranger', false)
+  const ask: TestApi['ask'] = async (method, url, { key = tenant.key, body, headers } = {}) =>
+    app.inject({
+      method,
+      url,
+      headers: { ...(key !== null && { authorization: `Bearer ${key}` }), ...headers },
+      ...(body !== undefined && { payload: body }),
+    })
+  return {
+    app,
+    foundation,
+    tenant,
+    stranger,
+    ask,
+    keyWith: (...some) => makeKey(foundation, tenant.id, some),
+    send: async (fields = {}) => {
+      const answer = await ask('POST', '/send', { body: { ...message, ...fields } })
+      if (answer.statusCode !== 202) throw new Error(`not accepted: ${answer.body}`)
+      return answer.json()
+    },
+    close: async () => {
+      await app.close()
+      await closeDesks()
+      await foundation.close()
+      await target.drop()
+    },
+  }
+}
+
+function assemble(foundation: Foundation, options: Partial<ApiOptions>, replaced: Partial<ApiDependencies>) {
+  const { database, clock, nextId, wake, queue, sealer } = foundation
+  const allOptions: ApiOptions = {
+    maxMessageSizeBytes: 4 * 1024 * 1024,
+    delivery: 'capture',
+    isAllInOne: true,
+    publicUrl: null,
+    trustProxy: [],
+    corsOrigins: [],
+    metricsToken: null,
+    allowNetworks: [],
+    ...options,
+  }
+  const { delivery, isAllInOne, maxMessageSizeBytes } = allOptions
+  const authenticator = createAuthenticator({ database, wake, clock, adminKey })
+  const senderDomains = createSenderDomains({ database, wake, delivery, isAllInOne })
+  const sendDesk = createSendDesk({
+    database,
+    clock,
+    nextId,
+    senderDomains,
+    admission: createAdmission({ database, queue, wake, onError: () => undefined }),
+    mailLog: createMailLog(() => undefined),
+    options: { maxMessageSizeBytes, delivery, messageTtlMs: { transactional: 86_400_000, bulk: 3 * 86_400_000 } },
+  })
+  const dependencies: ApiDependencies = {
+    database,
+    clock,
+    nextId,
+    wake,
+    sealer,
+    sendDesk,
+    authenticate: authenticator.authenticate,
+    readiness: async () => ({ isReady: true, checks: [{ name: 'database', isOk: true, detail: 'Answers.' }] }),
+    metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: async () => 'valija_up 1\n' },
+    log: silentLog,
+    options: allOptions,
+    ...replaced,
+  }
+  const close = async () => {
+    await sendDesk.drain()
+    authenticator.close()
+    senderDomains.close()
+  }
+  return { dependencies, close }
+}
+
+async function makeTenant(foundation: Foundation, name: string, isDefault: boolean): Promise<TestTenant> {
+  const { id, key } = await addTenant(foundation, { name }, isDefault)
+  const uuid = parseId('tenant', id)
+  if (uuid === null) throw new Error('not an id of a tenant')
+  return { id: uuid, key }
+}
+
+async function makeKey(foundation: Foundation, tenantId: Uuid, some: Scope[]): Promise<string> {
+  const everything = { tenantId, keyId: null, scopes: new Set(scopes), domains: [], recipients: [], route: null }
+  const maker = { ...everything, isOperator: true, isDefaultTenant: true }
+  return (await addKey(foundation, maker, { name: some.join(' '), scopes: some })).key
+}
+
+const ignore = () => undefined
+export const silentLog: ApiDependencies['log'] = {
+  level: 'silent',
+  fatal: ignore,
+  error: ignore,
+  warn: ignore,
+  info: ignore,
+  debug: ignore,
+  trace: ignore,
+  silent: ignore,
+  child: () => silentLog,
+}

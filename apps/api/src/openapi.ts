@@ -1,0 +1,66 @@
+/**
+ * The OpenAPI document, made from the schemas by which requests are validated, and the page that shows it.
+ */
+import swagger from '@fastify/swagger'
+import type { ApiDependencies } from './dependencies.ts'
+import type { App } from './route.ts'
+import { routeGroups } from './routes/index.ts'
+
+const description = `Send mail by \`POST /send\`; read what became of it by \`GET /messages\` and \`GET /events\`, or have webhooks told.
+
+Authenticate by \`Authorization: Bearer <key>\`. Refusals are problems (RFC 9457) with a stable \`code\` and a \`fix\`.
+Lists take \`limit\` and \`cursor\` and answer \`{data, next_cursor}\`. Unknown fields and unknown query keys are refused.
+Times are RFC 3339 in UTC with milliseconds. Ids are a prefix and 32 hex digits of a UUIDv7.`
+
+export async function registerOpenApi(app: App, { options }: ApiDependencies): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.1',
+      info: { title: 'Valija', version: '0.1.0', description, license: { name: 'MIT', identifier: 'MIT' } as never },
+      servers: [{ url: options.publicUrl ?? 'http://127.0.0.1:3000' }],
+      tags: routeGroups.map((group) => group.tag),
+      components: {
+        securitySchemes: {
+          apiKey: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'An API key `vlj_…`, or the operator’s VALIJA_ADMIN_KEY with `Valija-Tenant: ten_…`.',
+          },
+        },
+      },
+    },
+    refResolver: { buildLocalReference: (json) => String(json.$id) },
+  })
+}
+
+/** The page's own paths: the only routes that are not ours (see `completeRoute` in app.ts). */
+export const docsPaths: ReadonlySet<string> = new Set(['/docs', '/docs/', '/docs/js/scalar.js'])
+
+/** Nothing but this server is asked for anything; the page's program brings its styles with it. */
+const docsPolicy =
+  "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; font-src data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+/** The reference page at /docs. */
+export async function registerDocs(app: App): Promise<void> {
+  // 5 MB of browser program: loaded by whoever serves it, not by whoever imports this file.
+  const { default: scalar } = await import('@scalar/fastify-api-reference')
+  await app.register(scalar, {
+    routePrefix: '/docs',
+    configuration: {
+      url: '../openapi.json',
+      pageTitle: 'Valija API',
+      withDefaultFonts: false,
+      telemetry: false,
+      agent: { disabled: true },
+      mcp: { disabled: true },
+      hideClientButton: true,
+      showDeveloperTools: 'never',
+    },
+    hooks: {
+      onRequest: (_request, reply, done) => {
+        reply.header('content-security-policy', docsPolicy)
+        done()
+      },
+    },
+  })
+}

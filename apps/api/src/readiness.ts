@@ -1,0 +1,53 @@
+/**
+ * Readiness: whether a send would succeed now, and what is degraded. A queue that is away is degraded, not down: mails are
+ * accepted into PostgreSQL and hinted when it is back.
+ */
+import type { Database, HintQueue } from '@valija/store'
+import type { Readiness } from './dependencies.ts'
+
+export interface ReadinessParts {
+  database: Database
+  queue: HintQueue
+  delivery: string
+}
+
+const databaseAnswerMs = 2_000
+
+export function createReadiness({ database, queue, delivery }: ReadinessParts): () => Promise<Readiness> {
+  return async () => {
+    const databaseFault = await askDatabase(database)
+    const queueDetail = queue.isUp
+      ? `The queue (${queue.backend}) answers.`
+      : `The queue (${queue.backend}) is away; mail is accepted and waits in PostgreSQL. ${queue.lastError?.message ?? ''}`.trim()
+    return {
+      isReady: databaseFault === null,
+      checks: [
+        { name: 'database', isOk: databaseFault === null, detail: databaseFault ?? 'PostgreSQL answers.' },
+        { name: 'queue', isOk: queue.isUp, detail: queueDetail },
+        { name: 'delivery', isOk: true, detail: deliveryDetails[delivery] ?? delivery },
+      ],
+    }
+  }
+}
+
+const deliveryDetails: Record<string, string> = {
+  capture: 'capture: mail is kept in /inbox and never leaves this machine.',
+  smarthost: 'smarthost: mail is handed to the configured relay.',
+  mx: "mx: mail is handed to the recipients' own servers.",
+}
+
+/** @returns null, or why it cannot be used */
+async function askDatabase(database: Database): Promise<string | null> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${databaseAnswerMs} ms`)), databaseAnswerMs)
+  })
+  try {
+    await Promise.race([database.engine.query('SELECT 1'), tooLong])
+    return null
+  } catch (error) {
+    return `PostgreSQL cannot be used: ${(error as Error).message}`
+  } finally {
+    clearTimeout(timer)
+  }
+}

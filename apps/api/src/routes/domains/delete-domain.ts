@@ -1,0 +1,26 @@
+/** DELETE /domains/:id: remove a sender domain. */
+import { Type } from '@fastify/type-provider-typebox'
+import { removeDomain } from '@valija/flows'
+import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
+
+export const deleteDomain: RoutePlugin = (app, { database, wake, nextId }) => {
+  const desk = { database, wake, nextId }
+  app.delete(
+    '/domains/:id',
+    {
+      config: { scope: 'manage' },
+      schema: {
+        operationId: 'deleteDomain',
+        summary: 'Remove a sender domain',
+        description: 'Nothing can be sent from it any more within 5 seconds.',
+        tags: ['Domains'],
+        params: idParams,
+        response: { 204: Type.Null({ description: 'Done.' }), ...problems(404) },
+      },
+    },
+    async (request, reply) => {
+      await removeDomain(desk, callerOf(request), request.params.id)
+      return reply.code(204).send(null)
+    },
+  )
+}

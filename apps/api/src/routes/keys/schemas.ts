@@ -1,0 +1,75 @@
+/** What the routes of API keys take and answer. */
+import { type TSchema, Type } from '@fastify/type-provider-typebox'
+import { type Scope, scopes } from '@valija/core'
+import { named, nullable, strictObject, time } from '../../route.ts'
+
+/** Text of one line that PostgreSQL can hold and a person can read: no control characters, no lone surrogates. */
+export const oneLine = (maxLength: number, description: string) =>
+  Type.String({
+    minLength: 1,
+    maxLength,
+    pattern: '^[^\\u0000-\\u001f\\u007f\\ud800-\\udfff]*$',
+    description,
+  })
+
+/** A list of such texts. */
+export const listOf = <T extends TSchema>(item: T, description: string, maxItems = 100) =>
+  Type.Array(item, { maxItems, description })
+
+const grantFields = {
+  scopes: Type.Array(Type.Unsafe<Scope>(Type.Enum([...scopes])), {
+    minItems: 1,
+    uniqueItems: true,
+    description: 'What it may do; none implies another.',
+  }),
+  domains: listOf(Type.String(), 'The only domains that it may send from; empty: all of the tenant.'),
+  networks: listOf(
+    Type.String(),
+    'The only networks (CIDR) or addresses that it may be used from; empty: all.',
+  ),
+  route: nullable(oneLine(64, 'The route that its mails take; null: the usual one.')),
+  recipients: listOf(
+    Type.String(),
+    'The only recipients that it may send to: addresses, or whole domains as `@example.com`; empty: all.',
+    1_000,
+  ),
+  expires_at: nullable(time('When it stops to work; null: never.')),
+}
+
+const name = oneLine(128, 'For people.')
+
+export const KeyInput = named(
+  'KeyInput',
+  strictObject({
+    name,
+    scopes: grantFields.scopes,
+    domains: Type.Optional(grantFields.domains),
+    networks: Type.Optional(grantFields.networks),
+    route: Type.Optional(grantFields.route),
+    recipients: Type.Optional(grantFields.recipients),
+    expires_at: Type.Optional(grantFields.expires_at),
+  }),
+)
+
+export const KeyChange = named('KeyChange', Type.Partial(KeyInput, { additionalProperties: false }))
+
+const shown = {
+  id: Type.String({ pattern: '^key_[0-9a-f]{32}$' }),
+  name,
+  hint: Type.String({ description: 'Its first characters, to recognise it by.' }),
+  ...grantFields,
+  created_at: time('When it was made.'),
+}
+
+export const Key = named('Key', Type.Object(shown, { description: 'An API key, without the key itself.' }))
+
+export const CreatedKey = named(
+  'CreatedKey',
+  Type.Object(
+    {
+      ...shown,
+      key: Type.String({ description: 'The key itself: shown this once, only a hash of it is kept.' }),
+    },
+    { description: 'An API key that was just made.' },
+  ),
+)

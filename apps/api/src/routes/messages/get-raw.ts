@@ -1,0 +1,33 @@
+/** GET /messages/:id/raw: the message as RFC 5322 text, as it was or will be handed to the receiving server. */
+import { Type } from '@fastify/type-provider-typebox'
+import { ProductError, parseId } from '@valija/core'
+import { readRawMessage } from '@valija/flows'
+import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
+
+export const getRaw: RoutePlugin = (app, { database }) => {
+  app.get(
+    '/messages/:id/raw',
+    {
+      config: { scope: 'read:content' },
+      schema: {
+        operationId: 'getRawMessage',
+        summary: 'Get a message as RFC 5322 text',
+        tags: ['Messages'],
+        params: idParams,
+        response: {
+          200: {
+            description: 'The message.',
+            content: { 'message/rfc822': { schema: Type.String({ format: 'binary' }) } },
+          },
+          ...problems(400, 404),
+        },
+      },
+    },
+    async (request, reply) => {
+      const id = parseId('message', request.params.id)
+      const raw = id && (await readRawMessage(database, callerOf(request).tenantId, id))
+      if (!raw) throw new ProductError('not_found', { detail: 'There is no such message, or its body is not kept any more.' })
+      return reply.type('message/rfc822').send(raw as never)
+    },
+  )
+}

@@ -1,0 +1,24 @@
+/** POST /webhooks: add a webhook. */
+import { addWebhook } from '@valija/flows'
+import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
+import { CreatedWebhook, WebhookInput } from './schemas.ts'
+
+export const createWebhook: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
+  const desk = { database, sealer, wake, nextId }
+  app.post(
+    '/webhooks',
+    {
+      config: { scope: 'manage' },
+      schema: {
+        operationId: 'createWebhook',
+        summary: 'Add a webhook',
+        description:
+          'Events are posted to it, signed by the scheme of standardwebhooks.com with the secret that is in this answer only.',
+        tags: ['Webhooks'],
+        body: ref(WebhookInput),
+        response: { 201: ref(CreatedWebhook), ...problems(400, 413, 415) },
+      },
+    },
+    async (request, reply) => reply.code(201).send(await addWebhook(desk, callerOf(request), request.body)),
+  )
+}

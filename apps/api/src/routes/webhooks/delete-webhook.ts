@@ -1,0 +1,26 @@
+/** DELETE /webhooks/:id: delete a webhook. */
+import { Type } from '@fastify/type-provider-typebox'
+import { removeWebhook } from '@valija/flows'
+import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
+
+export const deleteWebhook: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
+  const desk = { database, sealer, wake, nextId }
+  app.delete(
+    '/webhooks/:id',
+    {
+      config: { scope: 'manage' },
+      schema: {
+        operationId: 'deleteWebhook',
+        summary: 'Delete a webhook',
+        description: 'What it has still to be told is dropped.',
+        tags: ['Webhooks'],
+        params: idParams,
+        response: { 204: Type.Null({ description: 'Done.' }), ...problems(404) },
+      },
+    },
+    async (request, reply) => {
+      await removeWebhook(desk, callerOf(request), request.params.id)
+      return reply.code(204).send(null)
+    },
+  )
+}

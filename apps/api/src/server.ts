@@ -1,0 +1,94 @@
+/**
+ * The API process: everything that the app needs, built and connected, then the port opened. Wired here and nowhere else.
+ */
+import { createMailLog } from '@valija/core'
+import {
+  createAdmission,
+  createAuthenticator,
+  createSendDesk,
+  createSenderDomains,
+  type Foundation,
+  StartError,
+} from '@valija/flows'
+import type { Config, Life, Logger, Metrics } from '@valija/runtime'
+import { buildApp } from './app.ts'
+import { createReadiness } from './readiness.ts'
+
+export interface ServerParts {
+  config: Config
+  foundation: Foundation
+  metrics: Metrics
+  log: Logger
+  life: Life
+}
+
+/** Serves the API; everything it starts is registered with `life` to be stopped. */
+export async function startServer({ config, foundation, metrics, log, life }: ServerParts): Promise<void> {
+  const { database, clock, nextId, wake, queue, sealer } = foundation
+  const onError = (err: Error) => log.error({ err }, 'api trouble')
+  const isAllInOne = config.profile === 'start'
+  const delivery = config.delivery ?? 'capture'
+  const { maxMessageSizeBytes, messageTtlMs } = config
+  const authenticator = createAuthenticator({ database, wake, clock, adminKey: config.adminKey ?? '' })
+  const senderDomains = createSenderDomains({ database, wake, delivery, isAllInOne })
+  const sendDesk = createSendDesk({
+    database,
+    clock,
+    nextId,
+    senderDomains,
+    admission: createAdmission({ database, queue, wake, onError }),
+    mailLog: createMailLog((fields, text) => log.info(fields, text)),
+    options: { maxMessageSizeBytes, delivery, messageTtlMs },
+  })
+  const app = await buildApp({
+    database,
+    clock,
+    nextId,
+    wake,
+    sealer,
+    sendDesk,
+    authenticate: authenticator.authenticate,
+    readiness: createReadiness({ database, queue, delivery }),
+    metrics: { contentType: metrics.contentType, text: metrics.exposition },
+    log,
+    options: {
+      maxMessageSizeBytes,
+      delivery,
+      isAllInOne,
+      publicUrl: config.publicUrl,
+      trustProxy: [...config.trustProxy],
+      corsOrigins: [...config.corsOrigins],
+      metricsToken: config.metricsToken,
+      allowNetworks: [...config.allowNetworks],
+    },
+  })
+  life.onStop({
+    name: 'api',
+    stop: async () => {
+      await app.close()
+      await sendDesk.drain()
+      authenticator.close()
+      senderDomains.close()
+    },
+  })
+  await app.listen({ host: config.host, port: config.port }).catch((error: NodeJS.ErrnoException) => {
+    throw new StartError(whyNotListening(error, config), { cause: error })
+  })
+  log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
+}
+
+/** One sentence for the operator. */
+export function whyNotListening(
+  error: NodeJS.ErrnoException,
+  { host, port }: { host: string; port: number },
+): string {
+  if (error.code === 'EADDRINUSE') {
+    return `Port ${port} on ${host} is taken: stop the program that listens there, or set PORT to another one.`
+  }
+  if (error.code === 'EACCES') {
+    return `Port ${port} may not be opened by this user: set PORT to one above 1023, or grant CAP_NET_BIND_SERVICE.`
+  }
+  if (error.code === 'EADDRNOTAVAIL')
+    return `This machine has no address ${host}: set HOST to one that it has.`
+  return `The API cannot listen on ${host} port ${port}: ${error.message}.`
+}

@@ -1,0 +1,20 @@
+/**
+ * `npm run valija -- <command>`: the command line, and the way in for every process.
+ *
+ * A command is a file that is loaded only when it is asked for. Faults of the operator's making are one sentence on standard
+ * error and exit code 1.
+ */
+import { commands } from './commands.ts'
+
+const [name = 'help', ...rest] = process.argv.slice(2)
+const command = commands[name]
+if (command === undefined) {
+  process.stderr.write(`valija: there is no command "${name}". "npm run valija -- help" lists them.\n`)
+  process.exit(1)
+}
+try {
+  await command.run(rest)
+} catch (error) {
+  process.stderr.write(`valija: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exit(1)
+}

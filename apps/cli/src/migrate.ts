@@ -1,0 +1,14 @@
+/** `valija migrate`: brings the database to this version. Safe to run twice, and by several at the same time. */
+import { parseArgs } from 'node:util'
+import { environment, loadConfig } from '@valija/runtime'
+import { migrate, migrateQueue } from '@valija/store'
+
+export async function migrateDatabase(args: string[]): Promise<void> {
+  parseArgs({ args, options: {} })
+  const config = loadConfig(environment(), 'migrate')
+  const databaseUrl = config.databaseUrl ?? ''
+  const applied = await migrate(databaseUrl)
+  await migrateQueue(databaseUrl)
+  const text = applied.length === 0 ? 'nothing to do' : applied.join(', ')
+  process.stdout.write(`migrated: ${text}\n`)
+}

@@ -1,0 +1,129 @@
+/**
+ * `npm start`: everything on one machine in one process, with an embedded PostgreSQL beside it: migrations, API, worker and
+ * the capture inbox. The only app that imports others.
+ */
+import { createServer } from 'node:net'
+import { parseArgs } from 'node:util'
+import { startServer, whyNotListening } from '@valija/api'
+import { openDefaultTenant, openFoundation, StartError } from '@valija/flows'
+import {
+  type Config,
+  createLogger,
+  createMetrics,
+  environment,
+  type Life,
+  type Logger,
+  loadConfig,
+  loadOrCreateSecrets,
+  runUntilSignal,
+  startEmbeddedPostgres,
+  withSecrets,
+} from '@valija/runtime'
+import { migrate, migrateQueue } from '@valija/store'
+import { startWorker } from '@valija/worker'
+import { claimDataFolder, writeDevFile } from './data-folder.ts'
+
+export async function start(args: string[]): Promise<never> {
+  parseArgs({ args, options: {} })
+  const given = loadConfig(environment(), 'start')
+  const format = process.stdout.isTTY ? 'readable' : 'json'
+  const log = createLogger({ level: given.logLevel, name: 'valija', format })
+  let welcome = ''
+  return runUntilSignal({
+    log,
+    start: async (life) => {
+      welcome = await startAll(given, log, life)
+    },
+    onReady: () => process.stdout.write(welcome),
+  })
+}
+
+/** @returns what to print when all is ready */
+async function startAll(given: Config, log: Logger, life: Life): Promise<string> {
+  await assertPortIsFree(given)
+  const release = await claimDataFolder(given.dataDir)
+  life.onStop({ name: 'data folder', stop: release })
+  const config = withSecrets(given, await loadOrCreateSecrets(given.dataDir))
+  const databaseUrl = config.databaseUrl ?? (await startDatabase(config, log, life))
+  await migrate(databaseUrl)
+  await migrateQueue(databaseUrl)
+  const foundation = await openFoundation({
+    databaseUrl,
+    redisUrl: config.redisUrl,
+    secretKeys: config.secretKeys,
+    onError: (err) => log.error({ err }, 'connection trouble'),
+  })
+  life.onStop({ name: 'foundation', stop: () => foundation.close() })
+  const apiKey = await openDefaultTenant(foundation)
+  await startWorker({ config, foundation, log, life })
+  await startServer({ config, foundation, metrics: createMetrics('start'), log, life })
+  const url = localUrl(config)
+  await writeDevFile(config.dataDir, {
+    url,
+    apiKey,
+    adminKey: config.adminKey ?? '',
+    smtp: null,
+    bounceSmtp: null,
+    databaseUrl,
+    pid: process.pid,
+  })
+  return welcomeText(config, url, apiKey)
+}
+
+async function startDatabase(config: Config, log: Logger, life: Life): Promise<string> {
+  const postgres = await startEmbeddedPostgres({
+    dataDir: `${config.dataDir}/postgres`,
+    database: 'valija',
+    log: (line) => (/ LOG: /.test(line) ? log.debug : log.warn).call(log, { postgres: line }, 'postgres'),
+  })
+  let isStopping = false
+  life.onStop({
+    name: 'postgres',
+    stop: () => {
+      isStopping = true
+      return postgres.stop()
+    },
+  })
+  void postgres.exited.then((code) => {
+    if (!isStopping) life.fail(new Error(`the embedded PostgreSQL ended by itself (${code})`))
+  })
+  return postgres.url
+}
+
+/** Looked at first: a second start must not touch the first one's database. */
+async function assertPortIsFree(config: Config): Promise<void> {
+  const probe = createServer()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  probe.once('error', (error) => reject(new StartError(whyNotListening(error, config), { cause: error })))
+  probe.listen(config.port, config.host, () => probe.close(() => resolve()))
+  await promise
+}
+
+function localUrl({ host, port }: Config): string {
+  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+}
+
+const deliveryNotes: Record<string, string> = {
+  capture: 'capture: mail is kept in the inbox and never leaves this machine',
+  smarthost: 'smarthost: mail is really sent, through the configured relay',
+  mx: 'mx: mail is really sent',
+}
+
+function welcomeText(config: Config, url: string, apiKey: string): string {
+  const mail = JSON.stringify({
+    from: 'Acme <hi@acme.test>',
+    to: 'ann@example.org',
+    subject: 'Hello',
+    text: 'It works.',
+  })
+  const lines = [
+    `valija ready  ${url}  delivery ${deliveryNotes[config.delivery ?? 'capture']}`,
+    `  API key    ${apiKey}`,
+    `  inbox      ${url}/ui/inbox#key=${apiKey}`,
+    `  reference  ${url}/docs`,
+    '  first mail:',
+    `  curl -sS ${url}/send -H 'Authorization: Bearer ${apiKey}' -H 'Content-Type: application/json' -d '${mail}'`,
+  ]
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,129 @@
+/**
+ * A worker: takes hints, delivers, settles, tells webhooks, and, where it leads, dispatches what waits. Any number of workers
+ * share one database and one queue. Everything is wired here and nowhere else.
+ */
+import { hostname } from 'node:os'
+import { createMailLog } from '@valija/core'
+import {
+  captureTarget,
+  createNetworkGuard,
+  createOpenSession,
+  createOutgoingHttp,
+  createSiteScheduler,
+  defaultDeadlines,
+  type SessionTarget,
+  smarthostTarget,
+  startCaptureReceiver,
+} from '@valija/courier'
+import {
+  createAdmission,
+  createDeliverer,
+  createDispatcher,
+  createReturnPath,
+  createSweep,
+  createWebhookDispatcher,
+  type Foundation,
+  keepCapturedMail,
+  StartError,
+} from '@valija/flows'
+import type { Config, Life, Logger } from '@valija/runtime'
+import { openLeadership } from '@valija/store'
+import { createWebhookLog } from './webhook-log.ts'
+
+export interface WorkerParts {
+  config: Config
+  foundation: Foundation
+  log: Logger
+  life: Life
+}
+
+/** Deliveries in hand at once: enough to fill the connections of several sites, few enough to end within one lease. */
+const maxLeased = 400
+/** Hints taken at once; each is a query, then its rows are in hand. */
+const hintConcurrency = 4
+const siteLimits = { connectionsPerSite: 20, mailsPerConnection: 1_000, idleMs: 10_000, sockets: 500 }
+
+/** Starts working; everything it starts is registered with `life` to be stopped. */
+export async function startWorker({ config, foundation, log, life }: WorkerParts): Promise<void> {
+  const { database, clock, nextId, wake, queue, sealer } = foundation
+  const onError = (err: Error) => log.error({ err }, 'worker trouble')
+  const routes = await openRoutes({ config, foundation, log, life })
+  const guard = createNetworkGuard(config.allowNetworks)
+  const openSession = createOpenSession({ guard })
+  const mailLog = createMailLog((fields, text) => log.info(fields, text))
+
+  const leadership = openLeadership(foundation.database.url, 'dispatch', onError)
+  life.onStop({ name: 'leadership', stop: () => leadership.close() })
+  const admission = createAdmission({ database, queue, wake, onError })
+  const deliverer = createDeliverer({
+    database,
+    clock,
+    nextId,
+    wake,
+    mailLog,
+    onError,
+    maxLeased,
+    retryPolicy: { networkScheduleMs: config.retryScheduleMs },
+    routes: {
+      has: (route) => routes.has(route),
+      returnPath: createReturnPath({ bounceDomain: config.bounceDomain, sealer }),
+    },
+    createSites: (callbacks) =>
+      createSiteScheduler({
+        ...callbacks,
+        limits: siteLimits,
+        open: (route) => openSession(routes.get(route)!, defaultDeadlines),
+      }),
+  })
+  life.onStop({ name: 'deliveries', stop: () => deliverer.drain() })
+
+  const http = createOutgoingHttp({ allowNetworks: [...config.allowNetworks] })
+  life.onStop({ name: 'outgoing http', stop: () => http.close() })
+  const webhooks = createWebhookDispatcher({
+    database,
+    clock,
+    nextId,
+    sealer,
+    http,
+    wake,
+    log: createWebhookLog(log),
+  })
+  webhooks.start()
+  life.onStop({ name: 'webhooks', stop: () => webhooks.drain() })
+
+  const dispatcher = createDispatcher({ database, wake, leadership, admission, onError })
+  dispatcher.start()
+  life.onStop({ name: 'dispatcher', stop: () => dispatcher.stop().then(() => admission.drain()) })
+  const sweep = createSweep({ database, queue, wake, onError, log: (fields, text) => log.warn(fields, text) })
+  sweep.start()
+  life.onStop({ name: 'sweep', stop: () => sweep.stop() })
+
+  const hints = queue.work((hint) => deliverer.takeHint(hint), { concurrency: hintConcurrency, onError })
+  life.onStop({ name: 'hints', stop: () => hints.close() })
+}
+
+/** The routes that this worker can send by. What was accepted for capture never takes another one. */
+async function openRoutes({
+  config,
+  foundation,
+  log,
+  life,
+}: WorkerParts): Promise<Map<string, SessionTarget>> {
+  const ehloName = config.ehloName ?? hostname()
+  const receiver = await startCaptureReceiver({
+    host: '127.0.0.1',
+    maxSizeBytes: 2 * config.maxMessageSizeBytes,
+    onMail: (mail) => keepCapturedMail(foundation, mail),
+  })
+  life.onStop({ name: 'capture receiver', stop: () => receiver.close() })
+  const routes = new Map([['capture', captureTarget(receiver, ehloName)]])
+  if (config.delivery === 'smarthost' && config.smarthost) {
+    const localAddress = config.sourceIps[0] ?? null
+    routes.set('smarthost', smarthostTarget(config.smarthost, { ehloName, localAddress }))
+  }
+  if (config.delivery === 'mx') {
+    throw new StartError('VALIJA_DELIVERY=mx is not part of this version yet: use smarthost or capture.')
+  }
+  log.info({ delivery: config.delivery, queue: foundation.queue.backend }, 'worker ready')
+  return routes
+}

@@ -1,0 +1,22 @@
+/**
+ * Who makes a request, after authentication: what routes and flows decide by. Made in one place
+ * (packages/flows/src/authenticate.ts), never from a request's body.
+ */
+import type { Scope } from './api-key.ts'
+import type { Uuid } from './ids.ts'
+
+export interface Caller {
+  tenantId: Uuid
+  /** Null when the operator acts for the tenant. */
+  keyId: Uuid | null
+  scopes: ReadonlySet<Scope>
+  /** Sender domains that the key is bound to; empty: all of the tenant's. */
+  domains: readonly string[]
+  /** The only recipients (addresses, or domains written `@example.test`) that the key may send to; empty: all. */
+  recipients: readonly string[]
+  /** The route that the key's mails take; null: the usual one. */
+  route: string | null
+  isOperator: boolean
+  /** The tenant that `npm start` made: may send from any domain while delivery is `capture`. */
+  isDefaultTenant: boolean
+}

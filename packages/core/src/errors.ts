@@ -1,0 +1,178 @@
+/**
+ * The error catalogue: everything that Valija refuses or fails at in front of a client, for HTTP and SMTP alike.
+ *
+ * Only what stands here, plus the `detail` and `errors` that the thrower wrote for the client, can reach a response; a
+ * `cause` stays in the log. docs/errors.md is generated from this file.
+ */
+
+export interface CatalogueEntry {
+  /** HTTP status. */
+  status: number
+  /** SMTP reply with its enhanced code (RFC 3463), for the submission listener. */
+  smtp: string
+  title: string
+  /** One sentence: what the client can do about it. */
+  fix: string
+  /** Whether the same request can succeed later without being changed. */
+  isRetryable: boolean
+}
+
+export const errorCatalogue = {
+  invalid_request: {
+    status: 400,
+    smtp: '550 5.6.0',
+    title: 'The request is not valid',
+    fix: 'Correct the fields listed in errors; each path is a JSON pointer into the body or names the query key or header.',
+    isRetryable: false,
+  },
+  invalid_key: {
+    status: 401,
+    smtp: '535 5.7.8',
+    title: 'No valid API key',
+    fix: 'Send "Authorization: Bearer vlj_…" with a key that exists, is not revoked and has not expired.',
+    isRetryable: false,
+  },
+  insufficient_scope: {
+    status: 403,
+    smtp: '550 5.7.1',
+    title: 'The key lacks a scope',
+    fix: 'Use a key that has the scope named in detail, or have one made by POST /keys.',
+    isRetryable: false,
+  },
+  key_restricted: {
+    status: 403,
+    smtp: '550 5.7.1',
+    title: 'The key is not allowed to do this',
+    fix: 'The key is bound to domains, networks, a route or recipients; use another key or widen this one.',
+    isRetryable: false,
+  },
+  tenant_suspended: {
+    status: 403,
+    smtp: '450 4.7.1',
+    title: 'The tenant is suspended',
+    fix: 'Ask the operator of this installation to lift the suspension.',
+    isRetryable: true,
+  },
+  domain_not_verified: {
+    status: 403,
+    smtp: '550 5.7.1',
+    title: 'The sender domain may not be used',
+    fix: 'Add the domain by POST /domains and publish its records, or send from a domain that is verified.',
+    isRetryable: false,
+  },
+  not_found: {
+    status: 404,
+    smtp: '550 5.1.1',
+    title: 'There is no such thing',
+    fix: 'Check the path and the id; ids of other tenants look like unknown ones.',
+    isRetryable: false,
+  },
+  conflict: {
+    status: 409,
+    smtp: '550 5.5.0',
+    title: 'It exists already or has changed meanwhile',
+    fix: 'Read the present state and decide anew; detail names what is in the way.',
+    isRetryable: false,
+  },
+  idempotency_key_reused: {
+    status: 409,
+    smtp: '550 5.5.0',
+    title: 'The idempotency key was used for another request',
+    fix: 'Use a new Idempotency-Key for a new request; repeat a request only with exactly the same bytes.',
+    isRetryable: false,
+  },
+  idempotency_in_progress: {
+    status: 409,
+    smtp: '450 4.5.0',
+    title: 'A request with this idempotency key is still being worked on',
+    fix: 'Repeat the request after a second; it then gets the stored answer.',
+    isRetryable: true,
+  },
+  message_too_large: {
+    status: 413,
+    smtp: '552 5.3.4',
+    title: 'The message is too large',
+    fix: 'Send less: the limit is in detail and counts text, html and 4/3 of the attachments, or the raw message.',
+    isRetryable: false,
+  },
+  unsupported_media_type: {
+    status: 415,
+    smtp: '550 5.6.1',
+    title: 'The body is not JSON',
+    fix: 'Send "Content-Type: application/json", UTF-8, without Content-Encoding.',
+    isRetryable: false,
+  },
+  rate_limited: {
+    status: 429,
+    smtp: '450 4.7.0',
+    title: 'Too many requests',
+    fix: 'Wait for the seconds in Retry-After; detail names the limit and its value.',
+    isRetryable: true,
+  },
+  internal: {
+    status: 500,
+    smtp: '451 4.3.0',
+    title: 'Something went wrong in Valija',
+    fix: 'Repeat the request with the same Idempotency-Key; if it fails again, give the request_id to the operator.',
+    isRetryable: true,
+  },
+  overloaded: {
+    status: 503,
+    smtp: '451 4.3.2',
+    title: 'Too much is under way',
+    fix: 'Repeat the request after the seconds in Retry-After; nothing of it was kept.',
+    isRetryable: true,
+  },
+  database_unavailable: {
+    status: 503,
+    smtp: '451 4.3.0',
+    title: 'The database cannot be reached',
+    fix: 'Repeat the request with the same Idempotency-Key after the seconds in Retry-After.',
+    isRetryable: true,
+  },
+} as const satisfies Record<string, CatalogueEntry>
+
+export type ErrorCode = keyof typeof errorCatalogue
+
+/** A fault of one field: `path` is a JSON pointer (RFC 6901) into the body, or the name of a query key or header. */
+export interface FieldFault {
+  path: string
+  message: string
+}
+
+export interface ProductErrorDetails {
+  /** What exactly is wrong, for the client to read. */
+  detail?: string
+  errors?: FieldFault[]
+  /** Whole seconds after which a repetition makes sense. */
+  retryAfterS?: number
+  /** Internal; never leaves the process. */
+  cause?: unknown
+}
+
+/** What flows throw when a request cannot be served; the apps turn it into a problem (RFC 9457) or an SMTP reply. */
+export class ProductError extends Error {
+  readonly code: ErrorCode
+  readonly detail: string | undefined
+  readonly errors: FieldFault[] | undefined
+  readonly retryAfterS: number | undefined
+
+  constructor(code: ErrorCode, details: ProductErrorDetails = {}) {
+    super(`${code}: ${details.detail ?? errorCatalogue[code].title}`, { cause: details.cause })
+    this.name = 'ProductError'
+    this.code = code
+    this.detail = details.detail
+    this.errors = details.errors
+    this.retryAfterS = details.retryAfterS
+  }
+}
+
+/** The error for a faulty request. */
+export function invalidRequest(errors: FieldFault[]): ProductError {
+  const first = errors[0]
+  const rest = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
+  return new ProductError('invalid_request', {
+    errors,
+    ...(first && { detail: `${first.path || 'request'}: ${first.message}${rest}` }),
+  })
+}

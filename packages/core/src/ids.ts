@@ -1,0 +1,94 @@
+/**
+ * Identifiers: a lower-case prefix and the 32 hex digits of a UUIDv7 (RFC 9562 §5.7), e.g. `msg_0192…`.
+ *
+ * The time in an id is PostgreSQL's clock (DESIGN 4.11, 4.25), because partitions are cut by id: a process asks its
+ * `IdSource` for ids, and that source knows how far this machine's clock is from the database's.
+ * Inside the database an id is a bare `uuid`; the prefix exists only where programs and people see it.
+ */
+import { randomFillSync } from 'node:crypto'
+
+/** The kinds of things that have an id, and the prefix of each. */
+export const idPrefixes = {
+  message: 'msg',
+  recipient: 'rcp',
+  attempt: 'att',
+  event: 'evt',
+  domain: 'dom',
+  key: 'key',
+  webhook: 'whk',
+  webhookTry: 'wht',
+  template: 'tpl',
+  suppression: 'sup',
+  mailbox: 'mbx',
+  inbox: 'inb',
+  tenant: 'ten',
+} as const
+
+export type IdKind = keyof typeof idPrefixes
+
+/** A UUID in its canonical text form with hyphens, as PostgreSQL prints it. */
+export type Uuid = string
+
+/** Writes a database id as programs see it: `formatId('message', '0192…-…')` → `msg_0192…`. */
+export function formatId(kind: IdKind, uuid: Uuid): string {
+  return `${idPrefixes[kind]}_${uuid.replaceAll('-', '')}`
+}
+
+/** Reads an id of the given kind back to a UUID; null for anything else (an unknown id is a 404, not a 400). */
+export function parseId(kind: IdKind, text: string): Uuid | null {
+  const prefix = idPrefixes[kind]
+  if (text.length !== prefix.length + 33 || !text.startsWith(`${prefix}_`)) return null
+  const hex = text.slice(prefix.length + 1)
+  return /^[0-9a-f]{32}$/.test(hex) ? hyphenate(hex) : null
+}
+
+/** `0192…` (32 hex digits) → `0192…-…-…-…-…`. */
+function hyphenate(hex: string): Uuid {
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}
+
+/** The smallest UUID that a UUIDv7 made at `timeMs` (milliseconds since 1970) can have: a bound for ranges and partitions. */
+export function lowestUuidAt(timeMs: number): Uuid {
+  const hex = Math.max(0, Math.floor(timeMs)).toString(16).padStart(12, '0')
+  return hyphenate(hex + '0'.repeat(20))
+}
+
+/** The time in a UUIDv7, in milliseconds since 1970. */
+export function uuidTimeMs(uuid: Uuid): number {
+  return Number.parseInt(uuid.slice(0, 8) + uuid.slice(9, 13), 16)
+}
+
+/**
+ * Makes UUIDv7s in ascending order within this process (RFC 9562 §6.2, method 1: a 12-bit counter in `rand_a`, which
+ * borrows the next millisecond when it overflows).
+ *
+ * @param nowMs PostgreSQL's clock in milliseconds since 1970
+ */
+export function createIdSource(nowMs: () => number): IdSource {
+  const random = Buffer.alloc(8 * 256)
+  let offset = random.length
+  let lastMs = 0
+  let counter = 0
+  return () => {
+    const ms = Math.floor(nowMs())
+    if (ms > lastMs) {
+      lastMs = ms
+      counter = 0
+    } else if (++counter > 0xfff) {
+      lastMs += 1
+      counter = 0
+    }
+    if (offset === random.length) {
+      randomFillSync(random)
+      offset = 0
+    }
+    const tail = random.subarray(offset, offset + 8)
+    offset += 8
+    tail[0] = (tail[0]! & 0x3f) | 0x80
+    const time = lastMs.toString(16).padStart(12, '0')
+    return hyphenate(`${time}7${counter.toString(16).padStart(3, '0')}${tail.toString('hex')}`)
+  }
+}
+
+/** Gives the next UUIDv7. */
+export type IdSource = () => Uuid

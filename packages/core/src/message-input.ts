@@ -1,0 +1,305 @@
+/**
+ * One message as a client describes it, and the product's rules for it: the same for HTTP, batches, SMTP submission and
+ * the compatible dialects.
+ *
+ * The shape (types, unknown fields) has been checked against the JSON Schema before; here comes what a schema cannot
+ * say. All faults are found in one go. The parts have files of their own: message-input-address, -headers,
+ * -attachments, -text.
+ */
+import { Buffer } from 'node:buffer'
+import { type Mailbox, type Parsed, prepareRaw, type RawMessage } from '@valija/mail'
+import {
+  type AddressInput,
+  type AddressListInput,
+  collectRecipients,
+  type MessageRecipient,
+  readMailbox,
+  readMailboxes,
+} from './message-input-address.ts'
+import {
+  type AttachmentInput,
+  BASE64_FAULT,
+  decodeBase64,
+  decodedLength,
+  type MessageAttachment,
+  readAttachments,
+} from './message-input-attachments.ts'
+import { readHeaders } from './message-input-headers.ts'
+import { type Fault, findLengthFault, findLineFault, findTextFault, pointer } from './message-input-text.ts'
+import type { Stream } from './stream.ts'
+
+export type {
+  AddressInput,
+  AddressListInput,
+  MessageRecipient,
+  RecipientType,
+} from './message-input-address.ts'
+export type { AttachmentInput, MessageAttachment } from './message-input-attachments.ts'
+export type { Fault } from './message-input-text.ts'
+
+/** The JSON body of POST /send, of known shape. */
+export interface MessageInput {
+  from: AddressInput
+  to?: AddressListInput
+  cc?: AddressListInput
+  bcc?: AddressListInput
+  reply_to?: AddressListInput
+  subject?: string
+  text?: string
+  html?: string
+  headers?: Record<string, string>
+  attachments?: AttachmentInput[]
+  /** RFC 5322 text in base64, instead of subject, text, html, headers, attachments and reply_to. */
+  raw?: string
+  tags?: string[]
+  metadata?: Record<string, string>
+  stream?: Stream
+  /** RFC 3339, up to a year ahead. */
+  send_at?: string
+  ttl_seconds?: number
+  sandbox?: boolean
+}
+
+export interface ValidatedMessage {
+  /** The envelope's sender; also the header From, unless the message is raw. */
+  from: Mailbox
+  replyTo: Mailbox[]
+  to: Mailbox[]
+  cc: Mailbox[]
+  /** Each mailbox once, in the order to, cc, bcc: its index is the recipient's ordinal. */
+  recipients: MessageRecipient[]
+  /** Of a raw message: decoded from its header. */
+  subject: string
+  text: string | null
+  html: string | null
+  headers: [name: string, value: string][]
+  attachments: MessageAttachment[]
+  /** As it came; to be prepared with the real Message-ID and Date when the message is accepted. */
+  raw: Buffer | null
+  /** Header From of a raw message, whose domain the tenant must be allowed to use as well; else null. */
+  rawFrom: Mailbox | null
+  /** Header Sender of a raw message, for the same reason. */
+  rawSender: Mailbox | null
+  tags: string[]
+  metadata: Record<string, string>
+  stream: Stream
+  /** Null: at once. */
+  sendAt: Date | null
+  ttlSeconds: number | null
+  sandbox: boolean
+  /** Octets: raw, or text + html + 4/3 of the attachments. */
+  estimatedSizeBytes: number
+}
+
+export interface MessageLimits {
+  maxMessageSizeBytes: number
+  now: Date
+}
+
+export type MessageValidation =
+  | { ok: true; value: ValidatedMessage }
+  | { ok: false; code: 'invalid_request' | 'message_too_large'; errors: Fault[] }
+
+const MAX_SUBJECT_CHARACTERS = 998
+const MAX_TAGS = 20
+const MAX_TAG_CHARACTERS = 128
+const MAX_METADATA_KEYS = 50
+const MAX_METADATA_KEY_CHARACTERS = 64
+const MAX_METADATA_VALUE_CHARACTERS = 512
+const MIN_TTL_SECONDS = 60
+const MAX_TTL_SECONDS = 604_800
+/** A clock that is slow by no more than this still means "now". */
+const SEND_AT_SKEW_MS = 5 * 60_000
+/** A year, whether or not it holds a 29 February. */
+const SEND_AT_AHEAD_MS = 366 * 86_400_000
+const RFC_3339 = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i
+const NOT_WITH_RAW = ['subject', 'text', 'html', 'headers', 'attachments', 'reply_to'] as const
+
+/**
+ * Applies every rule to one message.
+ *
+ * @param limits.now the present by the database's clock, for send_at
+ * @returns the message in canonical form, or all that is wrong with it. Too large goes before everything else, since
+ *   nothing is decoded then
+ */
+export function validateMessage(input: MessageInput, limits: MessageLimits): MessageValidation {
+  const estimatedSizeBytes = estimateSize(input)
+  if (estimatedSizeBytes > limits.maxMessageSizeBytes) {
+    const message = `The message is about ${estimatedSizeBytes} octets; at most ${limits.maxMessageSizeBytes} are allowed. Send large files as links.`
+    return { ok: false, code: 'message_too_large', errors: [{ path: '', message }] }
+  }
+  const faults: Fault[] = []
+  const { from, ...addressed } = readAddresses(input, faults)
+  const content =
+    input.raw === undefined ? readContent(input, faults) : readRaw(input, input.raw, limits.now, faults)
+  checkTags(input.tags ?? [], faults)
+  checkMetadata(input.metadata ?? {}, faults)
+  const sendAt = readSendAt(input.send_at, limits.now, faults)
+  checkTtl(input.ttl_seconds, faults)
+  if (from === null || faults.length > 0) return { ok: false, code: 'invalid_request', errors: faults }
+  return {
+    ok: true,
+    value: {
+      from,
+      ...addressed,
+      ...content,
+      tags: input.tags ?? [],
+      metadata: input.metadata ?? {},
+      stream: input.stream ?? 'transactional',
+      sendAt,
+      ttlSeconds: input.ttl_seconds ?? null,
+      sandbox: input.sandbox ?? false,
+      estimatedSizeBytes,
+    },
+  }
+}
+
+function estimateSize(input: MessageInput): number {
+  if (input.raw !== undefined) return decodedLength(input.raw)
+  const attached = (input.attachments ?? []).reduce((sum, { content }) => sum + decodedLength(content), 0)
+  return (
+    Buffer.byteLength(input.text ?? '') + Buffer.byteLength(input.html ?? '') + Math.ceil((attached * 4) / 3)
+  )
+}
+
+type Addressed = Pick<ValidatedMessage, 'replyTo' | 'to' | 'cc' | 'recipients'> & { from: Mailbox | null }
+
+function readAddresses(input: MessageInput, faults: Fault[]): Addressed {
+  const from = readMailbox(input.from, '/from', faults)
+  const replyTo = readMailboxes(input.reply_to, '/reply_to', faults)
+  const before = faults.length
+  const to = readMailboxes(input.to, '/to', faults)
+  const cc = readMailboxes(input.cc, '/cc', faults)
+  const bcc = readMailboxes(input.bcc, '/bcc', faults)
+  const recipients = collectRecipients({ to, cc, bcc }, faults.length > before, faults)
+  return { from, replyTo, to, cc, recipients }
+}
+
+type Content = Pick<
+  ValidatedMessage,
+  'subject' | 'text' | 'html' | 'headers' | 'attachments' | 'raw' | 'rawFrom' | 'rawSender'
+>
+
+function readContent(input: MessageInput, faults: Fault[]): Content {
+  const { subject, text, html } = input
+  if (subject === undefined) {
+    faults.push({ path: '/subject', message: 'Is missing. Give a subject, or the whole message in raw.' })
+  } else {
+    report(faults, '/subject', findLengthFault(subject, 0, MAX_SUBJECT_CHARACTERS) ?? findLineFault(subject))
+  }
+  if (text === undefined && html === undefined) {
+    faults.push({ path: '/text', message: 'The message has no content. Give text, html or both, or raw.' })
+  }
+  report(faults, '/text', findTextFault(text ?? ''))
+  report(faults, '/html', findTextFault(html ?? ''))
+  const headers = readHeaders(input.headers, faults)
+  const attachments = readAttachments(input.attachments, faults)
+  return {
+    subject: subject ?? '',
+    text: text ?? null,
+    html: html ?? null,
+    headers,
+    attachments,
+    raw: null,
+    rawFrom: null,
+    rawSender: null,
+  }
+}
+
+/** Message-ID and Date are not known yet; everything else is judged as it will be at accept. */
+function readRaw(input: MessageInput, base64: string, now: Date, faults: Fault[]): Content {
+  for (const field of NOT_WITH_RAW) {
+    if (input[field] === undefined) continue
+    faults.push({
+      path: `/${field}`,
+      message: 'Cannot stand beside raw. Put it into the raw message, or leave raw out.',
+    })
+  }
+  const raw = decodeBase64(base64)
+  const prepared: Parsed<RawMessage> =
+    raw === null
+      ? { ok: false, message: BASE64_FAULT }
+      : prepareRaw(raw, { messageId: '<not-yet@valija.invalid>', date: now })
+  if (!prepared.ok) faults.push({ path: '/raw', message: prepared.message })
+  const message = prepared.ok ? prepared.value : null
+  // Encoded words can spell characters that neither PostgreSQL nor a log line can hold.
+  const subject = (message?.subject ?? '').replace(/[\0-\x20\x7f]+/g, ' ')
+  return {
+    subject,
+    text: null,
+    html: null,
+    headers: [],
+    attachments: [],
+    raw,
+    rawFrom: message?.from ?? null,
+    rawSender: message?.sender ?? null,
+  }
+}
+
+function checkTags(tags: readonly string[], faults: Fault[]): void {
+  if (tags.length > MAX_TAGS) {
+    faults.push({
+      path: '/tags',
+      message: `There are ${tags.length} tags; at most ${MAX_TAGS} are allowed. Leave some out.`,
+    })
+  }
+  for (const [i, tag] of tags.entries()) {
+    report(faults, pointer('/tags', i), findLengthFault(tag, 1, MAX_TAG_CHARACTERS) ?? findLineFault(tag))
+  }
+}
+
+function checkMetadata(metadata: Readonly<Record<string, string>>, faults: Fault[]): void {
+  const entries = Object.entries(metadata)
+  if (entries.length > MAX_METADATA_KEYS) {
+    const message = `There are ${entries.length} keys; at most ${MAX_METADATA_KEYS} are allowed. Leave some out.`
+    faults.push({ path: '/metadata', message })
+  }
+  for (const [key, value] of entries) {
+    const keyFault = findLengthFault(key, 1, MAX_METADATA_KEY_CHARACTERS) ?? findLineFault(key)
+    const valueFault = findLengthFault(value, 0, MAX_METADATA_VALUE_CHARACTERS) ?? findTextFault(value)
+    const path = pointer('/metadata', key)
+    if (keyFault !== null) faults.push({ path, message: `The key: ${keyFault}` })
+    report(faults, path, valueFault)
+  }
+}
+
+function checkTtl(seconds: number | undefined, faults: Fault[]): void {
+  if (seconds === undefined) return
+  if (Number.isInteger(seconds) && seconds >= MIN_TTL_SECONDS && seconds <= MAX_TTL_SECONDS) return
+  const message = `Must be a whole number from ${MIN_TTL_SECONDS} to ${MAX_TTL_SECONDS} (seconds; 7 days).`
+  faults.push({ path: '/ttl_seconds', message })
+}
+
+/** @returns null for "at once", which a time that has just passed means too */
+function readSendAt(text: string | undefined, now: Date, faults: Fault[]): Date | null {
+  if (text === undefined) return null
+  const sendAt = parseRfc3339(text)
+  if (sendAt === null) {
+    report(
+      faults,
+      '/send_at',
+      'Is not an RFC 3339 time. Write it as 2030-01-31T09:00:00Z, with "Z" or an offset.',
+    )
+    return null
+  }
+  const aheadMs = sendAt.getTime() - now.getTime()
+  if (aheadMs < -SEND_AT_SKEW_MS)
+    report(faults, '/send_at', 'Is in the past. Give a time to come, or leave it out.')
+  if (aheadMs > SEND_AT_AHEAD_MS)
+    report(faults, '/send_at', 'Is more than a year ahead. Give an earlier time.')
+  return aheadMs <= 0 ? null : sendAt
+}
+
+/** `Date` alone takes 30 February for 2 March. */
+function parseRfc3339(text: string): Date | null {
+  const [, year, month, day] = RFC_3339.exec(text) ?? []
+  if (year === undefined || month === undefined || day === undefined) return null
+  const midnight = new Date(`${year}-${month}-${day}T00:00:00Z`)
+  if (Number.isNaN(midnight.getTime()) || midnight.getUTCDate() !== Number(day)) return null
+  const time = new Date(text.toUpperCase())
+  return Number.isNaN(time.getTime()) ? null : time
+}
+
+function report(faults: Fault[], path: string, message: string | null): void {
+  if (message !== null) faults.push({ path, message })
+}

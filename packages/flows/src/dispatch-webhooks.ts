@@ -1,0 +1,272 @@
+/**
+ * Telling endpoints what happened: claims due webhooks, posts them, settles what came of it (DESIGN section 2, "Events and
+ * webhooks"; 4.2 to 4.4).
+ *
+ * Any number of dispatchers share the work through leases. Nothing polls: a claim follows a wake-up, a place that came free
+ * where more was due, the earliest due time (which is also the earliest end of a dead worker's lease), and, in case all of
+ * these were missed, the sweep.
+ *
+ * What a kill -9 leaves: after the claim, a lease; after the post, a lease and an endpoint that was told and will be told again
+ * with the same webhook-id; after the settle, nothing.
+ */
+import {
+  formatId,
+  type IdSource,
+  type Sealer,
+  type Uuid,
+  type WebhookPolicy,
+  webhookPolicy,
+} from '@valija/core'
+import {
+  type ClaimedWebhook,
+  claimWebhooks,
+  type Database,
+  type DisabledReason,
+  type DisabledWebhook,
+  disableWebhooks,
+  isPassingDatabaseError,
+  nextWebhookDueInMs,
+  settleWebhookTries,
+  type Wake,
+} from '@valija/store'
+import { createBatcher } from './batcher.ts'
+import { createPlaces, type PlaceLimits } from './webhook-places.ts'
+import { createWakeTimer } from './webhook-timer.ts'
+import { type TriedWebhook, tryWebhook, type WebhookHttp } from './webhook-try.ts'
+
+export interface WebhookDispatcher {
+  start(): void
+  /** Claims no more; resolves when the tries under way are settled, at most one try's time-out later. */
+  drain(): Promise<void>
+}
+
+/** One function per event, as in the mail log. */
+export interface WebhookLog {
+  webhookTried(entry: {
+    eventId: Uuid
+    webhookId: Uuid
+    tenantId: Uuid
+    number: number
+    outcome: 'delivered' | 'failed'
+    statusCode: number | null
+    error: string | null
+    durationMs: number
+    /** Null after a success. */
+    nextTryInMs: number | null
+  }): void
+  webhookDisabled(entry: { webhookId: Uuid; tenantId: Uuid; reason: DisabledReason }): void
+  /** Something of ours failed; what was to be done is done later. */
+  webhookTrouble(error: unknown): void
+}
+
+export interface WebhookLimits extends PlaceLimits {
+  /** How long a worker may take for a try before another takes over, in milliseconds; longer than a try. */
+  leaseMs: number
+  /** One try ends after this, in milliseconds. */
+  tryTimeoutMs: number
+  /** The safety sweep, in milliseconds. */
+  sweepMs: number
+  policy: WebhookPolicy
+}
+
+/** 256 tries at once, a quarter of them for troubled endpoints. */
+export const webhookLimits: WebhookLimits = {
+  places: 192,
+  troubledPlaces: 64,
+  triesPerEndpoint: 8,
+  slowMs: 3_000,
+  leaseMs: 60_000,
+  tryTimeoutMs: 15_000,
+  sweepMs: 15_000,
+  policy: webhookPolicy,
+}
+
+export interface WebhookDispatcherOptions {
+  database: Database
+  clock: { nowMs(): number }
+  nextId: IdSource
+  sealer: Sealer
+  http: WebhookHttp
+  wake: Pick<Wake, 'on' | 'send'>
+  log: WebhookLog
+  /** What differs from `webhookLimits`. */
+  limits?: Partial<WebhookLimits>
+}
+
+/** After an error of the database nothing is claimed for this long, in milliseconds. */
+const pauseMs = 1_000
+
+/** Between two tries to settle while the database is away, in milliseconds. */
+const settleAgainMs = 500
+
+export function createWebhookDispatcher(options: WebhookDispatcherOptions): WebhookDispatcher {
+  const limits: WebhookLimits = { ...webhookLimits, ...options.limits }
+  const { database, wake, log } = options
+  const places = createPlaces(limits)
+  const underWay = new Set<Promise<void>>()
+  const timer = createWakeTimer(() => {
+    knowsNextDue = false
+    claimSoon()
+  })
+  const ports = { ...options, policy: limits.policy, timeoutMs: limits.tryTimeoutMs }
+  const settling = createSettling(options, limits, () => isDraining)
+  let stopListening = () => {}
+  let isDraining = false
+  let isWanted = false
+  let knowsNextDue = false
+  let claiming: Promise<void> | null = null
+
+  /** Never later than the sweep: it finds what was missed, whatever the reason. */
+  const wakeIn = (inMs: number): void => {
+    if (!isDraining) timer.arm(Math.min(inMs, limits.sweepMs))
+  }
+  const claimSoon = (): void => {
+    isWanted = true
+    if (!isDraining) claiming ??= claimAll()
+  }
+  const claimAll = async (): Promise<void> => {
+    try {
+      while (isWanted && !isDraining) {
+        isWanted = false
+        await claimOnce()
+      }
+    } catch (error) {
+      log.webhookTrouble(error)
+      wakeIn(pauseMs)
+    }
+    claiming = null
+  }
+  const claimOnce = async (): Promise<void> => {
+    if (!knowsNextDue) {
+      knowsNextDue = true
+      // Before the claim: what comes due between the two is claimed, and what comes due later wakes us.
+      wakeIn(Math.ceil((await nextWebhookDueInMs(database.engine)) ?? limits.sweepMs))
+    }
+    const demand = places.demand()
+    if (demand.room + demand.troubledRoom === 0) return
+    const claimedAtMs = performance.now()
+    const claimed = await claimWebhooks(database.engine, { ...demand, leaseMs: limits.leaseMs })
+    places.take(demand, claimed)
+    for (const webhook of claimed) {
+      const telling = tell(webhook, claimedAtMs).finally(() => underWay.delete(telling))
+      underWay.add(telling)
+    }
+  }
+  /** From the claim to the settle. Never rejects: what fails here leaves a lease, and its end brings the row back. */
+  const tell = async (webhook: ClaimedWebhook, claimedAtMs: number): Promise<void> => {
+    let isInEndpoint = true
+    const leaveEndpoint = (isSuccess: boolean, durationMs: number) => {
+      if (isInEndpoint && places.leaveEndpoint(webhook, isSuccess, durationMs)) claimSoon()
+      isInEndpoint = false
+    }
+    try {
+      // The process stood still, or the database did: too late to be sure of the lease.
+      if (performance.now() - claimedAtMs > limits.leaseMs - limits.tryTimeoutMs) return
+      const tried = await tryWebhook(ports, webhook)
+      const isSuccess = tried.verdict.kind === 'delivered'
+      // A failing endpoint keeps its place until the failure is known to the next claim.
+      if (isSuccess) leaveEndpoint(true, tried.record.durationMs)
+      await settling.settle(tried, webhook)
+      leaveEndpoint(isSuccess, tried.record.durationMs)
+      if (tried.record.retryAfterMs !== null) wakeIn(tried.record.retryAfterMs)
+    } catch (error) {
+      log.webhookTrouble(error)
+    } finally {
+      leaveEndpoint(false, 0)
+      if (places.leave(webhook)) claimSoon()
+    }
+  }
+  return {
+    start: () => {
+      stopListening = wake.on('webhooks', claimSoon)
+      claimSoon()
+    },
+    drain: async () => {
+      isDraining = true
+      stopListening()
+      await claiming
+      await Promise.all(underWay)
+      timer.disarm()
+    },
+  }
+}
+
+/** Writes what came of tries: those that end while the last settle runs share the next one's commit. */
+function createSettling(options: WebhookDispatcherOptions, limits: WebhookLimits, isDraining: () => boolean) {
+  const { database, log } = options
+  const settleBatch = async (batch: TriedWebhook[]): Promise<undefined[]> => {
+    const records = batch.map((tried) => tried.record)
+    const failing = await settleWebhookTries(database.engine, records, limits.policy.disableAfterMs)
+    const reasons = new Map<Uuid, DisabledReason>(failing.map((id) => [id, 'failing']))
+    for (const { verdict, record } of batch)
+      if (verdict.kind === 'disable') reasons.set(record.webhookId, 'gone')
+    if (reasons.size > 0) await disable(options, reasons)
+    return batch.map(() => undefined)
+  }
+  const batcher = createBatcher<TriedWebhook, undefined>(
+    async (batch) => {
+      const endMs = performance.now() + limits.leaseMs
+      for (;;) {
+        try {
+          return await settleBatch(batch)
+        } catch (error) {
+          if (!isPassingDatabaseError(error) || isDraining() || performance.now() > endMs) throw error
+          log.webhookTrouble(error)
+          await new Promise((resolve) => setTimeout(resolve, settleAgainMs))
+        }
+      }
+    },
+    {
+      maxItems: 500,
+      maxWeight: Infinity,
+      weigh: () => 1,
+      isItemsFault: (error) => !isPassingDatabaseError(error),
+    },
+  )
+  return {
+    settle: async (tried: TriedWebhook, webhook: ClaimedWebhook): Promise<void> => {
+      await batcher.add(tried)
+      const { number, statusCode, error, durationMs, retryAfterMs } = tried.record
+      log.webhookTried({
+        eventId: webhook.eventId,
+        webhookId: webhook.webhookId,
+        tenantId: webhook.tenantId,
+        number,
+        outcome: retryAfterMs === null ? 'delivered' : 'failed',
+        statusCode,
+        error,
+        durationMs,
+        nextTryInMs: retryAfterMs,
+      })
+    },
+  }
+}
+
+/** Gives endpoints up, and lets the tenants' other endpoints and event readers know. */
+async function disable(
+  { database, clock, nextId, wake, log }: WebhookDispatcherOptions,
+  reasons: ReadonlyMap<Uuid, DisabledReason>,
+): Promise<void> {
+  const disabled = await disableWebhooks(database, reasons, (webhook) => ({
+    id: nextId(),
+    tenantId: webhook.tenantId,
+    type: 'webhook.disabled',
+    messageId: null,
+    createdAtMs: clock.nowMs(),
+    data: disabledData(webhook),
+  }))
+  for (const { id, tenantId, reason } of disabled) {
+    log.webhookDisabled({ webhookId: id, tenantId, reason })
+    wake.send('events', tenantId)
+  }
+  if (disabled.length > 0) wake.send('webhooks')
+}
+
+function disabledData({ id, url, reason, failingSince }: DisabledWebhook): object {
+  return {
+    webhook_id: formatId('webhook', id),
+    url,
+    reason,
+    ...(failingSince ? { failing_since: failingSince.toISOString() } : {}),
+  }
+}

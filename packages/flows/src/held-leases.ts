@@ -1,0 +1,66 @@
+/**
+ * The leases that this worker holds: renewed together, and known to be ours by the monotonic clock alone, so that asking
+ * "is it still mine?" just before DATA costs nothing and is true even after the process was paused (DESIGN 4.5).
+ */
+import type { Uuid } from '@valija/core'
+import { type Database, leaseMs, renewLeases } from '@valija/store'
+
+export interface HeldLease {
+  readonly recipientId: Uuid
+  readonly epoch: number
+  /** By the monotonic clock, in milliseconds; kept short of the database's end by a margin. */
+  validUntilMs: number
+}
+
+export interface HeldLeases {
+  /** @param askedAtMs the monotonic clock before the lease was asked for: it cannot have begun earlier */
+  add(recipientId: Uuid, epoch: number, askedAtMs: number): HeldLease
+  drop(lease: HeldLease): void
+  isValid(lease: HeldLease): boolean
+  readonly size: number
+  /** Resolves when fewer than `limit` are held. */
+  waitForRoom(limit: number): Promise<void>
+  stop(): void
+}
+
+const renewEveryMs = 10_000
+/** For the time between our check and the peer's reading of the final dot. */
+const marginMs = 5_000
+
+export function createHeldLeases(database: Database, onError: (error: Error) => void): HeldLeases {
+  const held = new Map<Uuid, HeldLease>()
+  let waiters: (() => void)[] = []
+
+  const renew = async () => {
+    const leases = [...held.values()]
+    if (leases.length === 0) return
+    const askedAtMs = performance.now()
+    const renewed = await renewLeases(database.engine, leases)
+    for (const lease of leases) {
+      if (renewed.has(lease.recipientId)) lease.validUntilMs = askedAtMs + leaseMs - marginMs
+      else lease.validUntilMs = 0
+    }
+  }
+  const timer = setInterval(() => void renew().catch(onError), renewEveryMs)
+  return {
+    add: (recipientId, epoch, askedAtMs) => {
+      const lease = { recipientId, epoch, validUntilMs: askedAtMs + leaseMs - marginMs }
+      held.set(recipientId, lease)
+      return lease
+    },
+    drop: (lease) => {
+      if (held.get(lease.recipientId) === lease) held.delete(lease.recipientId)
+      const woken = waiters
+      waiters = []
+      for (const wake of woken) wake()
+    },
+    isValid: (lease) => performance.now() < lease.validUntilMs,
+    get size() {
+      return held.size
+    },
+    waitForRoom: async (limit) => {
+      while (held.size >= limit) await new Promise<void>((resolve) => waiters.push(resolve))
+    },
+    stop: () => clearInterval(timer),
+  }
+}

@@ -1,0 +1,127 @@
+/** Managing tenants: the operator's business. A new tenant comes with a first key that has all scopes. */
+import { createApiKey, formatId, type IdSource, ProductError, parseId, scopes } from '@valija/core'
+import {
+  type Database,
+  deleteTenant,
+  findTenant,
+  insertTenant,
+  listTenants,
+  type StoredTenant,
+  updateTenant,
+  type Wake,
+} from '@valija/store'
+import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
+
+export interface TenantDesk {
+  database: Database
+  wake: Wake
+  nextId: IdSource
+}
+
+/** The body of POST /tenants, and of PATCH /tenants/:id with every field optional. */
+export interface TenantInput {
+  name: string
+  weight?: number
+  /** No limit can be set yet. */
+  limits?: Record<string, never>
+}
+
+export interface TenantView {
+  id: string
+  name: string
+  weight: number
+  limits: Record<string, unknown>
+  is_default: boolean
+  created_at: string
+}
+
+export function showTenants(desk: TenantDesk, request: PageRequest): Promise<PageAnswer<TenantView>> {
+  return readPage('tenant', request, (page) => listTenants(desk.database, page), toView)
+}
+
+/** @throws {ProductError} not_found */
+export async function showTenant(desk: TenantDesk, id: string): Promise<TenantView> {
+  const uuid = parseId('tenant', id)
+  const tenant = uuid && (await findTenant(desk.database, uuid))
+  if (!tenant) throw new ProductError('not_found')
+  return toView(tenant)
+}
+
+/**
+ * Makes a tenant and its first key.
+ *
+ * @param isDefault only for the tenant that `npm start` makes
+ * @returns the tenant with the key itself, which is not kept
+ * @throws {ProductError} conflict when the name is taken
+ */
+export async function addTenant(
+  desk: TenantDesk,
+  input: TenantInput,
+  isDefault = false,
+): Promise<TenantView & { key: string }> {
+  const tenantId = desk.nextId()
+  const { key, hash, hint } = createApiKey()
+  const stored = await insertTenant(
+    desk.database,
+    { id: tenantId, name: input.name, weight: input.weight ?? 1, limits: input.limits ?? {}, isDefault },
+    {
+      id: desk.nextId(),
+      tenantId,
+      name: 'first key',
+      hash,
+      hint,
+      scopes: [...scopes],
+      domains: [],
+      networks: [],
+      route: null,
+      recipients: [],
+      expiresAt: null,
+    },
+  )
+  if (stored === null) throw nameTaken(input.name)
+  desk.wake.send('keys', tenantId)
+  return { ...toView(stored), key }
+}
+
+/** @throws {ProductError} not_found, conflict */
+export async function changeTenant(
+  desk: TenantDesk,
+  id: string,
+  input: Partial<TenantInput>,
+): Promise<TenantView> {
+  const uuid = parseId('tenant', id)
+  const changed = uuid && (await updateTenant(desk.database, uuid, input))
+  if (!changed) throw new ProductError('not_found')
+  if (changed === 'name_taken') throw nameTaken(input.name)
+  return toView(changed)
+}
+
+/** @throws {ProductError} not_found; conflict for the default tenant, and while mails of the tenant are on their way */
+export async function removeTenant(desk: TenantDesk, id: string): Promise<void> {
+  const uuid = parseId('tenant', id)
+  const outcome = uuid === null ? 'unknown' : await deleteTenant(desk.database, uuid)
+  if (uuid === null || outcome === 'unknown') throw new ProductError('not_found')
+  if (outcome === 'default') {
+    throw new ProductError('conflict', { detail: 'The default tenant belongs to `npm start` and stays.' })
+  }
+  if (outcome !== 'deleted') {
+    const detail = `${outcome.live} recipients of its mails are not at their end; cancel them or wait.`
+    throw new ProductError('conflict', { detail })
+  }
+  desk.wake.send('keys', uuid)
+}
+
+function nameTaken(name: string | undefined): ProductError {
+  return new ProductError('conflict', { detail: `There is a tenant named ${JSON.stringify(name)} already.` })
+}
+
+function toView(tenant: StoredTenant): TenantView {
+  return {
+    id: formatId('tenant', tenant.id),
+    name: tenant.name,
+    weight: tenant.weight,
+    limits: tenant.limits,
+    is_default: tenant.isDefault,
+    created_at: tenant.createdAt.toISOString(),
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * POST /send and everything that means the same: validate → authorise → accept → hint to the workers.
+ *
+ * The answer is given after the commit and before the hint: from there on the row in PostgreSQL is what counts, and the
+ * sweep finds it should this process die.
+ */
+import {
+  type Caller,
+  type FieldFault,
+  type IdSource,
+  invalidRequest,
+  type MailLog,
+  type MessageInput,
+  type MessageTtlMs,
+  ProductError,
+  type Uuid,
+  type ValidatedMessage,
+  validateMessage,
+} from '@valija/core'
+import {
+  acceptMessages,
+  asProductError,
+  type Database,
+  type DatabaseClock,
+  findStoredAnswer,
+  isDataError,
+  type NewMessage,
+} from '@valija/store'
+import type { Admission } from './admit-deliveries.ts'
+import { createBatcher } from './batcher.ts'
+import { buildMessage } from './build-message.ts'
+import type { SenderDomains } from './sender-domains.ts'
+
+export interface SendDesk {
+  /**
+   * Accepts one message for good, or throws.
+   *
+   * @throws {ProductError} invalid_request, message_too_large, domain_not_verified, key_restricted, idempotency_key_reused,
+   *   idempotency_in_progress, database_unavailable
+   */
+  send(caller: Caller, input: MessageInput, idempotency: IdempotencyClaim | null): Promise<SendAnswer>
+  /** Resolves when every acceptance under way has been answered and hinted. */
+  drain(): Promise<void>
+}
+
+export interface IdempotencyClaim {
+  key: string
+  /** SHA-256 of the request's bytes. */
+  bodyHash: Buffer
+}
+
+export interface SendAnswer {
+  /** The 202's JSON, byte for byte. */
+  body: string
+  isReplay: boolean
+}
+
+export interface SendDeskDependencies {
+  database: Database
+  clock: DatabaseClock
+  nextId: IdSource
+  senderDomains: SenderDomains
+  admission: Admission
+  mailLog: MailLog
+  options: SendOptions
+}
+
+export interface SendOptions {
+  maxMessageSizeBytes: number
+  delivery: string
+  messageTtlMs: MessageTtlMs
+}
+
+/** A repeated request waits this long for the first one's answer (DESIGN section 2). */
+const inProgressWaitMs = 2_000
+const inProgressProbeMs = 50
+/** How long an answer is kept after acceptance or send_at. */
+export const idempotencyKeptMs = 24 * 3_600_000
+
+/** A batch: about what one statement carries without making the first of it wait; larger bodies go alone. */
+const batchLimits = { maxItems: 200, maxWeight: 256 * 1024 }
+/** Rows of a tenant that an API process may admit without the dispatcher: two full hints for each of a few workers. */
+const directShare = 256
+
+export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
+  const { database, admission } = dependencies
+  const accept = createBatcher(
+    async (messages: NewMessage[]) => {
+      const { results, hasWaiting } = await acceptMessages(database.engine, messages, { directShare })
+      admission.hint(results.flatMap((result) => (result.kind === 'accepted' ? result.admitted : [])))
+      if (hasWaiting) admission.wakeDispatcher()
+      return results
+    },
+    { ...batchLimits, weigh: (message) => message.body.length, isItemsFault: isDataError },
+  )
+  /** Claims under way in this process: `tenant key` → its hash and its end. */
+  const underWay = new Map<string, { bodyHash: Buffer; end: Promise<unknown> }>()
+
+  const send = async (caller: Caller, input: MessageInput, claim: IdempotencyClaim | null) => {
+    if (claim) {
+      const stored = await findAnswer(database, caller.tenantId, claim)
+      if (stored !== null) return stored
+    }
+    const message = await prepare(dependencies, caller, input, claim)
+    const deadline = performance.now() + inProgressWaitMs
+    for (;;) {
+      const result = await accept.add(message.row).catch((error: unknown) => {
+        throw asProductError(error)
+      })
+      if (result.kind === 'accepted') {
+        dependencies.mailLog.accepted(message.logged)
+        return { body: message.answer, isReplay: false }
+      }
+      if (result.kind === 'replay') return { body: result.response, isReplay: true }
+      if (result.kind === 'reused') throw new ProductError('idempotency_key_reused')
+      if (performance.now() > deadline) throw new ProductError('idempotency_in_progress', { retryAfterS: 1 })
+      await new Promise<void>((resolve) => setTimeout(resolve, inProgressProbeMs))
+    }
+  }
+
+  /** Requests with one key meet here before they meet in the database: the first works, the others wait for its answer. */
+  const sendInTurn = async (caller: Caller, input: MessageInput, claim: IdempotencyClaim) => {
+    const name = `${caller.tenantId} ${claim.key}`
+    const deadline = performance.now() + inProgressWaitMs
+    for (;;) {
+      const other = underWay.get(name)
+      if (other === undefined) break
+      if (!other.bodyHash.equals(claim.bodyHash)) throw new ProductError('idempotency_key_reused')
+      const isOver = await endsWithin(other.end, deadline - performance.now())
+      if (!isOver) throw new ProductError('idempotency_in_progress', { retryAfterS: 1 })
+    }
+    const work = send(caller, input, claim)
+    underWay.set(name, { bodyHash: claim.bodyHash, end: work })
+    try {
+      return await work
+    } finally {
+      underWay.delete(name)
+    }
+  }
+
+  return {
+    send: (caller, input, claim) => (claim ? sendInTurn(caller, input, claim) : send(caller, input, null)),
+    drain: async () => {
+      await accept.drain()
+      await admission.drain()
+    },
+  }
+}
+
+async function findAnswer(
+  database: Database,
+  tenantId: Uuid,
+  claim: IdempotencyClaim,
+): Promise<SendAnswer | null> {
+  const stored = await findStoredAnswer(database.engine, tenantId, claim.key).catch((error: unknown) => {
+    throw asProductError(error)
+  })
+  if (stored === null) return null
+  if (!stored.bodyHash.equals(claim.bodyHash)) throw new ProductError('idempotency_key_reused')
+  return { body: stored.response, isReplay: true }
+}
+
+/** Validates and authorises, and builds the rows and the answer. */
+async function prepare(
+  dependencies: SendDeskDependencies,
+  caller: Caller,
+  input: MessageInput,
+  claim: IdempotencyClaim | null,
+) {
+  const { clock, nextId, options } = dependencies
+  const nowMs = clock.nowMs()
+  const checked = validateMessage(input, {
+    maxMessageSizeBytes: options.maxMessageSizeBytes,
+    now: new Date(nowMs),
+  })
+  if (!checked.ok) throw refusal(checked)
+  await authorise(dependencies.senderDomains, caller, checked.value)
+  return buildMessage({ caller, message: checked.value, claim, nowMs, nextId, options })
+}
+
+function refusal(checked: {
+  code: 'invalid_request' | 'message_too_large'
+  errors: FieldFault[]
+}): ProductError {
+  if (checked.code === 'invalid_request') return invalidRequest(checked.errors)
+  const detail = checked.errors[0]?.message
+  return new ProductError('message_too_large', { errors: checked.errors, ...(detail && { detail }) })
+}
+
+/** Every address that a reader sees as the sender must be of a domain that this tenant may use. */
+async function authorise(
+  senderDomains: SenderDomains,
+  caller: Caller,
+  message: ValidatedMessage,
+): Promise<void> {
+  const senders = [message.from, message.rawFrom, message.rawSender].flatMap((mailbox) => mailbox ?? [])
+  for (const domain of new Set(senders.map((mailbox) => mailbox.address.domain))) {
+    await senderDomains.check(caller, domain)
+  }
+  if (caller.recipients.length === 0) return
+  const allowed = new Set(caller.recipients)
+  const faults = message.recipients.flatMap(({ address, type }) =>
+    allowed.has(`${address.key}@${address.domain}`) || allowed.has(`@${address.domain}`)
+      ? []
+      : [{ path: `/${type}`, message: `This key may not send to ${address.email}.` }],
+  )
+  if (faults.length > 0) {
+    throw new ProductError('key_restricted', { detail: 'The key has a list of recipients.', errors: faults })
+  }
+}
+
+/** Whether the promise settles, in whatever way, within the time. */
+async function endsWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), Math.max(0, ms))
+  })
+  const over = promise.then(
+    () => true,
+    () => true,
+  )
+  try {
+    return await Promise.race([over, tooLong])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Settling in batches: results that come while one commit runs share the next. A result is never forgotten: while
+ * PostgreSQL is away it is kept and written first when it is back (faults P1, P3), and its lease keeps anybody else from
+ * sending the mail again for as long as that can be.
+ */
+import { formatId, type MailLog, type TransactionReport } from '@valija/core'
+import {
+  type Database,
+  isDataError,
+  isPassingDatabaseError,
+  type LeasedDelivery,
+  type Settlement,
+  settleAttempts,
+  type Wake,
+} from '@valija/store'
+import { createBatcher } from './batcher.ts'
+import type { HeldLease, HeldLeases } from './held-leases.ts'
+
+export interface SettleDesk {
+  /** Hands in one result; `report` is what came of a conversation, for the log. Never throws. */
+  settle(delivery: LeasedDelivery, lease: HeldLease, settlement: Settlement, report?: TransactionReport): void
+  /** Resolves when all that was handed in is committed. */
+  drain(): Promise<void>
+}
+
+export interface SettleDeskDependencies {
+  database: Database
+  wake: Wake
+  mailLog: MailLog
+  leases: HeldLeases
+  onError: (error: Error) => void
+}
+
+const batchLimits = { maxItems: 500, maxWeight: 500 }
+const retryPauseMs = 500
+
+export function createSettleDesk({
+  database,
+  wake,
+  mailLog,
+  leases,
+  onError,
+}: SettleDeskDependencies): SettleDesk {
+  const commit = async (settlements: Settlement[]) => {
+    for (;;) {
+      try {
+        const { settled, hasWebhooks } = await settleAttempts(database.engine, settlements)
+        if (hasWebhooks) wake.send('webhooks')
+        if (settlements.some((settlement) => settlement.nextInMs !== null)) wake.send('dispatch')
+        return settlements.map((settlement) => settled.has(settlement.recipientId))
+      } catch (error) {
+        onError(error as Error)
+        if (!isPassingDatabaseError(error)) throw error
+        await new Promise<void>((resolve) => setTimeout(resolve, retryPauseMs))
+      }
+    }
+  }
+  const batcher = createBatcher(commit, { ...batchLimits, weigh: () => 1, isItemsFault: isDataError })
+  const underWay = new Set<Promise<void>>()
+
+  const settleOne = async (settlement: Settlement): Promise<boolean> => {
+    try {
+      return await batcher.add(settlement)
+    } catch {
+      // PostgreSQL refuses something in it; without its texts it is known to be storable, and an end must be recorded.
+      return batcher.add(withoutTexts(settlement))
+    }
+  }
+  return {
+    settle: (delivery, lease, settlement, report) => {
+      const work = settleOne(settlement)
+        .then((isOurs) => {
+          if (isOurs) write(mailLog, delivery, settlement, report)
+        })
+        .catch(onError)
+        .finally(() => {
+          leases.drop(lease)
+          underWay.delete(work)
+        })
+      underWay.add(work)
+    },
+    drain: async () => {
+      await Promise.all(underWay)
+    },
+  }
+}
+
+function withoutTexts(settlement: Settlement): Settlement {
+  const { attempt } = settlement
+  return {
+    ...settlement,
+    reply: null,
+    attempt: attempt && { ...attempt, report: {} },
+    events: settlement.events.map((event) => ({
+      ...event,
+      data: {
+        message_id: formatId('message', settlement.messageId),
+        recipient_id: formatId('recipient', settlement.recipientId),
+      },
+    })),
+  }
+}
+
+function write(
+  mailLog: MailLog,
+  delivery: LeasedDelivery,
+  settlement: Settlement,
+  report: TransactionReport | undefined,
+): void {
+  const { messageId, recipientId, tenantId, email } = delivery
+  const mail = { messageId, recipientId, tenantId, email }
+  const { attempt } = settlement
+  if (attempt && report) {
+    mailLog.attempted({
+      ...mail,
+      number: attempt.number,
+      route: report.route,
+      host: report.host,
+      outcome: attempt.outcome,
+      reason: attempt.reason,
+      reply: settlement.reply,
+      nextInMs: settlement.nextInMs,
+      durationMs: Math.round(report.durationMs),
+    })
+  } else if (settlement.change) {
+    mailLog.ended({ ...mail, outcome: settlement.change.to, reason: settlement.reason ?? '' })
+  }
+}

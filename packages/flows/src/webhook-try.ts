@@ -1,0 +1,95 @@
+/**
+ * One try: the event is posted to its endpoint, and what came back is judged. Nothing is written here.
+ */
+import {
+  type IdSource,
+  judgeWebhookTry,
+  SealError,
+  type Sealer,
+  type WebhookPolicy,
+  type WebhookVerdict,
+} from '@valija/core'
+import type { ClaimedWebhook, NewWebhookTry } from '@valija/store'
+import { buildWebhookRequest, type WebhookRequest } from './webhook-request.ts'
+
+/** What came of one request; a redirect is an answer like any other. */
+export type WebhookAnswer =
+  | { kind: 'answer'; statusCode: number; retryAfterMs: number | null; bodyStart: string; durationMs: number }
+  | { kind: 'failure'; code: string; message: string; durationMs: number }
+
+/** The outgoing HTTP that a dispatcher needs: never rejects, and always ends within `timeoutMs`. */
+export interface WebhookHttp {
+  post(
+    url: string,
+    request: { headers: Record<string, string>; body: string; timeoutMs: number },
+  ): Promise<WebhookAnswer>
+}
+
+export interface WebhookTryPorts {
+  http: WebhookHttp
+  sealer: Sealer
+  nextId: IdSource
+  clock: { nowMs(): number }
+  policy: WebhookPolicy
+  timeoutMs: number
+}
+
+export interface TriedWebhook {
+  verdict: WebhookVerdict
+  record: NewWebhookTry
+}
+
+/** How much of an answer or an error is kept, in UTF-16 units. */
+const keptLength = 1_000
+
+/** Makes one try. */
+export async function tryWebhook(ports: WebhookTryPorts, webhook: ClaimedWebhook): Promise<TriedWebhook> {
+  const startedAtMs = ports.clock.nowMs()
+  const answer = await post(ports, webhook, startedAtMs)
+  const number = webhook.tries + 1
+  const hasAnswer = answer.kind === 'answer'
+  const statusCode = hasAnswer ? answer.statusCode : null
+  const verdict = judgeWebhookTry(
+    { tries: number, statusCode, retryAfterMs: hasAnswer ? answer.retryAfterMs : null },
+    Math.random(),
+    ports.policy,
+  )
+  const record: NewWebhookTry = {
+    id: ports.nextId(),
+    webhookId: webhook.webhookId,
+    eventId: webhook.eventId,
+    tenantId: webhook.tenantId,
+    eventType: webhook.event.type,
+    lease: webhook.lease,
+    number,
+    retryAfterMs: verdict.kind === 'delivered' ? null : verdict.afterMs,
+    statusCode,
+    error: errorOf(answer),
+    responseStart: hasAnswer ? storable(answer.bodyStart) : null,
+    startedAt: new Date(startedAtMs),
+    durationMs: Math.round(answer.durationMs),
+  }
+  return { verdict, record }
+}
+
+/** A secret that cannot be opened is a failed try: on record, and tried again, for the operator may bring the key back. */
+async function post(ports: WebhookTryPorts, webhook: ClaimedWebhook, timeMs: number): Promise<WebhookAnswer> {
+  let request: WebhookRequest
+  try {
+    request = buildWebhookRequest(webhook, ports.sealer, timeMs)
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error
+    return { kind: 'failure', code: 'secret_unreadable', message: error.message, durationMs: 0 }
+  }
+  return ports.http.post(webhook.url, { ...request, timeoutMs: ports.timeoutMs })
+}
+
+function errorOf(answer: WebhookAnswer): string | null {
+  if (answer.kind === 'failure') return storable(`${answer.code}: ${answer.message}`)
+  return answer.statusCode >= 300 && answer.statusCode < 400 ? 'redirect: not followed' : null
+}
+
+/** PostgreSQL's text has no NUL, and half of a surrogate pair cut at the end would be no character. */
+function storable(text: string): string {
+  return text.slice(0, keptLength).replaceAll('\0', '\ufffd').toWellFormed()
+}

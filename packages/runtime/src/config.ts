@@ -1,0 +1,155 @@
+/**
+ * From environment variables to the configuration, or to the list of everything that is wrong with them.
+ *
+ * This is the only product file that touches `process.env`. Processes load once, at the start, and hand on what each
+ * part needs; nothing reads the environment later.
+ */
+import path from 'node:path'
+import { type Profile, schema, type Values, type Variable, variables } from './config-schema.ts'
+import { Refusal } from './config-values.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** The process's environment; for a main.ts to hand to loadConfig. */
+export const environment = (): Environment => process.env
+
+export type Config = Readonly<Omit<Values, 'publicUrl'>> & {
+  readonly profile: Profile
+  /** Without a slash at the end. */
+  readonly publicUrl: string
+}
+
+export type ConfigFault = { name: string; message: string }
+
+/** The environment does not make a configuration. The message lists every fault on a line of its own. */
+export class ConfigError extends Error {
+  override name = 'ConfigError'
+  readonly faults: readonly ConfigFault[]
+
+  constructor(faults: readonly ConfigFault[]) {
+    const count = faults.length === 1 ? 'One variable is' : `${faults.length} variables are`
+    const lines = faults.map(({ name, message }) => `  ${name}: ${message}`)
+    super([`${count} not right (see docs/configuration.md):`, ...lines].join('\n'))
+    this.faults = faults
+  }
+}
+
+/** `npm start` is for one machine: its own webhooks and smarthosts may be on it. */
+const LOOPBACK = ['127.0.0.0/8', '::1/128']
+
+/** An empty variable is an absent one: compose files and CI write `NAME=` for that. */
+const textOf = (env: Environment, name: string): string | null => env[name]?.trim() || null
+
+/** Single edits (insert, delete, replace) from one text to the other. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (const [index, character] of [...from].entries()) {
+    const next = [index + 1]
+    for (let column = 1; column <= to.length; column += 1) {
+      const replaced = (row[column - 1] ?? 0) + (character === to[column - 1] ? 0 : 1)
+      next.push(Math.min(replaced, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[to.length] ?? 0
+}
+
+function unknownNames(env: Environment): ConfigFault[] {
+  const known = variables.map(([, { name }]) => name)
+  const unknown = Object.keys(env).filter((name) => name.startsWith('VALIJA_') && !known.includes(name))
+  return unknown.map((name) => {
+    const distances = known.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    const nearest = distances.sort((one, other) => one.distance - other.distance)[0]
+    const hint = nearest && nearest.distance <= 6 ? `; did you mean ${nearest.candidate}?` : ''
+    return { name, message: `there is no such variable${hint}` }
+  })
+}
+
+/** One variable's value: given, or default, or null. */
+function parse(definition: Variable, given: string | null, faults: ConfigFault[]): unknown {
+  const text = given ?? definition.default
+  if (text === null) return null
+  try {
+    return definition.kind.parse(text)
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    const shown = definition.isSecret ? '' : ` (it is "${text}")`
+    faults.push({ name: definition.name, message: `${error.message}${shown}` })
+    return null
+  }
+}
+
+/** Rules that involve several variables. Only set and valid ones are judged: each fault is reported once. */
+function crossFaults(values: Values, profile: Profile, isSet: (key: keyof Values) => boolean): ConfigFault[] {
+  const faults: ConfigFault[] = []
+  const fault = (key: keyof Values, message: string) => faults.push({ name: schema[key].name, message })
+  for (const [key, { requiredBy }] of variables) {
+    if (requiredBy?.includes(profile) && !isSet(key)) fault(key, `is required by valija ${profile}`)
+  }
+  if (isSet('tlsCert') !== isSet('tlsKey')) {
+    fault(isSet('tlsCert') ? 'tlsKey' : 'tlsCert', 'certificate and key must be set together')
+  }
+  if (profile === 'migrate' || profile === 'cli') return faults
+  if (values.delivery === 'smarthost' && !isSet('smarthost'))
+    fault('smarthost', 'is required by VALIJA_DELIVERY=smarthost')
+  if (values.delivery === 'mx' && !isSet('bounceDomain'))
+    fault('bounceDomain', 'is required by VALIJA_DELIVERY=mx')
+  if (profile === 'smtp' && isSet('submissionsPort') && !isSet('tlsCert')) {
+    fault('tlsCert', 'is required by VALIJA_SUBMISSIONS_PORT')
+  }
+  return [...faults, ...portClashes(values, profile)]
+}
+
+/** Two listeners of one process cannot have the same port. */
+function portClashes(values: Values, profile: Profile): ConfigFault[] {
+  const listeners = {
+    start: ['port', 'submissionPort', 'submissionsPort', 'bouncePort'],
+    smtp: ['submissionPort', 'submissionsPort', 'bouncePort'],
+  } as const
+  if (profile !== 'start' && profile !== 'smtp') return []
+  const seen = new Map<number, string>()
+  const faults: ConfigFault[] = []
+  for (const key of listeners[profile]) {
+    const port = values[key]
+    if (port === null) continue
+    const other = seen.get(port)
+    if (other) faults.push({ name: schema[key].name, message: `is the same port as ${other} (${port})` })
+    seen.set(port, schema[key].name)
+  }
+  return faults
+}
+
+/** Where the HTTP API is found from the same machine, when nobody said how it is found from elsewhere. */
+function localUrl({ host, port }: Values): string {
+  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+}
+
+/**
+ * Reads every variable, for the process that is being started.
+ * @throws {ConfigError} with all faults: bad values, unknown VALIJA_* names, missing ones
+ */
+export function loadConfig(env: Environment, profile: Profile): Config {
+  const faults = unknownNames(env)
+  const values = Object.fromEntries(
+    variables.map(([key, definition]) => [key, parse(definition, textOf(env, definition.name), faults)]),
+  ) as Values
+  const isSet = (key: keyof Values) => textOf(env, schema[key].name) !== null
+  if (profile === 'start') {
+    values.delivery ??= isSet('delivery') ? null : 'capture'
+    values.allowNetworks = Object.freeze([...new Set([...(values.allowNetworks ?? []), ...LOOPBACK])])
+  }
+  faults.push(...crossFaults(values, profile, isSet))
+  if (faults.length > 0) throw new ConfigError(faults)
+  const publicUrl = values.publicUrl ?? localUrl(values)
+  return Object.freeze({ ...values, profile, publicUrl, dataDir: path.resolve(values.dataDir) })
+}
+
+/** The configuration with keys that `npm start` made; those that the operator set stay. */
+export function withSecrets(config: Config, made: { adminKey: string; secretKey: string }): Config {
+  return Object.freeze({
+    ...config,
+    adminKey: config.adminKey ?? made.adminKey,
+    secretKeys: config.secretKeys.length > 0 ? config.secretKeys : Object.freeze([made.secretKey]),
+  })
+}

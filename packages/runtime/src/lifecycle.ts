@@ -1,0 +1,134 @@
+/**
+ * The life of a process: start, run until a signal, drain in reverse, exit.
+ *
+ *   start fails              one sentence on standard error, what had started is stopped, exit 1
+ *   SIGTERM, SIGINT, SIGHUP  the stop steps run, last one first; exit 0 when all of them went well
+ *   a second signal          the drain is hurried (each step may say how); a third ends the process at once, exit 1
+ *   an uncaught error        logged, exit 1 at once: a state that nobody foresaw is not worth draining
+ *
+ * Signals within a second count as one: Ctrl-C under npm comes twice, from the terminal and from npm.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Logger } from 'pino'
+
+/** Ctrl-C under npm arrives twice within some milliseconds. */
+const ONE_SIGNAL_MS = 1_000
+
+/** A worker waits for the reply to its final dot for up to ten minutes (RFC 5321, section 4.5.3.2.6), but not at a stop. */
+const DRAIN_LIMIT_MS = 60_000
+
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+
+export type StopStep = {
+  /** For the log: "http", "worker", "postgres". */
+  name: string
+  stop: () => Promise<unknown> | unknown
+  /** Called when a second signal comes while this step runs or waits: give up what is under way. */
+  hurry?: () => void
+}
+
+export type Life = {
+  /** Registers how to end what has just been started. Steps run one after another, the last registered one first. */
+  onStop: (step: StopStep) => void
+  /** Aborted by the first signal; also a start that waits for something should heed it. */
+  stopping: AbortSignal
+  /** Something that the process cannot do without has failed: drain, then exit 1. */
+  fail: (error: Error) => void
+}
+
+export type RunOptions = {
+  log: Logger
+  start: (life: Life) => Promise<void>
+  /** Called when start has resolved and no signal has come. */
+  onReady?: () => void
+  /** For the whole drain; what is not done by then is cut off, exit 1. */
+  drainLimitMs?: number
+}
+
+/** Counts signals, and resolves `first` with what ended the run: null for a signal, or the failure. */
+function listen(log: Logger, hurry: () => void) {
+  const stopping = new AbortController()
+  const { promise: ended, resolve } = Promise.withResolvers<Error | null>()
+  let count = 0
+  let lastMs = Number.NEGATIVE_INFINITY
+  for (const name of SIGNALS) {
+    process.on(name, () => {
+      const now = performance.now()
+      if (now - lastMs < ONE_SIGNAL_MS) return
+      lastMs = now
+      count += 1
+      log.info({ signal: name }, ['stopping', 'hurrying', 'ending at once'][count - 1] ?? 'ending at once')
+      if (count === 1) {
+        stopping.abort()
+        resolve(null)
+      } else if (count === 2) hurry()
+      else process.exit(1)
+    })
+  }
+  const fail = (error: Error) => {
+    log.fatal({ err: error }, 'cannot go on')
+    stopping.abort()
+    resolve(error)
+  }
+  return { stopping: stopping.signal, ended, fail }
+}
+
+function exitOnUncaught(log: Logger): void {
+  const end = (error: unknown) => {
+    log.fatal({ err: error }, 'uncaught error')
+    process.exit(1)
+  }
+  process.on('uncaughtException', end).on('unhandledRejection', end)
+}
+
+/** Runs the steps, last one first. False when one failed or the limit was reached. */
+async function drain(steps: StopStep[], log: Logger, limitMs: number): Promise<boolean> {
+  let isClean = true
+  const run = async () => {
+    for (let step = steps.at(-1); step; step = steps.at(-1)) {
+      try {
+        await step.stop()
+        log.debug({ step: step.name }, 'stopped')
+      } catch (error) {
+        isClean = false
+        log.error({ err: error, step: step.name }, 'did not stop cleanly')
+      }
+      steps.splice(steps.indexOf(step), 1) // only now: until it has ended, a second signal may hurry it
+    }
+    return true
+  }
+  if (await Promise.race([run(), delay(limitMs, false)])) return isClean
+  log.error({ limitMs }, 'not everything stopped in time')
+  return false
+}
+
+/**
+ * Runs a process to its end. Never returns: it exits with 0 after a clean drain, 1 otherwise.
+ *
+ *     await runUntilSignal({ log, start: async (life) => {
+ *       const server = await listen(); life.onStop({ name: 'http', stop: () => server.close() })
+ *     } })
+ */
+export async function runUntilSignal(options: RunOptions): Promise<never> {
+  const { log, start, onReady, drainLimitMs = DRAIN_LIMIT_MS } = options
+  const steps: StopStep[] = []
+  exitOnUncaught(log)
+  const { stopping, ended, fail } = listen(log, () => {
+    for (const step of steps) step.hurry?.()
+  })
+  const onStop = (step: StopStep) => void steps.push(step)
+  const keepAlive = setInterval(() => undefined, 2 ** 30) // signal handlers alone do not keep a process
+  const started = start({ onStop, stopping, fail }).then(
+    () => null,
+    (error: unknown) => (stopping.aborted ? null : error), // a start that gives up at a signal has not failed
+  )
+  const failure = await Promise.race([started, ended.then(() => delay(drainLimitMs, null))])
+  if (failure) {
+    log.debug({ err: failure }, 'the start failed')
+    process.stderr.write(`valija: ${failure instanceof Error ? failure.message : String(failure)}\n`)
+  } else if (!stopping.aborted) onReady?.()
+  const fatal = failure ?? (await ended)
+  const isClean = await drain(steps, log, drainLimitMs)
+  clearInterval(keepAlive)
+  process.exit(fatal || !isClean ? 1 : 0)
+}

@@ -1,0 +1,51 @@
+/**
+ * What a database error means for a client: PostgreSQL away, slow, out of room or out of connections is 503 with
+ * Retry-After, never a success and never a mystery (faults A4, P1 to P5).
+ */
+import { ProductError } from '@valija/core'
+
+/** SQLSTATE classes (first two characters) of trouble that passes: connection, resources, operator, system. */
+const passingClasses = new Set(['08', '53', '57', '58'])
+/** Serialization failure, deadlock, lock not available, statement timeout. */
+const passingCodes = new Set([
+  '40001',
+  '40P01',
+  '55P03',
+  '57014',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOENT',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+])
+/** What pg and its pool say without a code. */
+const passingTexts =
+  /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|not queryable|Cannot use a pool after calling end/i
+
+/** Whether the same statement can succeed later without being changed. */
+export function isPassingDatabaseError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = (error as { code?: unknown }).code
+  if (
+    typeof code === 'string' &&
+    (passingCodes.has(code) || (code.length === 5 && passingClasses.has(code.slice(0, 2))))
+  ) {
+    return true
+  }
+  return passingTexts.test(error.message)
+}
+
+/** Whether PostgreSQL refused the data of a statement (classes 22 and 23): then one item of a batch is to blame. */
+export function isDataError(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' && /^2[23]...$/.test(code)
+}
+
+/** The product's error for a database error; any other error comes back as it is. */
+export function asProductError(error: unknown): unknown {
+  return isPassingDatabaseError(error)
+    ? new ProductError('database_unavailable', { retryAfterS: 2, cause: error })
+    : error
+}

@@ -1,0 +1,140 @@
+/**
+ * A process's connections to PostgreSQL: two pools, one per database role (DESIGN 4.12), and Prisma over each.
+ *
+ * `engine` sees every tenant: accept, lease, settle, sweep, the operator's routes. `tenant` sees nothing until a
+ * transaction says for whom it works (`asTenant`), whatever the query's own filter is.
+ * Connections per process: 4 + 2 here, 1 to listen, 1 to notify, 1 to lead and at most 3 of the queue: 12 (DESIGN 4.25).
+ */
+import { PrismaPg } from '@prisma/adapter-pg'
+import type { Uuid } from '@valija/core'
+import pg from 'pg'
+import { PrismaClient } from './generated/prisma/client.ts'
+import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
+
+// int8 and numeric counters fit into a double here; timestamps stay Dates.
+pg.types.setTypeParser(pg.types.builtins.INT8, Number)
+
+export interface DatabaseOptions {
+  url: string
+  /** Told of every broken idle connection; the pool replaces it by itself. */
+  onError: (error: Error) => void
+  /** A statement of a request or a worker ends after this, in milliseconds. */
+  statementTimeoutMs?: number
+}
+
+export interface Database {
+  readonly url: string
+  readonly engine: pg.Pool
+  readonly tenant: pg.Pool
+  /** Management tables with the engine's rights: the operator's routes. */
+  readonly operators: PrismaClient
+  /** Management tables with a tenant's rights: use `asTenant`. */
+  readonly tenants: PrismaClient
+  close(): Promise<void>
+}
+
+/** Opens the pools; connects on first use. */
+export function openDatabase(options: DatabaseOptions): Database {
+  const engine = openPool(options, 'valija_engine', 4)
+  const tenant = openPool(options, 'valija_tenant', 2)
+  const operators = new PrismaClient({ adapter: new PrismaPg(engine) })
+  const tenants = new PrismaClient({ adapter: new PrismaPg(tenant) })
+  return {
+    url: options.url,
+    engine,
+    tenant,
+    operators,
+    tenants,
+    close: async () => {
+      await Promise.all([operators.$disconnect(), tenants.$disconnect()])
+      await Promise.all([engine.end(), tenant.end()])
+    },
+  }
+}
+
+function openPool(options: DatabaseOptions, role: string, connections: number): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: connections,
+    application_name: `valija ${role.slice('valija_'.length)}`,
+    options: `-c role=${role} -c statement_timeout=${options.statementTimeoutMs ?? 30_000} -c synchronous_commit=on -c TimeZone=UTC`,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 60_000,
+    keepAlive: true,
+  })
+  pool.on('error', options.onError)
+  return pool
+}
+
+/**
+ * Runs a read of a tenant's own rows: hand-made SQL in a transaction that row-level security confines to that tenant.
+ */
+export async function readAsTenant<T>(
+  database: Database,
+  tenantId: Uuid,
+  read: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  return inTransaction(database.tenant, `BEGIN READ ONLY; ${confineTo(tenantId)}`, read)
+}
+
+/** The same, for writes. */
+export async function writeAsTenant<T>(
+  database: Database,
+  tenantId: Uuid,
+  write: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  return inTransaction(database.tenant, `BEGIN; ${confineTo(tenantId)}`, write)
+}
+
+/** Runs Prisma calls on management tables, confined to a tenant by row-level security. */
+export async function asTenant<T>(
+  database: Database,
+  tenantId: Uuid,
+  work: (prisma: TransactionClient) => Promise<T>,
+): Promise<T> {
+  return database.tenants.$transaction(async (prisma) => {
+    await prisma.$executeRawUnsafe(confineTo(tenantId))
+    return work(prisma)
+  })
+}
+
+/** Runs `work` in a transaction of the engine. */
+export async function asEngine<T>(
+  database: Database,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  return inTransaction(database.engine, 'BEGIN', work)
+}
+
+/** SET LOCAL takes no parameters, so the id's form is checked instead. */
+function confineTo(tenantId: Uuid): string {
+  if (!/^[0-9a-f-]{36}$/.test(tenantId)) throw new TypeError('a tenant id is a UUID')
+  return `SET LOCAL valija.tenant = '${tenantId}'`
+}
+
+async function inTransaction<T>(
+  pool: pg.Pool,
+  begin: string,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect()
+  let failure: Error | undefined
+  try {
+    await client.query(begin)
+    const result = await work(client)
+    await client.query('COMMIT')
+    return result
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error))
+    await client.query('ROLLBACK').then(
+      () => {
+        failure = undefined
+      },
+      // The connection is broken: the pool drops it below.
+      () => undefined,
+    )
+    throw error
+  } finally {
+    client.release(failure)
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Applies the migrations of prisma/migrations, in order, each in its own transaction, under an advisory lock, and writes
+ * them down in Prisma's own table, so that Prisma's command line agrees about what has been applied.
+ *
+ * A migration waits at most 2 s for a lock (faults P7, S3) and is tried again, so traffic never queues up behind it.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import path from 'node:path'
+import pg from 'pg'
+
+const migrationsFolder = path.resolve(import.meta.dirname, '../../../prisma/migrations')
+const lockTries = 10
+
+/** Thrown when the database has a migration that this version does not know, or one that was changed after it ran. */
+export class MigrationError extends Error {
+  override name = 'MigrationError'
+}
+
+export interface Migration {
+  name: string
+  sql: string
+  checksum: string
+}
+
+/**
+ * Brings the database to this version's schema and makes the partitions of the next days.
+ *
+ * @returns the names of the migrations that were applied now
+ * @throws {MigrationError} when the database is newer than this version or a migration was changed
+ */
+export async function migrate(databaseUrl: string): Promise<string[]> {
+  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'valija migrate' })
+  await client.connect()
+  try {
+    await client.query(`SELECT pg_advisory_lock(hashtext('valija.migrate'))`)
+    await client.query('CREATE SCHEMA IF NOT EXISTS valija')
+    await client.query(`CREATE TABLE IF NOT EXISTS valija._prisma_migrations (
+      id varchar(36) PRIMARY KEY, checksum varchar(64) NOT NULL, finished_at timestamptz, migration_name varchar(255) NOT NULL,
+      logs text, rolled_back_at timestamptz, started_at timestamptz NOT NULL DEFAULT now(), applied_steps_count integer NOT NULL DEFAULT 0)`)
+    const pending = await findPending(client, await readMigrations())
+    for (const migration of pending) await applyPatiently(client, migration)
+    await client.query('SELECT valija.ensure_partitions(14)')
+    return pending.map((migration) => migration.name)
+  } finally {
+    await client.end()
+  }
+}
+
+/** Whether every migration of this version has been applied: what a start without `migrate` checks. */
+export async function isMigrated(pool: pg.Pool): Promise<boolean> {
+  const known = await readMigrations()
+  const result = await pool
+    .query<{ count: number }>(
+      'SELECT count(*)::int AS count FROM valija._prisma_migrations WHERE finished_at IS NOT NULL AND migration_name = ANY($1)',
+      [known.map((migration) => migration.name)],
+    )
+    .catch((error: { code?: string }) => {
+      // 42P01 undefined_table, 3F000 invalid_schema_name, 42501 insufficient_privilege (the schema is not ours yet).
+      if (error.code === '42P01' || error.code === '3F000' || error.code === '42501') return null
+      throw error
+    })
+  return result?.rows[0]?.count === known.length
+}
+
+async function readMigrations(): Promise<Migration[]> {
+  const entries = await readdir(migrationsFolder, { withFileTypes: true })
+  const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name)
+  return Promise.all(
+    names.sort().map(async (name) => {
+      const sql = await readFile(path.join(migrationsFolder, name, 'migration.sql'), 'utf8')
+      return { name, sql, checksum: createHash('sha256').update(sql).digest('hex') }
+    }),
+  )
+}
+
+async function findPending(client: pg.Client, known: Migration[]): Promise<Migration[]> {
+  const result = await client.query<{ name: string; checksum: string }>(
+    'SELECT migration_name AS name, checksum FROM valija._prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL',
+  )
+  for (const applied of result.rows) {
+    const migration = known.find((candidate) => candidate.name === applied.name)
+    if (migration && migration.checksum !== applied.checksum) {
+      throw new MigrationError(
+        `the migration ${applied.name} was changed after it was applied to this database`,
+      )
+    }
+  }
+  const applied = new Set(result.rows.map((row) => row.name))
+  return known.filter((migration) => !applied.has(migration.name))
+}
+
+async function applyPatiently(client: pg.Client, migration: Migration): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await apply(client, migration)
+      return
+    } catch (error) {
+      await client.query('ROLLBACK')
+      // 55P03 lock_not_available
+      if ((error as { code?: string }).code !== '55P03' || tries >= lockTries) throw error
+    }
+  }
+}
+
+async function apply(client: pg.Client, migration: Migration): Promise<void> {
+  await client.query(`BEGIN; SET LOCAL lock_timeout = '2s'`)
+  await client.query(migration.sql)
+  await client.query(
+    `INSERT INTO valija._prisma_migrations (id, checksum, migration_name, finished_at, applied_steps_count)
+     VALUES ($1, $2, $3, now(), 1)`,
+    [randomUUID(), migration.checksum, migration.name],
+  )
+  await client.query('COMMIT')
+}

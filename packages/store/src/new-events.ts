@@ -1,0 +1,61 @@
+/**
+ * Writing events: the rows of the tenant's stream and, in the same statement, one row per event and webhook that asked for
+ * it. Whoever changes a recipient's state writes its events in the same transaction, so neither can be there alone.
+ */
+import { type EventType, namedOnlyEventTypes, type Uuid } from '@valija/core'
+
+export interface NewEvent {
+  id: Uuid
+  tenantId: Uuid
+  type: EventType
+  /** Null for events that are not about a message. */
+  messageId: Uuid | null
+  createdAtMs: number
+  /** What GET /events and webhooks show as `data`; `domain` and `tags` in it are what webhooks filter by. */
+  data: object
+}
+
+/** How many parameters `eventParameters` gives. */
+export const eventParameterCount = 6
+
+/**
+ * Common table expressions named `new_event`, `event` and `outbox`, to be put behind WITH.
+ *
+ * @param first the number of the first of the statement's parameters that `eventParameters` fills
+ * @param condition an SQL condition on the event's `id` that drops events of what did not happen after all
+ */
+export function eventExpressions(first: number, condition = 'true'): string {
+  const at = (index: number) => `$${first + index}`
+  return `
+  new_event AS (
+    SELECT id, tenant_id, type, message_id, created_at, data::jsonb AS data
+    FROM unnest(${at(0)}::uuid[], ${at(1)}::uuid[], ${at(2)}::text[], ${at(3)}::uuid[], ${at(4)}::timestamptz[], ${at(5)}::text[])
+      AS input (id, tenant_id, type, message_id, created_at, data)
+    WHERE ${condition}
+  ), event AS (
+    INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data)
+    SELECT id, tenant_id, type, message_id, created_at, data FROM new_event
+  ), outbox AS (
+    INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at)
+    SELECT webhook.id, new_event.id, new_event.tenant_id, now()
+    FROM new_event JOIN valija.webhooks AS webhook ON webhook.tenant_id = new_event.tenant_id
+    WHERE webhook.status = 'enabled'
+      AND (new_event.type = ANY (webhook.events)
+        OR ('*' = ANY (webhook.events) AND new_event.type NOT IN (${namedOnlyEventTypes.map((type) => `'${type}'`).join(', ')})))
+      AND (webhook.domains = '{}' OR new_event.data ->> 'domain' = ANY (webhook.domains))
+      AND (webhook.tags = '{}' OR new_event.data -> 'tags' ?| webhook.tags)
+    RETURNING webhook_id
+  )`
+}
+
+/** The parameters for `eventExpressions`. */
+export function eventParameters(events: readonly NewEvent[]): unknown[] {
+  return [
+    events.map((event) => event.id),
+    events.map((event) => event.tenantId),
+    events.map((event) => event.type),
+    events.map((event) => event.messageId),
+    events.map((event) => new Date(event.createdAtMs)),
+    events.map((event) => JSON.stringify(event.data)),
+  ]
+}

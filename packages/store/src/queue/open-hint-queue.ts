@@ -1,0 +1,18 @@
+/** Chooses the queue's store: Redis where an operator gave one, else the PostgreSQL that is there anyway. */
+import type { HintQueue } from './hint-queue.ts'
+import { openPostgresQueue } from './postgres-queue.ts'
+import { openRedisQueue } from './redis-queue.ts'
+
+export interface HintQueueOptions {
+  /** REDIS_URL in one of the forms of redis-connection.ts; null for PostgreSQL. */
+  redisUrl: string | null
+  databaseUrl: string
+  /** Gets one error for each outage of the store, and every error that BullMQ reports beside. */
+  onError(error: Error): void
+  /** Keeps queues of several installations in one store apart. */
+  prefix?: string
+}
+
+export function openHintQueue({ redisUrl, ...options }: HintQueueOptions): Promise<HintQueue> {
+  return redisUrl === null ? openPostgresQueue(options) : openRedisQueue({ ...options, redisUrl })
+}

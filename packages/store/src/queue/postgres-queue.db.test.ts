@@ -1,0 +1,74 @@
+/** What only the PostgreSQL backend has: its schema, and the few connections that it takes. */
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createEmptyDatabase, type TestDatabase } from '../../../../tests/support/database.ts'
+import { until } from '../../../../tests/support/until.ts'
+import { migrateQueue, openPostgresQueue } from './postgres-queue.ts'
+
+describe('the queue in PostgreSQL', () => {
+  let database: TestDatabase
+  let client: pg.Client
+
+  beforeAll(async () => {
+    database = await createEmptyDatabase()
+    client = new pg.Client(database.url)
+    await client.connect()
+  })
+  afterAll(async () => {
+    await client.end()
+    await database.drop()
+  })
+
+  test('a database without the schema is refused, with what is missing', async () => {
+    const opening = openPostgresQueue({ databaseUrl: database.url, onError: () => {} })
+    await expect(opening).rejects.toThrow(/schema "bullmq" is not initialized/)
+  })
+
+  test('migrateQueue runs at once in several processes, and again', async () => {
+    await Promise.all([1, 2, 3].map(() => migrateQueue(database.url)))
+    await migrateQueue(database.url)
+    const { rows } = await client.query('SELECT count(*)::int AS epochs FROM bullmq.epoch')
+    expect(rows).toEqual([{ epochs: 0 }])
+  })
+
+  test('hints and epoch are in unlogged tables, so that a crash empties them together', async () => {
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT relname AS name FROM pg_class
+        WHERE relnamespace = 'bullmq'::regnamespace AND relkind = 'r' AND relpersistence = 'u' ORDER BY 1`,
+    )
+    expect(rows.map(({ name }) => name)).toEqual([
+      'epoch',
+      'event',
+      'job',
+      'job_dependency',
+      'job_log',
+      'meta',
+    ])
+  })
+
+  test('a process that adds and works takes three connections', async () => {
+    const queue = await openPostgresQueue({ databaseUrl: database.url, onError: () => {} })
+    let taken = 0
+    const worker = queue.work(async () => void taken++, { concurrency: 16, onError: () => {} })
+    await queue.add(Array.from({ length: 200 }, (_, index) => ({ ids: [`${index}`] })))
+    await until('200 hints', () => taken === 200)
+    const { rows } = await client.query(
+      `SELECT count(*)::int AS connections FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+    )
+    expect(rows).toEqual([{ connections: 3 }])
+    await worker.close()
+    await queue.close()
+  })
+
+  test('session settings in the URL stay, and an error of one command is told as it is', async () => {
+    const url = new URL(database.url)
+    url.searchParams.set('options', '-c statement_timeout=100')
+    const queue = await openPostgresQueue({ databaseUrl: url.href, onError: () => {} })
+    await client.query('BEGIN; LOCK TABLE bullmq.job')
+    const queryCanceled = '57014'
+    await expect(queue.add([{ ids: ['a'] }])).rejects.toMatchObject({ code: queryCanceled })
+    expect(queue.isUp).toBe(true)
+    await client.query('ROLLBACK')
+    await queue.close()
+  })
+})

@@ -1,0 +1,152 @@
+/**
+ * Reading a tenant's events: the stream, which never skips one, and a message's timeline.
+ *
+ * The stream's order is (transaction, id). Ids alone do not do: a transaction that began earlier may commit later, and its
+ * events would appear behind a reader's back. So a row is shown only once no open transaction can precede it, that is, while
+ * its transaction is below the oldest one still open in this statement's snapshot (DESIGN 4.13). A transaction that stays
+ * open delays the stream and never makes it skip.
+ */
+import { type EventType, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
+import { type Database, readAsTenant } from './database.ts'
+
+export interface EventRow {
+  id: Uuid
+  type: EventType
+  createdAt: Date
+  data: Record<string, unknown>
+}
+
+/** A place in the stream, between two events. */
+export interface EventPosition {
+  /** An xid8 in decimal. */
+  transaction: string
+  id: Uuid
+  /** No event behind this place has an id that is older, in milliseconds since 1970: which days need not be opened. */
+  floorMs: number
+}
+
+export const nilUuid: Uuid = '00000000-0000-0000-0000-000000000000'
+const lastUuid: Uuid = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+
+/** How much older than its transaction's neighbours an event's id can be: it was made before a commit that had to wait. */
+const slackMs = 2 * 86_400_000
+/** Bounces are told for 60 days after a hand-off (DESIGN 4.9). */
+const lateEventsMs = 61 * 86_400_000
+
+/** Where the stream begins, or what was written at or after a time. */
+export function streamStart(afterMs = 0): EventPosition {
+  return { transaction: '0', id: nilUuid, floorMs: afterMs }
+}
+
+export interface EventFilter {
+  /** Only these types. */
+  types: readonly EventType[]
+  /** Only what happened at or after. */
+  afterMs?: number
+}
+
+/**
+ * The next events behind a position, oldest first.
+ *
+ * @returns the events and the position behind them. When there are fewer than `limit`, it is the end of what may be
+ *   shown by now, so that asking again does not search the same rows again
+ */
+export async function readEvents(
+  database: Database,
+  tenantId: Uuid,
+  filter: EventFilter,
+  page: { from: EventPosition; limit: number },
+): Promise<{ events: EventRow[]; next: EventPosition }> {
+  const { from, limit } = page
+  const result = await readAsTenant(database, tenantId, (client) =>
+    client.query<
+      { horizon: string; nowMs: number; transaction: string } & (EventRow | { [K in keyof EventRow]: null })
+    >({
+      text: `WITH horizon AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin)
+        SELECT horizon.xmin::text AS horizon, (extract(epoch FROM now()) * 1000)::float8 AS "nowMs",
+          e.transaction::text AS transaction, e.id, e.type, e.created_at AS "createdAt", e.data
+        FROM horizon LEFT JOIN LATERAL (
+          SELECT transaction, id, type, created_at, data FROM valija.events
+          WHERE tenant_id = $1 AND (transaction, id) > ($2::xid8, $3::uuid) AND transaction < horizon.xmin
+            AND id >= $4 AND type = ANY ($5) AND created_at >= $6
+          ORDER BY transaction, id LIMIT $7
+        ) AS e ON true
+        ORDER BY e.transaction, e.id`,
+      values: [
+        tenantId,
+        from.transaction,
+        from.id,
+        lowestUuidAt(from.floorMs),
+        filter.types,
+        new Date(filter.afterMs ?? 0),
+        limit,
+      ],
+    }),
+  )
+  const events = result.rows.flatMap(({ horizon: _, nowMs: __, transaction, ...row }) =>
+    row.id === null ? [] : [{ ...row, transaction }],
+  )
+  return {
+    events: events.map(({ transaction: _, ...event }) => event),
+    next: nextPosition(events, result.rows[0], page),
+  }
+}
+
+function nextPosition(
+  events: readonly (EventRow & { transaction: string })[],
+  snapshot: { horizon: string; nowMs: number } | undefined,
+  { from, limit }: { from: EventPosition; limit: number },
+): EventPosition {
+  const last = events.at(-1)
+  if (last && events.length === limit) {
+    return { transaction: last.transaction, id: last.id, floorMs: floorAt(uuidTimeMs(last.id), from) }
+  }
+  if (snapshot === undefined) return from
+  const seen = BigInt(snapshot.horizon) - 1n
+  // Another process's snapshot may have been further already.
+  if (seen <= BigInt(from.transaction))
+    return last ? { ...from, transaction: last.transaction, id: last.id } : from
+  return { transaction: String(seen), id: lastUuid, floorMs: floorAt(snapshot.nowMs, from) }
+}
+
+function floorAt(timeMs: number, from: EventPosition): number {
+  return Math.max(from.floorMs, Math.floor(timeMs) - slackMs)
+}
+
+/**
+ * A message's events, oldest first; null for a message that is unknown or another tenant's.
+ *
+ * @param page.after only later events than this one; null for the first page
+ */
+export async function readMessageEvents(
+  database: Database,
+  tenantId: Uuid,
+  messageId: Uuid,
+  filter: Pick<EventFilter, 'types'>,
+  page: { after: Uuid | null; limit: number },
+): Promise<EventRow[] | null> {
+  return readAsTenant(database, tenantId, async (client) => {
+    const message = await client.query<{ expiresAt: Date }>({
+      name: 'find-message-expiry',
+      text: 'SELECT expires_at AS "expiresAt" FROM valija.messages WHERE tenant_id = $1 AND id = $2',
+      values: [tenantId, messageId],
+    })
+    const expiresAt = message.rows[0]?.expiresAt
+    if (expiresAt === undefined) return null
+    const result = await client.query<EventRow>({
+      name: 'read-message-events',
+      text: `SELECT id, type, created_at AS "createdAt", data FROM valija.events
+        WHERE tenant_id = $1 AND message_id = $2 AND id > $3 AND id < $4 AND type = ANY ($5)
+        ORDER BY id LIMIT $6`,
+      values: [
+        tenantId,
+        messageId,
+        page.after ?? messageId,
+        lowestUuidAt(expiresAt.getTime() + lateEventsMs),
+        filter.types,
+        page.limit,
+      ],
+    })
+    return result.rows
+  })
+}

@@ -1,0 +1,174 @@
+/**
+ * Settle: what came out of attempts, for many recipients in one commit: the recipient's state, the attempt, the events, the
+ * webhook outbox, and the delivery row gone or due later. Until it has committed nobody has been told anything.
+ */
+import type { EventType, RecipientState, Uuid } from '@valija/core'
+import type pg from 'pg'
+import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
+
+export interface NewAttempt {
+  id: Uuid
+  number: number
+  outcome: string
+  reason: string | null
+  startedAt: Date
+  /** The rest of what GET /messages/:id/attempts shows. */
+  report: object
+}
+
+/** The end of one recipient's turn. */
+export interface Settlement {
+  recipientId: Uuid
+  messageId: Uuid
+  tenantId: Uuid
+  /** The lease under which it was worked on. */
+  epoch: number
+  /**
+   * Whether the outcome is a fact, whoever holds the lease by now: the receiving server took the mail, or refused it for
+   * good. Anything else counts only while the lease is ours.
+   */
+  isFact: boolean
+  /** The new state and those it may follow; null leaves the recipient as it is. */
+  change: { to: RecipientState; from: readonly RecipientState[] } | null
+  reason: string | null
+  reply: string | null
+  enhancedStatus: string | null
+  /** Attempts made so far, this one included. */
+  attempts: number
+  /** Steps of the retry schedule used up: fewer than attempts when the host was to blame (DESIGN 4.16). */
+  retrySteps: number
+  /** When to work on it again; null: never, its delivery row goes. */
+  nextInMs: number | null
+  deliveredAt: Date | null
+  sizeBytes: number | null
+  seq: number
+  attempt: NewAttempt | null
+  events: readonly (Omit<NewEvent, 'tenantId' | 'messageId'> & { type: EventType })[]
+}
+
+const columnCount = 16
+const attemptColumns = 9
+const firstAttempt = columnCount + 1
+const firstEvent = firstAttempt + attemptColumns
+const firstEventOwner = firstEvent + eventParameterCount
+
+/*
+ * `held` is every row that the settlement may speak for. The state changes only where the present one is among those it may
+ * follow. next_attempt_at is what the delivery row says, so people and queue never see different times.
+ */
+const settleSql = `
+WITH input AS MATERIALIZED (
+  SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+      $9::integer[], $10::float8[], $11::timestamptz[], $12::integer[], $13::integer[],
+      $14::integer[])
+    AS input (recipient_id, epoch, is_fact, status, status_before, reason, reply, enhanced_status, attempts, next_in_ms,
+      delivered_at, size_bytes, seq, retry_steps)
+), ended AS (
+  DELETE FROM valija.deliveries AS d USING input
+  WHERE d.recipient_id = input.recipient_id AND input.next_in_ms IS NULL
+    AND (input.is_fact OR (d.epoch = input.epoch AND d.state = 'leased'))
+  RETURNING d.recipient_id, NULL::timestamptz AS due_at
+), kept AS (
+  UPDATE valija.deliveries AS d
+  SET state = 'waiting', leased_until = NULL, retry_steps = input.retry_steps,
+    due_at = least(d.expires_at, now() + make_interval(secs => input.next_in_ms / 1000))
+  FROM input
+  WHERE d.recipient_id = input.recipient_id AND input.next_in_ms IS NOT NULL AND d.epoch = input.epoch AND d.state = 'leased'
+  RETURNING d.recipient_id, d.due_at
+), held AS MATERIALIZED (
+  SELECT * FROM ended UNION ALL SELECT * FROM kept
+), recipient AS (
+  UPDATE valija.recipients AS r
+  SET status = coalesce(input.status, r.status), reason = CASE WHEN input.status IS NULL THEN r.reason ELSE input.reason END,
+    reply = coalesce(input.reply, r.reply), enhanced_status = CASE WHEN input.reply IS NULL THEN r.enhanced_status ELSE input.enhanced_status END,
+    attempts = input.attempts, next_attempt_at = CASE WHEN input.status = 'deferred' THEN held.due_at END,
+    delivered_at = coalesce(input.delivered_at, r.delivered_at), size_bytes = coalesce(input.size_bytes, r.size_bytes),
+    seq = input.seq
+  FROM input JOIN held USING (recipient_id)
+  WHERE r.id = input.recipient_id AND r.id BETWEEN $15::uuid AND $16::uuid
+    AND (input.status IS NULL OR r.status = ANY (string_to_array(input.status_before, ',')))
+), attempt AS (
+  INSERT INTO valija.attempts (id, message_id, recipient_id, tenant_id, number, outcome, reason, started_at, report)
+  SELECT a.id, a.message_id, a.recipient_id, a.tenant_id, a.number, a.outcome, a.reason, a.started_at, a.report::jsonb
+  FROM unnest($${firstAttempt}::uuid[], $${firstAttempt + 1}::uuid[], $${firstAttempt + 2}::uuid[], $${firstAttempt + 3}::uuid[],
+      $${firstAttempt + 4}::integer[], $${firstAttempt + 5}::text[], $${firstAttempt + 6}::text[], $${firstAttempt + 7}::timestamptz[],
+      $${firstAttempt + 8}::text[])
+    AS a (id, message_id, recipient_id, tenant_id, number, outcome, reason, started_at, report)
+), event_owner AS MATERIALIZED (
+  SELECT event_id, due_at FROM unnest($${firstEventOwner}::uuid[], $${firstEventOwner + 1}::uuid[]) AS owner (event_id, recipient_id)
+  JOIN held USING (recipient_id)
+), ${eventExpressions(firstEvent, 'id IN (SELECT event_id FROM event_owner)')}
+SELECT held.recipient_id AS "recipientId", (SELECT count(*) FROM outbox)::int AS outbox FROM held`
+
+/**
+ * Settles a batch in one statement and so in one commit.
+ *
+ * @returns which recipients the settlements spoke for (the others had been taken over), and whether webhooks are to be told
+ */
+export async function settleAttempts(
+  pool: pg.Pool,
+  settlements: readonly Settlement[],
+): Promise<{ settled: Set<Uuid>; hasWebhooks: boolean }> {
+  const ids = settlements.map((settlement) => settlement.recipientId).sort()
+  const attempts = settlements.flatMap((settlement) =>
+    settlement.attempt ? [{ settlement, ...settlement.attempt }] : [],
+  )
+  const events = settlements.flatMap((settlement) =>
+    settlement.events.map((event) => ({
+      ...event,
+      tenantId: settlement.tenantId,
+      messageId: settlement.messageId,
+    })),
+  )
+  const owners = settlements.flatMap((settlement) => settlement.events.map(() => settlement.recipientId))
+  const result = await pool.query<{ recipientId: Uuid; outbox: number }>({
+    name: 'settle-attempts',
+    text: settleSql,
+    values: [
+      ...settlementParameters(settlements),
+      ids[0],
+      ids.at(-1),
+      ...attemptParameters(attempts),
+      ...eventParameters(events),
+      events.map((event) => event.id),
+      owners,
+    ],
+  })
+  return {
+    settled: new Set(result.rows.map((row) => row.recipientId)),
+    hasWebhooks: (result.rows[0]?.outbox ?? 0) > 0,
+  }
+}
+
+function settlementParameters(settlements: readonly Settlement[]): unknown[] {
+  return [
+    settlements.map((row) => row.recipientId),
+    settlements.map((row) => row.epoch),
+    settlements.map((row) => row.isFact),
+    settlements.map((row) => row.change?.to ?? null),
+    settlements.map((row) => row.change?.from.join(',') ?? null),
+    settlements.map((row) => row.reason),
+    settlements.map((row) => row.reply),
+    settlements.map((row) => row.enhancedStatus),
+    settlements.map((row) => row.attempts),
+    settlements.map((row) => row.nextInMs),
+    settlements.map((row) => row.deliveredAt),
+    settlements.map((row) => row.sizeBytes),
+    settlements.map((row) => row.seq),
+    settlements.map((row) => row.retrySteps),
+  ]
+}
+
+function attemptParameters(rows: readonly (NewAttempt & { settlement: Settlement })[]): unknown[] {
+  return [
+    rows.map((row) => row.id),
+    rows.map((row) => row.settlement.messageId),
+    rows.map((row) => row.settlement.recipientId),
+    rows.map((row) => row.settlement.tenantId),
+    rows.map((row) => row.number),
+    rows.map((row) => row.outcome),
+    rows.map((row) => row.reason),
+    rows.map((row) => row.startedAt),
+    rows.map((row) => JSON.stringify(row.report)),
+  ]
+}

@@ -1,0 +1,156 @@
+/**
+ * Tenants: the operator's table. Read and written with the engine's rights, because the operator works for all of them.
+ */
+import type { Uuid } from '@valija/core'
+import type pg from 'pg'
+import { asEngine, type Database } from './database.ts'
+import type { TenantModel } from './generated/prisma/models/Tenant.ts'
+import type { NewStoredKey, Page } from './keys.ts'
+
+export interface StoredTenant {
+  id: Uuid
+  name: string
+  /** Share of the dispatcher's turns against other tenants, 1 to 1000. */
+  weight: number
+  limits: Record<string, unknown>
+  isDefault: boolean
+  createdAt: Date
+}
+
+/** Whether the tenant exists and is the default one: what acting for it needs to know. */
+export async function findTenantToActFor(
+  engine: pg.Pool,
+  id: Uuid,
+): Promise<{ isDefaultTenant: boolean } | null> {
+  const result = await engine.query<{ isDefaultTenant: boolean }>({
+    name: 'find-tenant-to-act-for',
+    text: 'SELECT is_default AS "isDefaultTenant" FROM valija.tenants WHERE id = $1',
+    values: [id],
+  })
+  return result.rows[0] ?? null
+}
+
+/** Oldest first, and the default tenant before all others. */
+export async function listTenants(database: Database, page: Page): Promise<StoredTenant[]> {
+  const { after } = page
+  const last =
+    after === null
+      ? null
+      : await database.operators.tenant.findUnique({ where: { id: after }, select: { isDefault: true } })
+  const where = {
+    ...(after !== null && { isDefault: false }),
+    // Behind the default tenant, which stands first whatever its age, come all others.
+    ...(after !== null && !last?.isDefault && { id: { gt: after } }),
+  }
+  const rows = await database.operators.tenant.findMany({
+    where,
+    orderBy: [{ isDefault: 'desc' }, { id: 'asc' }],
+    take: page.limit,
+  })
+  return rows.map(toStoredTenant)
+}
+
+export async function findTenant(database: Database, id: Uuid): Promise<StoredTenant | null> {
+  const row = await database.operators.tenant.findUnique({ where: { id } })
+  return row && toStoredTenant(row)
+}
+
+export interface NewTenant {
+  id: Uuid
+  name: string
+  weight: number
+  limits: Record<string, never>
+  isDefault: boolean
+}
+
+/**
+ * Writes a tenant and its first key, both or neither.
+ *
+ * @returns null when the name is taken
+ */
+export async function insertTenant(
+  database: Database,
+  tenant: NewTenant,
+  key: NewStoredKey,
+): Promise<StoredTenant | null> {
+  const data = {
+    ...tenant,
+    apiKeys: {
+      create: {
+        id: key.id,
+        name: key.name,
+        hash: new Uint8Array(key.hash),
+        hint: key.hint,
+        scopes: key.scopes,
+      },
+    },
+  }
+  try {
+    return toStoredTenant(await database.operators.tenant.create({ data }))
+  } catch (error) {
+    if (isUniqueViolation(error)) return null
+    throw error
+  }
+}
+
+export interface TenantChanges {
+  name?: string
+  weight?: number
+  limits?: Record<string, never>
+}
+
+/** @returns null when there is no such tenant, `name_taken` when another one has that name */
+export async function updateTenant(
+  database: Database,
+  id: Uuid,
+  changes: TenantChanges,
+): Promise<StoredTenant | 'name_taken' | null> {
+  try {
+    const rows = await database.operators.tenant.updateManyAndReturn({ where: { id }, data: changes })
+    return rows[0] ? toStoredTenant(rows[0]) : null
+  } catch (error) {
+    if (isUniqueViolation(error)) return 'name_taken'
+    throw error
+  }
+}
+
+export type TenantDeletion = 'deleted' | 'unknown' | 'default' | { live: number }
+
+/**
+ * Removes a tenant with its keys, domains, webhooks, inbox and idempotency rows. Its messages and events stay until retention
+ * drops their partitions: nobody can read them any more.
+ *
+ * @returns `live`, and nothing is changed, while recipients of it are not at their end: a 202 is a promise
+ */
+export async function deleteTenant(database: Database, id: Uuid): Promise<TenantDeletion> {
+  return asEngine(database, async (client) => {
+    const found = await client.query<{ is_default: boolean }>(
+      'SELECT is_default FROM valija.tenants WHERE id = $1 FOR UPDATE',
+      [id],
+    )
+    if (found.rows[0] === undefined) return 'unknown'
+    if (found.rows[0].is_default) return 'default'
+    const live = await client.query<{ count: number }>(
+      'SELECT count(*) AS count FROM valija.deliveries WHERE tenant_id = $1',
+      [id],
+    )
+    const count = live.rows[0]?.count ?? 0
+    // A request that is being accepted this moment may add more: they are delivered all the same, only nobody reads of it.
+    if (count > 0) return { live: count }
+    for (const table of ['inbox', 'idempotency_keys']) {
+      await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
+    }
+    await client.query('DELETE FROM valija.tenants WHERE id = $1', [id])
+    return 'deleted'
+  })
+}
+
+/** Prisma's P2002: a unique index refused the row. */
+export function isUniqueViolation(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === 'P2002'
+}
+
+function toStoredTenant(row: TenantModel): StoredTenant {
+  // Written as an object only (routes/tenants).
+  return { ...row, limits: row.limits as Record<string, unknown> }
+}

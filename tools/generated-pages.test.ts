@@ -1,0 +1,39 @@
+/** What the generators write, and that a stale file is told from a current one. */
+import { describe, expect, it } from 'vitest'
+import { errorsPage } from './generate-errors.ts'
+import { firstDifference } from './step.ts'
+
+describe('docs/errors.md', () => {
+  const page = errorsPage({
+    too_late: {
+      status: 409,
+      smtp: '550 5.7.1',
+      title: 'It is | too late',
+      fix: 'Be early.',
+      isRetryable: false,
+    },
+    busy: { status: 503, smtp: '450 4.3.0', title: 'Busy', fix: 'Wait.', isRetryable: true },
+  })
+
+  it('has a row and a section for each code, in alphabetical order', () => {
+    expect(page).toContain('| [`busy`](#busy) | 503 | `450 4.3.0` | Busy | yes |\n| [`too_late`]')
+    expect(page).toContain('## busy\n\nBusy (HTTP 503, SMTP `450 4.3.0`, retry)\n\nWait.\n\n## too_late\n')
+  })
+
+  it('keeps its table whole when a title holds a bar', () => {
+    expect(page).toContain('| It is \\| too late | no |')
+  })
+})
+
+describe('a generated file', () => {
+  it.each([
+    ['is current', 'a\nb\n', 'a\nb\n', undefined],
+    ['differs in its first line', 'x\nb\n', 'a\nb\n', 1],
+    ['differs in its last line', 'a\nx\n', 'a\nb\n', 2],
+    ['is not there yet', '', 'a\n', 1],
+    ['lacks lines', 'a', 'a\nb', 2],
+    ['has lines too many', 'a\nb\nc', 'a\nb', 3],
+  ])('%s', (_name, onDisk, generated, line) => {
+    expect(firstDifference(onDisk, generated)).toBe(line)
+  })
+})
