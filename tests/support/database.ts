@@ -45,10 +45,9 @@ async function ensureTemplate(client: pg.Client): Promise<void> {
   if (rowCount === 1) return
   const unfinished = `${TEMPLATE}_${randomBytes(4).toString('hex')}`
   await client.query(`CREATE DATABASE ${unfinished}`)
-  const { migrate } = (await import('@valija/store')) as {
-    migrate: (databaseUrl: string) => Promise<unknown>
-  }
+  const { migrate, migrateQueue } = await import('@valija/store')
   await migrate(urlOf(unfinished))
+  await migrateQueue(urlOf(unfinished))
   await client.query(`ALTER DATABASE ${unfinished} RENAME TO ${TEMPLATE}`)
 }
 

@@ -14,11 +14,11 @@ import { invalidRequest, ProductError } from '@valija/core'
 import { requireAccess } from '@valija/flows'
 import Fastify, { type FastifyInstance, LogController, type RouteOptions } from 'fastify'
 import { bodyLimitBytes, maxBodyBytes } from './body-limits.ts'
-import { createByteBudget } from './byte-budget.ts'
 import { answerBrokenRequest } from './broken-request.ts'
+import { createByteBudget } from './byte-budget.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { registerJsonBody } from './json-body.ts'
-import { docsPaths, registerDocs, registerOpenApi } from './openapi.ts'
+import { registerDocs, registerOpenApi } from './openapi.ts'
 import { Problem, sendError, sendNotFound } from './problem.ts'
 import { type App, problems, strictObject } from './route.ts'
 import { routeGroups } from './routes/index.ts'
@@ -63,6 +63,7 @@ export async function buildApp(dependencies: ApiDependencies): Promise<FastifyIn
   refuseWhileClosing(app)
   await registerHeaders(app, dependencies)
   registerAuthentication(app, dependencies)
+  refuseNul(app)
   registerJsonBody(app, createByteBudget(3 * maxBodyBytes(options.maxMessageSizeBytes)))
   await registerOpenApi(app, dependencies)
   for (const group of routeGroups) {
@@ -75,19 +76,33 @@ export async function buildApp(dependencies: ApiDependencies): Promise<FastifyIn
 
 /** `req_` and what finds a request in the log: unique over processes and restarts. */
 function createRequestIds(): (request: IncomingMessage) => string {
-  const process = Math.floor(Math.random() * 36 ** 6).toString(36).padStart(6, '0')
+  const process = Math.floor(Math.random() * 36 ** 6)
+    .toString(36)
+    .padStart(6, '0')
   const started = Date.now().toString(36)
   let count = 0
   return () => `req_${started}${process}${(++count).toString(36)}`
 }
 
+/** Routes that are not ours, registered by the packages for /docs and CORS: open to anybody. */
+const foreignRoutes: ReadonlySet<string> = new Set([
+  'GET /docs',
+  'GET /docs/',
+  'GET /docs/js/scalar.js',
+  'HEAD /docs',
+  'HEAD /docs/',
+  'HEAD /docs/js/scalar.js',
+  'OPTIONS *',
+])
+
 /**
  * Every route says who may use it and refuses what it does not know: a route that says nothing stops the start.
  */
-function completeRoute(route: RouteOptions): void {
-  if (docsPaths.has(route.url)) route.config = { ...route.config, scope: null }
+export function completeRoute(route: RouteOptions): void {
+  if (foreignRoutes.has(`${route.method} ${route.url}`)) route.config = { ...route.config, scope: null }
   const scope = route.config?.scope
-  if (scope === undefined) throw new TypeError(`${route.method} ${route.url} does not say who may use it (config.scope)`)
+  if (scope === undefined)
+    throw new TypeError(`${route.method} ${route.url} does not say who may use it (config.scope)`)
   if (route.schema?.hide) return
   const schema = { ...route.schema }
   schema.querystring ??= strictObject({})
@@ -104,18 +119,36 @@ function refuseWhileClosing(app: App): void {
     isClosing = true
   })
   app.addHook('onRequest', async () => {
-    if (isClosing) throw new ProductError('overloaded', { detail: 'This process is stopping.', retryAfterS: 1 })
+    if (isClosing)
+      throw new ProductError('overloaded', { detail: 'This process is stopping.', retryAfterS: 1 })
+  })
+}
+
+/** PostgreSQL stores no U+0000, so nothing can be found by it. Paths need no check: what is no id is not found. */
+function refuseNul(app: App): void {
+  app.addHook('preValidation', async (request) => {
+    if (!request.url.includes('%00')) return
+    for (const [key, value] of Object.entries(request.query as Record<string, string | string[]>)) {
+      const holdsNul = key.includes('\0') || [value].flat().some((text) => text.includes('\0'))
+      if (holdsNul) throw invalidRequest([{ path: key, message: 'Holds U+0000. Leave it out.' }])
+    }
   })
 }
 
 async function registerHeaders(app: App, { options }: ApiDependencies): Promise<void> {
   await app.register(helmet, {
     // Answers are data. Pages (/docs, /ui) say for themselves what they load.
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+    },
     referrerPolicy: { policy: 'no-referrer' },
     frameguard: { action: 'deny' },
-    strictTransportSecurity: options.publicUrl?.startsWith('https:') ? { maxAge: 31_536_000, includeSubDomains: false } : false,
-    crossOriginResourcePolicy: options.corsOrigins.length > 0 ? { policy: 'cross-origin' } : { policy: 'same-origin' },
+    strictTransportSecurity: options.publicUrl?.startsWith('https:')
+      ? { maxAge: 31_536_000, includeSubDomains: false }
+      : false,
+    crossOriginResourcePolicy:
+      options.corsOrigins.length > 0 ? { policy: 'cross-origin' } : { policy: 'same-origin' },
     // For browsers that no longer exist.
     xDownloadOptions: false,
     xPermittedCrossDomainPolicies: false,
@@ -141,8 +174,13 @@ function registerAuthentication(app: App, { authenticate }: ApiDependencies): vo
     const scope = request.routeOptions.config.scope
     if (scope === null) return
     const tenant = request.headers['valija-tenant']
-    if (Array.isArray(tenant)) throw invalidRequest([{ path: 'Valija-Tenant', message: 'Must be given once.' }])
-    const caller = await authenticate({ authorization: request.headers.authorization, tenant, ip: request.ip })
+    if (Array.isArray(tenant))
+      throw invalidRequest([{ path: 'Valija-Tenant', message: 'Must be given once.' }])
+    const caller = await authenticate({
+      authorization: request.headers.authorization,
+      tenant,
+      ip: request.ip,
+    })
     // `undefined` cannot be: completeRoute has seen every route.
     requireAccess(caller, scope ?? 'operator')
     request.caller = caller

@@ -3,7 +3,7 @@
  * nothing secret: a forged one only moves a reader within the rows that the reader may see anyway.
  */
 import { invalidRequest, type Uuid } from '@valija/core'
-import { type EventPosition } from '@valija/store'
+import type { EventPosition } from '@valija/store'
 
 /** The cursor behind a row of a list that is ordered by id. */
 export function idCursor(id: Uuid): string {
@@ -54,5 +54,7 @@ function decode(cursor: string): string {
 }
 
 function badCursor() {
-  return invalidRequest([{ path: 'cursor', message: 'Is not a cursor of this list. Take next_cursor as it is.' }])
+  return invalidRequest([
+    { path: 'cursor', message: 'Is not a cursor of this list. Take next_cursor as it is.' },
+  ])
 }

@@ -42,7 +42,9 @@ function release(request: FastifyRequest, budget: ByteBudget): void {
 function checkEncoding(request: FastifyRequest): void {
   const encoding = request.headers['content-encoding'] ?? 'identity'
   if (encoding.toLowerCase() !== 'identity') {
-    throw new ProductError('unsupported_media_type', { detail: `The Content-Encoding ${encoding} is not taken.` })
+    throw new ProductError('unsupported_media_type', {
+      detail: `The Content-Encoding ${encoding} is not taken.`,
+    })
   }
   const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(request.headers['content-type'] ?? '')?.[1]
   if (charset !== undefined && !/^(?:utf-?8|us-ascii)$/i.test(charset)) {
@@ -50,17 +52,25 @@ function checkEncoding(request: FastifyRequest): void {
   }
 }
 
-async function readBytes(request: FastifyRequest, payload: IncomingMessage, budget: ByteBudget): Promise<Buffer> {
+async function readBytes(
+  request: FastifyRequest,
+  payload: IncomingMessage,
+  budget: ByteBudget,
+): Promise<Buffer> {
   const limit = request.routeOptions.bodyLimit ?? 0
   const holder: ByteHolder = { bytes: 0 }
   request.heldBytes = holder
   // Node's HTTP parser lets nothing but digits through.
   const declared = Number(request.headers['content-length'] ?? 0)
   const take = (upTo: number) => {
-    if (upTo > limit) throw new ProductError('message_too_large', { detail: `The body is longer than ${limit} octets.` })
+    if (upTo > limit)
+      throw new ProductError('message_too_large', { detail: `The body is longer than ${limit} octets.` })
     if (upTo <= holder.bytes) return
     if (budget.take(holder, upTo - holder.bytes)) return
-    throw new ProductError('overloaded', { detail: 'Too many octets of requests are under way.', retryAfterS: 1 })
+    throw new ProductError('overloaded', {
+      detail: 'Too many octets of requests are under way.',
+      retryAfterS: 1,
+    })
   }
   take(declared)
   const chunks: Buffer[] = []
@@ -101,10 +111,12 @@ function checkStrings(root: unknown): void {
     if (typeof value === 'string') checkString(path, value)
     else if (typeof value === 'object' && value !== null) {
       for (const [key, child] of Object.entries(value)) {
-        if (key === '__proto__') throw invalidRequest([{ path: `${path}/__proto__`, message: 'Is not allowed as a name.' }])
+        if (key === '__proto__')
+          throw invalidRequest([{ path: `${path}/__proto__`, message: 'Is not allowed as a name.' }])
         checkString(path, key)
         // Where a fault lies deeper than anything of ours, its exact place does not matter.
-        const childPath = path.length > 256 ? path : `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`
+        const childPath =
+          path.length > 256 ? path : `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`
         waiting.push({ path: childPath, value: child })
       }
     }
@@ -121,4 +133,3 @@ function checkString(path: string, text: string): void {
 function refuse(message: string): ProductError {
   return invalidRequest([{ path: '', message }])
 }
-

@@ -2,6 +2,8 @@
  * The API for tests of endpoints: real parts over a database of the test file's own, asked through `inject`, so no port is
  * opened. Nobody works on what is accepted: tests write what a worker would have.
  */
+
+import { createMailLog, parseId, type Scope, scopes, type Uuid } from '@valija/core'
 import {
   addKey,
   addTenant,
@@ -12,7 +14,6 @@ import {
   type Foundation,
   openFoundation,
 } from '@valija/flows'
-import { createMailLog, parseId, type Scope, scopes, type Uuid } from '@valija/core'
 import { migrateQueue } from '@valija/store'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { createDatabase } from '../../../tests/support/database.ts'
@@ -126,7 +127,11 @@ function assemble(foundation: Foundation, options: Partial<ApiOptions>, replaced
     senderDomains,
     admission: createAdmission({ database, queue, wake, onError: () => undefined }),
     mailLog: createMailLog(() => undefined),
-    options: { maxMessageSizeBytes, delivery, messageTtlMs: { transactional: 86_400_000, bulk: 3 * 86_400_000 } },
+    options: {
+      maxMessageSizeBytes,
+      delivery,
+      messageTtlMs: { transactional: 86_400_000, bulk: 3 * 86_400_000 },
+    },
   })
   const dependencies: ApiDependencies = {
     database,
@@ -136,7 +141,10 @@ function assemble(foundation: Foundation, options: Partial<ApiOptions>, replaced
     sealer,
     sendDesk,
     authenticate: authenticator.authenticate,
-    readiness: async () => ({ isReady: true, checks: [{ name: 'database', isOk: true, detail: 'Answers.' }] }),
+    readiness: async () => ({
+      isReady: true,
+      checks: [{ name: 'database', isOk: true, detail: 'Answers.' }],
+    }),
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: async () => 'valija_up 1\n' },
     log: silentLog,
     options: allOptions,
@@ -158,7 +166,14 @@ async function makeTenant(foundation: Foundation, name: string, isDefault: boole
 }
 
 async function makeKey(foundation: Foundation, tenantId: Uuid, some: Scope[]): Promise<string> {
-  const everything = { tenantId, keyId: null, scopes: new Set(scopes), domains: [], recipients: [], route: null }
+  const everything = {
+    tenantId,
+    keyId: null,
+    scopes: new Set(scopes),
+    domains: [],
+    recipients: [],
+    route: null,
+  }
   const maker = { ...everything, isOperator: true, isDefaultTenant: true }
   return (await addKey(foundation, maker, { name: some.join(' '), scopes: some })).key
 }

@@ -30,5 +30,7 @@ function unusable(): ApiDependencies {
     },
     log,
   }
-  return new Proxy(parts, { get: (target, name) => Reflect.get(target, name) ?? refuse }) as unknown as ApiDependencies
+  return new Proxy(parts, {
+    get: (target, name) => Reflect.get(target, name) ?? refuse,
+  }) as unknown as ApiDependencies
 }

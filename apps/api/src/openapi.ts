@@ -16,7 +16,12 @@ export async function registerOpenApi(app: App, { options }: ApiDependencies): P
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.1',
-      info: { title: 'Valija', version: '0.1.0', description, license: { name: 'MIT', identifier: 'MIT' } as never },
+      info: {
+        title: 'Valija',
+        version: '0.1.0',
+        description,
+        license: { name: 'MIT', identifier: 'MIT' } as never,
+      },
       servers: [{ url: options.publicUrl ?? 'http://127.0.0.1:3000' }],
       tags: routeGroups.map((group) => group.tag),
       components: {
@@ -24,7 +29,8 @@ export async function registerOpenApi(app: App, { options }: ApiDependencies): P
           apiKey: {
             type: 'http',
             scheme: 'bearer',
-            description: 'An API key `vlj_…`, or the operator’s VALIJA_ADMIN_KEY with `Valija-Tenant: ten_…`.',
+            description:
+              'An API key `vlj_…`, or the operator’s VALIJA_ADMIN_KEY with `Valija-Tenant: ten_…`.',
           },
         },
       },
@@ -32,9 +38,6 @@ export async function registerOpenApi(app: App, { options }: ApiDependencies): P
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   })
 }
-
-/** The page's own paths: the only routes that are not ours (see `completeRoute` in app.ts). */
-export const docsPaths: ReadonlySet<string> = new Set(['/docs', '/docs/', '/docs/js/scalar.js'])
 
 /** Nothing but this server is asked for anything; the page's program brings its styles with it. */
 const docsPolicy =

@@ -9,7 +9,7 @@ import { type ErrorCode, errorCatalogue, invalidRequest, ProductError } from '@v
 import { isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { named, strictObject } from './route.ts'
-import { type ValidationContext, toFieldFaults } from './validation-faults.ts'
+import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
 
 export const Problem = named(
   'Problem',
@@ -24,7 +24,9 @@ export const Problem = named(
       errors: Type.Optional(
         Type.Array(
           strictObject({
-            path: Type.String({ description: 'A JSON pointer into the body, or the name of a query key or header.' }),
+            path: Type.String({
+              description: 'A JSON pointer into the body, or the name of a query key or header.',
+            }),
             message: Type.String(),
           }),
         ),
@@ -53,10 +55,22 @@ const mediaType = 'application/problem+json'
 
 /** A request that Fastify refused by itself → the catalogue's word for it. */
 const codesOfFastify: Record<string, { code: ErrorCode; detail: string }> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: { code: 'unsupported_media_type', detail: 'The Content-Type is not application/json.' },
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: { code: 'invalid_request', detail: 'The body is not as long as Content-Length says.' },
-  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'message_too_large', detail: 'The body is longer than this route takes.' },
-  FST_ERR_BAD_URL: { code: 'invalid_request', detail: 'The path holds a percent-encoding that is not UTF-8.' },
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: {
+    code: 'unsupported_media_type',
+    detail: 'The Content-Type is not application/json.',
+  },
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: {
+    code: 'invalid_request',
+    detail: 'The body is not as long as Content-Length says.',
+  },
+  FST_ERR_CTP_BODY_TOO_LARGE: {
+    code: 'message_too_large',
+    detail: 'The body is longer than this route takes.',
+  },
+  FST_ERR_BAD_URL: {
+    code: 'invalid_request',
+    detail: 'The path holds a percent-encoding that is not UTF-8.',
+  },
   FST_ERR_MAX_PARAM_LENGTH: { code: 'not_found', detail: 'The path is too long to name anything.' },
 }
 
@@ -80,27 +94,37 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   const refusal = toProductError(error)
   const { status } = errorCatalogue[refusal.code]
   if (refusal.code === 'internal') request.log.error({ err: error }, 'request failed')
-  else if (status >= 500) request.log.warn({ err: refusal.cause ?? refusal }, `request refused: ${refusal.code}`)
+  else if (status >= 500)
+    request.log.warn({ err: refusal.cause ?? refusal }, `request refused: ${refusal.code}`)
   if (refusal.retryAfterS !== undefined) reply.header('retry-after', String(refusal.retryAfterS))
   if (status === 401) reply.header('www-authenticate', 'Bearer')
   // The rest of the body may still be on its way, and nobody is going to read it.
   if (!request.raw.complete) reply.header('connection', 'close')
-  reply.code(status).type(mediaType).send(JSON.stringify(toProblem(refusal, request.id)))
+  reply
+    .code(status)
+    .type(mediaType)
+    .send(JSON.stringify(toProblem(refusal, request.id)))
 }
 
 /** For `app.setNotFoundHandler`. */
 export function sendNotFound(request: FastifyRequest, reply: FastifyReply): void {
   const path = request.url.split('?', 1)[0]
-  sendError(new ProductError('not_found', { detail: `There is no ${request.method} ${path}.` }), request, reply)
+  sendError(
+    new ProductError('not_found', { detail: `There is no ${request.method} ${path}.` }),
+    request,
+    reply,
+  )
 }
 
 function toProductError(error: unknown): ProductError {
   if (error instanceof ProductError) return withRetryAfter(error)
   const { validation, validationContext, code } = error as Partial<FastifyError>
-  if (validation) return invalidRequest(toFieldFaults(validation, (validationContext ?? 'body') as ValidationContext))
+  if (validation)
+    return invalidRequest(toFieldFaults(validation, (validationContext ?? 'body') as ValidationContext))
   const known = code === undefined ? undefined : codesOfFastify[code]
   if (known) return new ProductError(known.code, { detail: known.detail })
-  if (isDatabaseTrouble(error)) return new ProductError('database_unavailable', { retryAfterS: 1, cause: error })
+  if (isDatabaseTrouble(error))
+    return new ProductError('database_unavailable', { retryAfterS: 1, cause: error })
   return new ProductError('internal', { cause: error })
 }
 

@@ -14,6 +14,7 @@ export function readTime(name: string, text: string | undefined): number | undef
   if (text === undefined) return undefined
   const ms = Date.parse(text)
   // The schema's format lets a leap second through, which Date does not know, and years that no id can hold.
-  if (Number.isNaN(ms) || ms < 0) throw invalidRequest([{ path: name, message: 'Must be a time after 1970.' }])
+  if (Number.isNaN(ms) || ms < 0)
+    throw invalidRequest([{ path: name, message: 'Must be a time after 1970.' }])
   return ms
 }

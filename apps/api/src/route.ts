@@ -15,7 +15,13 @@
  * `throw new ProductError('not_found')`, for ids of other tenants as well.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Static, type TObject, type TSchema, Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import {
+  type Static,
+  type TObject,
+  type TSchema,
+  Type,
+  type TypeBoxTypeProvider,
+} from '@fastify/type-provider-typebox'
 import type { Caller, Scope } from '@valija/core'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
 import type { ApiDependencies } from './dependencies.ts'
@@ -104,7 +110,9 @@ export const pageQuery = {
 export function page<T extends TSchema>(item: T) {
   return Type.Object({
     data: Type.Array(item),
-    next_cursor: nullable(Type.String({ description: 'Ask again with it for the next page; null at the end.' })),
+    next_cursor: nullable(
+      Type.String({ description: 'Ask again with it for the next page; null at the end.' }),
+    ),
   })
 }
 

@@ -8,9 +8,12 @@ import {
   createSendDesk,
   createSenderDomains,
   type Foundation,
+  type MailCounters,
+  meterMailLog,
   StartError,
 } from '@valija/flows'
 import type { Config, Life, Logger, Metrics } from '@valija/runtime'
+import { type Database, msUntilDue } from '@valija/store'
 import { buildApp } from './app.ts'
 import { createReadiness } from './readiness.ts'
 
@@ -37,7 +40,10 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
     nextId,
     senderDomains,
     admission: createAdmission({ database, queue, wake, onError }),
-    mailLog: createMailLog((fields, text) => log.info(fields, text)),
+    mailLog: meterMailLog(
+      createMailLog((fields, text) => log.info(fields, text)),
+      createCounters(metrics, database),
+    ),
     options: { maxMessageSizeBytes, delivery, messageTtlMs },
   })
   const app = await buildApp({
@@ -75,6 +81,19 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
     throw new StartError(whyNotListening(error, config), { cause: error })
   })
   log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
+}
+
+function createCounters(metrics: Metrics, database: Database): MailCounters {
+  metrics.observedLevel(
+    {
+      name: 'valija_oldest_due_seconds',
+      help: 'For how long the oldest due delivery has been waiting to be admitted; what to alarm on.',
+    },
+    async () => Math.max(0, -((await msUntilDue(database.engine)) ?? 0) / 1000),
+  )
+  return {
+    accepted: metrics.count({ name: 'valija_recipients_accepted_total', help: 'Recipients answered 202.' }),
+  }
 }
 
 /** One sentence for the operator. */

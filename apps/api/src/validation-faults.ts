@@ -13,7 +13,10 @@ export type ValidationContext = 'body' | 'querystring' | 'params' | 'headers'
  * @param errors in Ajv's order: those of the branches before the one about the choice
  * @param context what was validated: paths in a body are JSON pointers (RFC 6901), elsewhere names
  */
-export function toFieldFaults(errors: readonly FastifySchemaValidationError[], context: ValidationContext): FieldFault[] {
+export function toFieldFaults(
+  errors: readonly FastifySchemaValidationError[],
+  context: ValidationContext,
+): FieldFault[] {
   const telling = withoutChoices(errors)
   const first = telling[0]
   if (first === undefined) return [{ path: '', message: 'Is not valid.' }]
@@ -34,7 +37,10 @@ function withoutChoices(errors: readonly FastifySchemaValidationError[]): Fastif
 }
 
 function toPath(error: FastifySchemaValidationError, context: ValidationContext): string {
-  const { additionalProperty, missingProperty, propertyName } = error.params as Record<string, string | undefined>
+  const { additionalProperty, missingProperty, propertyName } = error.params as Record<
+    string,
+    string | undefined
+  >
   const name = additionalProperty ?? missingProperty ?? propertyName
   const path = name === undefined ? error.instancePath : `${error.instancePath}/${escape(name)}`
   return context === 'body' ? path : path.slice(1)
@@ -59,7 +65,8 @@ const kindMessages: Record<string, (params: Record<string, unknown>) => string> 
   minProperties: ({ limit }) => `Must have at least ${limit} ${limit === 1 ? 'field' : 'fields'}.`,
   maxProperties: ({ limit }) => `Must have at most ${limit} fields.`,
   uniqueItems: () => 'Must not name the same thing twice.',
-  format: ({ format }) => (format === 'date-time' ? 'Must be a time such as 2026-01-31T09:00:00Z.' : `Must be a valid ${format}.`),
+  format: ({ format }) =>
+    format === 'date-time' ? 'Must be a time such as 2026-01-31T09:00:00Z.' : `Must be a valid ${format}.`,
   pattern: () => 'Has characters or a form that are not allowed here.',
 }
 
@@ -80,5 +87,7 @@ const typeNames: Record<string, string> = {
 
 function nameOfType(type: unknown): string[] {
   // Ajv joins several types by commas.
-  return (Array.isArray(type) ? type : String(type).split(',')).map((name) => typeNames[String(name)] ?? String(name))
+  return (Array.isArray(type) ? type : String(type).split(',')).map(
+    (name) => typeNames[String(name)] ?? String(name),
+  )
 }

@@ -55,8 +55,9 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
   })
   life.onStop({ name: 'foundation', stop: () => foundation.close() })
   const apiKey = await openDefaultTenant(foundation)
-  await startWorker({ config, foundation, log, life })
-  await startServer({ config, foundation, metrics: createMetrics('start'), log, life })
+  const metrics = createMetrics('start')
+  await startWorker({ config, foundation, metrics, log, life })
+  await startServer({ config, foundation, metrics, log, life })
   const url = localUrl(config)
   await writeDevFile(config.dataDir, {
     url,

@@ -19,20 +19,24 @@ import {
   createAdmission,
   createDeliverer,
   createDispatcher,
+  createMaintenance,
   createReturnPath,
   createSweep,
   createWebhookDispatcher,
   type Foundation,
   keepCapturedMail,
+  type MailCounters,
+  meterMailLog,
   StartError,
 } from '@valija/flows'
-import type { Config, Life, Logger } from '@valija/runtime'
+import type { Config, Life, Logger, Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
 import { createWebhookLog } from './webhook-log.ts'
 
 export interface WorkerParts {
   config: Config
   foundation: Foundation
+  metrics: Metrics
   log: Logger
   life: Life
 }
@@ -44,13 +48,16 @@ const hintConcurrency = 4
 const siteLimits = { connectionsPerSite: 20, mailsPerConnection: 1_000, idleMs: 10_000, sockets: 500 }
 
 /** Starts working; everything it starts is registered with `life` to be stopped. */
-export async function startWorker({ config, foundation, log, life }: WorkerParts): Promise<void> {
+export async function startWorker({ config, foundation, metrics, log, life }: WorkerParts): Promise<void> {
   const { database, clock, nextId, wake, queue, sealer } = foundation
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
   const routes = await openRoutes({ config, foundation, log, life })
   const guard = createNetworkGuard(config.allowNetworks)
   const openSession = createOpenSession({ guard })
-  const mailLog = createMailLog((fields, text) => log.info(fields, text))
+  const mailLog = meterMailLog(
+    createMailLog((fields, text) => log.info(fields, text)),
+    createCounters(metrics),
+  )
 
   const leadership = openLeadership(foundation.database.url, 'dispatch', onError)
   life.onStop({ name: 'leadership', stop: () => leadership.close() })
@@ -97,18 +104,37 @@ export async function startWorker({ config, foundation, log, life }: WorkerParts
   const sweep = createSweep({ database, queue, wake, onError, log: (fields, text) => log.warn(fields, text) })
   sweep.start()
   life.onStop({ name: 'sweep', stop: () => sweep.stop() })
+  const maintenance = createMaintenance({
+    database,
+    retention: { contentMs: config.retentionContentMs, historyMs: config.retentionEventsMs },
+    onError,
+    log: (fields, text) => log.warn(fields, text),
+  })
+  maintenance.start()
+  life.onStop({ name: 'maintenance', stop: () => maintenance.stop() })
 
   const hints = queue.work((hint) => deliverer.takeHint(hint), { concurrency: hintConcurrency, onError })
   life.onStop({ name: 'hints', stop: () => hints.close() })
 }
 
+function createCounters(metrics: Metrics): MailCounters {
+  return {
+    attempts: metrics.count({
+      name: 'valija_attempts_total',
+      help: 'Attempts by route, outcome and reason.',
+      labels: ['route', 'outcome', 'reason'],
+    }),
+    ended: metrics.count({
+      name: 'valija_ended_without_attempt_total',
+      help: 'Recipients that ended without an attempt, such as expired ones.',
+      labels: ['outcome', 'reason'],
+    }),
+  }
+}
+
 /** The routes that this worker can send by. What was accepted for capture never takes another one. */
-async function openRoutes({
-  config,
-  foundation,
-  log,
-  life,
-}: WorkerParts): Promise<Map<string, SessionTarget>> {
+async function openRoutes(parts: Omit<WorkerParts, 'metrics'>): Promise<Map<string, SessionTarget>> {
+  const { config, foundation, log, life } = parts
   const ehloName = config.ehloName ?? hostname()
   const receiver = await startCaptureReceiver({
     host: '127.0.0.1',

@@ -98,7 +98,7 @@ function isEarly(phase: TransactionReport['phase']): boolean {
 
 /** What a 5xx at MAIL, RCPT or DATA that names our address's or domain's reputation or a blocklist looks like. */
 const reputationText =
-  /reputation|black-?list|block-?list|deny-?list|\b(?:rbl|dnsbl)\b|spamhaus|spamcop|barracudacentral|sorbs|listed (?:at|in|on|by)|poor sender/i
+  /reputation|black[- ]?list|block[- ]?list|deny[- ]?list|\b(?:rbl|dnsbl)\b|spamhaus|spamcop|barracudacentral|sorbs|listed (?:at|in|on|by)|poor sender/i
 
 function judgeRefusal(phase: TransactionReport['phase'], reply: SmtpReply): Disposition {
   if (phase === 'auth') return failures.login_refused

@@ -20,6 +20,7 @@ import SMTPConnection from 'nodemailer/lib/smtp-connection'
 import { type Endpoint, tlsFactsOf } from './connect.ts'
 import { Dialogue, type DialogueListener, type HeardReply, phaseOf, type Step } from './dialogue.ts'
 import { GatedBody } from './gated-body.ts'
+import { findLoginObstacle } from './login-policy.ts'
 import { isAccepted, verdictOfRefusal } from './reply-verdict.ts'
 import { buildReport, failureVerdict, noTimings, replyVerdict, type Verdict } from './report.ts'
 import type {
@@ -133,8 +134,13 @@ export class NodemailerSession implements Session, DialogueListener {
     this.#tls = this.#client._socket ? tlsFactsOf(this.#client._socket, this.#target) : null
     const { auth } = this.#target
     if (auth === null) return null
-    const refusal = this.#whyNoLogin(isPrivatePeer)
-    if (refusal !== null) return this.#dropped(refusal)
+    const obstacle = findLoginObstacle({
+      isOffered: this.#client.allowsAuth,
+      isPrivatePeer,
+      isTlsOff: this.#target.tls === 'off' && !this.#target.secure,
+      tls: this.#tls,
+    })
+    if (obstacle !== null) return this.#dropped(obstacle)
     const login = this.#begin()
     this.#client.login({ user: auth.user, pass: auth.pass }, (error) => this.#finish(error))
     await login.done
@@ -292,12 +298,10 @@ export class NodemailerSession implements Session, DialogueListener {
 
   /** Ends the exchange under way, if any: without an error as its verdict says, with one as that says if there is no verdict. */
   #finish(error: Error | null | undefined): void {
-    if (error && this.#client.destroyed) this.#dialogue.end()
-    const exchange = this.#exchange
-    if (exchange === null) return
     if (error) this.#note(this.#verdictOfError(error))
+    if (this.#client.destroyed) this.#dialogue.end()
+    this.#exchange?.finish()
     this.#exchange = null
-    exchange.finish()
   }
 
   /** Drops the connection and ends the exchange under way. */
@@ -335,17 +339,6 @@ export class NodemailerSession implements Session, DialogueListener {
     this.#mail.isDotSent = true
     this.#dialogue.endBody()
     return true
-  }
-
-  /** A password is not for whoever sits in between: verified TLS, a private network, or the operator's explicit wish. */
-  #whyNoLogin(isPrivatePeer: boolean): Verdict | null {
-    if (!this.#client.allowsAuth) {
-      return failureVerdict('auth', 'login_refused', 'the peer does not offer AUTH')
-    }
-    if (this.#tls?.verified || isPrivatePeer || (this.#target.tls === 'off' && !this.#target.secure))
-      return null
-    const detail = this.#tls === null ? 'the connection is not encrypted' : this.#tls.detail
-    return failureVerdict('auth', 'tls', `the login is not sent without verified TLS: ${detail}`)
   }
 
   #report(verdict: Verdict, context: TransactionContext, sizeBytes: number | null): TransactionReport {

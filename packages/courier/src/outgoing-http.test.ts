@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import http from 'node:http'
-import net, { type AddressInfo, type LookupFunction } from 'node:net'
+import net, { type LookupFunction } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
+import { freePort } from '../../../tests/support/ports.ts'
 import { createOutgoingHttp, type OutgoingHttp } from './outgoing-http.ts'
 
 const closers: (() => Promise<unknown> | unknown)[] = []
@@ -13,13 +14,14 @@ afterEach(async () => {
 
 async function startServer(handler: http.RequestListener): Promise<{ port: number; server: http.Server }> {
   const server = http.createServer(handler)
-  server.listen(0, '127.0.0.1')
+  const port = await freePort()
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   closers.push(() => {
     server.closeAllConnections()
     server.close()
   })
-  return { port: (server.address() as AddressInfo).port, server }
+  return { port, server }
 }
 
 async function startRaw(onSocket: (socket: net.Socket) => void): Promise<number> {
@@ -28,10 +30,11 @@ async function startRaw(onSocket: (socket: net.Socket) => void): Promise<number>
     closers.push(() => socket.destroy())
     onSocket(socket)
   })
-  server.listen(0, '127.0.0.1')
+  const port = await freePort()
+  server.listen(port, '127.0.0.1')
   await once(server, 'listening')
   closers.push(() => server.close())
-  return (server.address() as AddressInfo).port
+  return port
 }
 
 function create(allowNetworks: string[], lookup?: LookupFunction): OutgoingHttp {
@@ -93,7 +96,10 @@ describe('an answer', () => {
     const { port } = await startServer((_, response) => {
       const piece = Buffer.alloc(64 * 1024, 'x')
       const write = () => {
-        while (!response.destroyed && response.write(piece)) written += piece.length
+        while (!response.destroyed) {
+          written += piece.length
+          if (!response.write(piece)) return
+        }
       }
       response.on('drain', write)
       write()

@@ -63,7 +63,8 @@ export function buildReport(facts: ReportFacts, verdict: Verdict): TransactionRe
       data: Math.round(timingsMs.data),
       total: durationMs,
     },
-    transcript: transcript.lines,
+    // What is said later (RSET, the peer's good-bye) is about no mail.
+    transcript: [...transcript.lines],
     isSimulated: false,
   }
 }

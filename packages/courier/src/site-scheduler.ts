@@ -248,7 +248,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       void this.#closeLane(lane).then(() => this.#pump(site))
       return
     }
-    if (false) {
+    if (this.#isNeededElsewhere(lane)) {
       void this.#closeLane(lane)
       return
     }

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
 import {
   createIdSource,
   createSealer,
@@ -11,13 +13,20 @@ import {
   webhookPolicy,
   webhookSecretOwner,
 } from '@valija/core'
-import { type Database, eventExpressions, eventParameters, openDatabase, openWake, type Wake } from '@valija/store'
+import {
+  type Database,
+  eventExpressions,
+  eventParameters,
+  openDatabase,
+  openWake,
+  type Wake,
+} from '@valija/store'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { createOutgoingHttp, type OutgoingHttp } from '../../courier/src/outgoing-http.ts'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { startWebhookReceiver, type WebhookReceiver } from '../../../tests/support/webhook-receiver.ts'
+import { createOutgoingHttp, type OutgoingHttp } from '../../courier/src/outgoing-http.ts'
 import {
   createWebhookDispatcher,
   type WebhookDispatcher,
@@ -106,16 +115,21 @@ async function emit(count: number, type: EventType = 'message.accepted'): Promis
     createdAtMs: clock.nowMs(),
     data: { email: `r${index}@b.test`, domain: 'acme.test', tags: ['grüße 👋'], seq: 1 },
   }))
-  await database.engine.query(`WITH ${eventExpressions(1)} SELECT count(*) FROM outbox`, eventParameters(events))
+  await database.engine.query(
+    `WITH ${eventExpressions(1)} SELECT count(*) FROM outbox`,
+    eventParameters(events),
+  )
   wake.send('webhooks')
   return events.map((event) => event.id)
 }
 
 const rowsOf = async (table: 'webhook_outbox' | 'webhook_tries' | 'webhooks', webhookId: Uuid) => {
-  const [key, order] = table === 'webhooks' ? ['id', 'id'] : ['webhook_id', table === 'webhook_tries' ? 'id' : 'event_id']
-  const { rows } = await database.engine.query(`SELECT * FROM valija.${table} WHERE ${key} = $1 ORDER BY ${order}`, [
-    webhookId,
-  ])
+  const [key, order] =
+    table === 'webhooks' ? ['id', 'id'] : ['webhook_id', table === 'webhook_tries' ? 'id' : 'event_id']
+  const { rows } = await database.engine.query(
+    `SELECT * FROM valija.${table} WHERE ${key} = $1 ORDER BY ${order}`,
+    [webhookId],
+  )
   return rows
 }
 
@@ -123,13 +137,15 @@ const outboxIsEmpty = (webhookId: Uuid) =>
   until('an empty outbox', async () => (await rowsOf('webhook_outbox', webhookId)).length === 0)
 
 describe('a webhook that is taken', () => {
-  test('is the event as GET /events shows it, and the specification\'s library verifies it', async () => {
+  test("is the event as GET /events shows it, and the specification's library verifies it", async () => {
     const peer = await receiver()
     const webhookId = await endpoint(peer)
     dispatcher()
     const [eventId] = await emit(1)
     const [call] = await peer.received(1)
-    const { rows } = await database.engine.query('SELECT created_at, data FROM valija.events WHERE id = $1', [eventId])
+    const { rows } = await database.engine.query('SELECT created_at, data FROM valija.events WHERE id = $1', [
+      eventId,
+    ])
     expect(new Webhook(peer.secret).verify(call!.text, call!.headers as Record<string, string>)).toEqual({
       id: formatId('event', eventId!),
       type: 'message.accepted',
@@ -142,7 +158,13 @@ describe('a webhook that is taken', () => {
     expect(call!.headers['user-agent']).toMatch(/^Valija/)
     await outboxIsEmpty(webhookId)
     expect(await rowsOf('webhook_tries', webhookId)).toMatchObject([
-      { number: 1, outcome: 'delivered', status_code: 200, event_type: 'message.accepted', next_try_at: null },
+      {
+        number: 1,
+        outcome: 'delivered',
+        status_code: 200,
+        event_type: 'message.accepted',
+        next_try_at: null,
+      },
     ])
   })
 
@@ -154,7 +176,9 @@ describe('a webhook that is taken', () => {
     await emit(1)
     const [call] = await peer.received(1)
     for (const secret of [peer.secret, old]) {
-      expect(() => new Webhook(secret).verify(call!.text, call!.headers as Record<string, string>)).not.toThrow()
+      expect(() =>
+        new Webhook(secret).verify(call!.text, call!.headers as Record<string, string>),
+      ).not.toThrow()
     }
   })
 
@@ -192,7 +216,11 @@ describe('a webhook that is taken', () => {
 describe('a webhook that is not taken', () => {
   test('is tried again on the schedule, with the same id and every try on record', async () => {
     const peer = await receiver()
-    peer.answers = [{ status: 500, body: 'no\0t now' }, { status: 302, headers: { location: '/other' } }, { status: 'drop' }]
+    peer.answers = [
+      { status: 500, body: 'no\0t now' },
+      { status: 302, headers: { location: '/other' } },
+      { status: 'drop' },
+    ]
     const webhookId = await endpoint(peer)
     dispatcher({ policy: quick([100, 300, 500]) })
     const [eventId] = await emit(1)
@@ -240,10 +268,34 @@ describe('a webhook that is not taken', () => {
     expect((await rowsOf('webhook_tries', webhookId))[0].error).toMatch(/^timeout/)
   })
 
+  test('a receiver that drips its answer is left at the deadline', async () => {
+    const server = net.createServer((socket) => {
+      const drip = setInterval(() => socket.write('a'), 20)
+      socket.on('error', () => {}).once('close', () => clearInterval(drip))
+      socket.write('HTTP/1.1 200 OK\r\nx-drip: ')
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+    const webhookId = await endpoint({ url, secret: createWebhookSecret() })
+    dispatcher({ tryTimeoutMs: 300 })
+    await emit(1)
+    const [entry] = await until('a try', async () => {
+      const tries = await rowsOf('webhook_tries', webhookId)
+      return tries.length > 0 && tries
+    })
+    expect(entry).toMatchObject({ outcome: 'failed', error: expect.stringMatching(/^timeout/) })
+    expect(entry.duration_ms).toBeLessThan(2_000)
+    server.close()
+  })
+
   test('a secret that no key opens is a failed try, not a lost event', async () => {
     const peer = await receiver()
     const webhookId = await endpoint(peer)
-    const strange = createSealer(['another key']).seal(Buffer.from(peer.secret), webhookSecretOwner(tenantId, webhookId))
+    const strange = createSealer(['another key']).seal(
+      Buffer.from(peer.secret),
+      webhookSecretOwner(tenantId, webhookId),
+    )
     await database.engine.query('UPDATE valija.webhooks SET secret = $2 WHERE id = $1', [webhookId, strange])
     dispatcher()
     await emit(1)
@@ -251,7 +303,11 @@ describe('a webhook that is not taken', () => {
       const tries = await rowsOf('webhook_tries', webhookId)
       return tries.length > 0 && tries
     })
-    expect(entry).toMatchObject({ outcome: 'failed', status_code: null, error: expect.stringMatching(/^secret_unreadable/) })
+    expect(entry).toMatchObject({
+      outcome: 'failed',
+      status_code: null,
+      error: expect.stringMatching(/^secret_unreadable/),
+    })
     expect(await rowsOf('webhook_outbox', webhookId)).toMatchObject([{ tries: 1, leased_until: null }])
   })
 })
@@ -273,13 +329,29 @@ describe('an endpoint that is in trouble', () => {
     receivers.splice(receivers.indexOf(hanging), 1)
   })
 
+  test('one that hangs delays no other on the same host', async () => {
+    const host = await receiver()
+    host.answers = (call) => (call.path === '/hangs' ? { status: 'silence' } : {})
+    await endpoint({ url: `${host.url}hangs`, secret: host.secret })
+    await endpoint({ url: `${host.url}well`, secret: host.secret })
+    dispatcher({ tryTimeoutMs: 10_000 })
+    const start = performance.now()
+    await emit(40)
+    await until('40 events', () => host.calls.filter((call) => call.path === '/well').length === 40)
+    expect(performance.now() - start).toBeLessThan(3_000)
+    await host.stop()
+    receivers.splice(receivers.indexOf(host), 1)
+  })
+
   test('a hundred that hang delay a healthy one no more than one does', async () => {
     const [well, hanging] = [await receiver(), await receiver()]
     hanging.answers = () => ({ status: 'silence' })
     const dead: Uuid[] = []
     for (let index = 0; index < 100; index++) dead.push(await endpoint(hanging))
     await endpoint(well)
-    await database.engine.query('UPDATE valija.webhooks SET failing_since = now() WHERE id = ANY ($1)', [dead])
+    await database.engine.query('UPDATE valija.webhooks SET failing_since = now() WHERE id = ANY ($1)', [
+      dead,
+    ])
     dispatcher({ places: 6, troubledPlaces: 2, tryTimeoutMs: 10_000 })
     const start = performance.now()
     await emit(50)
@@ -321,7 +393,7 @@ describe('an endpoint that is in trouble', () => {
     expect(most).toBe(1)
   })
 
-  test('410 disables it, the tenant\'s others hear of it, and what is undelivered waits until it is enabled', async () => {
+  test("410 disables it, the tenant's others hear of it, and what is undelivered waits until it is enabled", async () => {
     const [leaving, watching] = [await receiver(), await receiver()]
     leaving.answers = [{ status: 410 }]
     const webhookId = await endpoint(leaving, ['*'])
@@ -333,14 +405,19 @@ describe('an endpoint that is in trouble', () => {
       type: 'webhook.disabled',
       data: { webhook_id: formatId('webhook', webhookId), url: leaving.url, reason: 'gone' },
     })
-    expect(await rowsOf('webhooks', webhookId)).toMatchObject([{ status: 'disabled', disabled_reason: 'gone' }])
+    expect(await rowsOf('webhooks', webhookId)).toMatchObject([
+      { status: 'disabled', disabled_reason: 'gone' },
+    ])
     expect(disabled).toEqual([{ webhookId, tenantId, reason: 'gone' }])
     // Another event passes by: it is neither told nor written down for it, and its own end is not either.
     await emit(1, 'webhook.disabled')
     await watching.received(2)
     expect((await rowsOf('webhook_outbox', webhookId)).map((row) => row.event_id)).toEqual([eventId])
     expect(leaving.calls).toHaveLength(1)
-    await database.engine.query("UPDATE valija.webhooks SET status = 'enabled', disabled_reason = NULL WHERE id = $1", [webhookId])
+    await database.engine.query(
+      "UPDATE valija.webhooks SET status = 'enabled', disabled_reason = NULL WHERE id = $1",
+      [webhookId],
+    )
     wake.send('webhooks')
     await leaving.received(2)
     await outboxIsEmpty(webhookId)
@@ -352,7 +429,10 @@ describe('an endpoint that is in trouble', () => {
     const deadId = await endpoint(dead)
     const tiredId = await endpoint(tired)
     const since = (days: number, id: Uuid) =>
-      database.engine.query(`UPDATE valija.webhooks SET failing_since = now() - interval '${days} days' WHERE id = $1`, [id])
+      database.engine.query(
+        `UPDATE valija.webhooks SET failing_since = now() - interval '${days} days' WHERE id = $1`,
+        [id],
+      )
     await since(4.99, deadId)
     await since(6, tiredId)
     dispatcher({ policy: quick([50]) })
@@ -366,7 +446,10 @@ describe('an endpoint that is in trouble', () => {
     expect(await rowsOf('webhooks', deadId)).toMatchObject([{ disabled_reason: 'failing' }])
     expect(await rowsOf('webhook_outbox', deadId)).toHaveLength(1)
     const last = (await tired.received(2)).at(-1)
-    expect(last!.json).toMatchObject({ type: 'webhook.disabled', data: { reason: 'failing', webhook_id: formatId('webhook', deadId) } })
+    expect(last!.json).toMatchObject({
+      type: 'webhook.disabled',
+      data: { reason: 'failing', webhook_id: formatId('webhook', deadId) },
+    })
   })
 })
 
@@ -381,7 +464,12 @@ describe('a dispatcher that is gone', () => {
       nextId,
       sealer,
       // Dies with the request under way: never ends, and with one place for it never claims again.
-      http: { post: () => (claimed.resolve(), new Promise(() => {})) },
+      http: {
+        post: () => {
+          claimed.resolve()
+          return new Promise(() => {})
+        },
+      },
       wake: { on: () => () => {}, send: () => {} },
       log,
       limits: { triesPerEndpoint: 1, leaseMs: 1_500, tryTimeoutMs: 1_000, sweepMs: 3_600_000 },

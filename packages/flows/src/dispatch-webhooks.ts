@@ -30,7 +30,7 @@ import {
   type Wake,
 } from '@valija/store'
 import { createBatcher } from './batcher.ts'
-import { createPlaces, type PlaceLimits } from './webhook-places.ts'
+import { createPlaces, type PlaceLimits, type Places } from './webhook-places.ts'
 import { createWakeTimer } from './webhook-timer.ts'
 import { type TriedWebhook, tryWebhook, type WebhookHttp } from './webhook-try.ts'
 
@@ -108,8 +108,6 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
     knowsNextDue = false
     claimSoon()
   })
-  const ports = { ...options, policy: limits.policy, timeoutMs: limits.tryTimeoutMs }
-  const settling = createSettling(options, limits, () => isDraining)
   let stopListening = () => {}
   let isDraining = false
   let isWanted = false
@@ -124,6 +122,7 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
     isWanted = true
     if (!isDraining) claiming ??= claimAll()
   }
+  const tell = createTelling({ options, limits, places, claimSoon, wakeIn, isDraining: () => isDraining })
   const claimAll = async (): Promise<void> => {
     try {
       while (isWanted && !isDraining) {
@@ -152,30 +151,6 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
       underWay.add(telling)
     }
   }
-  /** From the claim to the settle. Never rejects: what fails here leaves a lease, and its end brings the row back. */
-  const tell = async (webhook: ClaimedWebhook, claimedAtMs: number): Promise<void> => {
-    let isInEndpoint = true
-    const leaveEndpoint = (isSuccess: boolean, durationMs: number) => {
-      if (isInEndpoint && places.leaveEndpoint(webhook, isSuccess, durationMs)) claimSoon()
-      isInEndpoint = false
-    }
-    try {
-      // The process stood still, or the database did: too late to be sure of the lease.
-      if (performance.now() - claimedAtMs > limits.leaseMs - limits.tryTimeoutMs) return
-      const tried = await tryWebhook(ports, webhook)
-      const isSuccess = tried.verdict.kind === 'delivered'
-      // A failing endpoint keeps its place until the failure is known to the next claim.
-      if (isSuccess) leaveEndpoint(true, tried.record.durationMs)
-      await settling.settle(tried, webhook)
-      leaveEndpoint(isSuccess, tried.record.durationMs)
-      if (tried.record.retryAfterMs !== null) wakeIn(tried.record.retryAfterMs)
-    } catch (error) {
-      log.webhookTrouble(error)
-    } finally {
-      leaveEndpoint(false, 0)
-      if (places.leave(webhook)) claimSoon()
-    }
-  }
   return {
     start: () => {
       stopListening = wake.on('webhooks', claimSoon)
@@ -188,6 +163,44 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
       await Promise.all(underWay)
       timer.disarm()
     },
+  }
+}
+
+interface TellingParts {
+  options: WebhookDispatcherOptions
+  limits: WebhookLimits
+  places: Places
+  claimSoon: () => void
+  wakeIn: (inMs: number) => void
+  isDraining: () => boolean
+}
+
+/** One webhook's way from the claim to the settle. Never rejects: what fails leaves a lease, and its end brings the row back. */
+function createTelling({ options, limits, places, claimSoon, wakeIn, isDraining }: TellingParts) {
+  const ports = { ...options, policy: limits.policy, timeoutMs: limits.tryTimeoutMs }
+  const settle = createSettling(options, limits, isDraining)
+  return async (webhook: ClaimedWebhook, claimedAtMs: number): Promise<void> => {
+    let isInEndpoint = true
+    const leaveEndpoint = (isSuccess: boolean, durationMs: number) => {
+      if (isInEndpoint && places.leaveEndpoint(webhook, isSuccess, durationMs)) claimSoon()
+      isInEndpoint = false
+    }
+    try {
+      // The process stood still, or the database did: too late to be sure of the lease.
+      if (performance.now() - claimedAtMs > limits.leaseMs - limits.tryTimeoutMs) return
+      const tried = await tryWebhook(ports, webhook)
+      const { retryAfterMs, durationMs } = tried.record
+      // A failing endpoint keeps its place until the next claim can know of the failure.
+      if (retryAfterMs === null) leaveEndpoint(true, durationMs)
+      await settle(tried)
+      leaveEndpoint(false, durationMs)
+      if (retryAfterMs !== null) wakeIn(retryAfterMs)
+    } catch (error) {
+      options.log.webhookTrouble(error)
+    } finally {
+      leaveEndpoint(false, 0)
+      if (places.leave(webhook)) claimSoon()
+    }
   }
 }
 
@@ -223,22 +236,20 @@ function createSettling(options: WebhookDispatcherOptions, limits: WebhookLimits
       isItemsFault: (error) => !isPassingDatabaseError(error),
     },
   )
-  return {
-    settle: async (tried: TriedWebhook, webhook: ClaimedWebhook): Promise<void> => {
-      await batcher.add(tried)
-      const { number, statusCode, error, durationMs, retryAfterMs } = tried.record
-      log.webhookTried({
-        eventId: webhook.eventId,
-        webhookId: webhook.webhookId,
-        tenantId: webhook.tenantId,
-        number,
-        outcome: retryAfterMs === null ? 'delivered' : 'failed',
-        statusCode,
-        error,
-        durationMs,
-        nextTryInMs: retryAfterMs,
-      })
-    },
+  return async (tried: TriedWebhook): Promise<void> => {
+    await batcher.add(tried)
+    const { eventId, webhookId, tenantId, number, statusCode, error, durationMs, retryAfterMs } = tried.record
+    log.webhookTried({
+      eventId,
+      webhookId,
+      tenantId,
+      number,
+      outcome: retryAfterMs === null ? 'delivered' : 'failed',
+      statusCode,
+      error,
+      durationMs,
+      nextTryInMs: retryAfterMs,
+    })
   }
 }
 

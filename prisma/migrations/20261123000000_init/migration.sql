@@ -318,6 +318,35 @@ BEGIN
 END $$;
 REVOKE EXECUTE ON FUNCTION valija.ensure_partitions(integer) FROM PUBLIC;
 
+-- Drops the daily partitions of one table that lie wholly before a time and hold nothing live: no recipient of theirs is
+-- still to be sent to, and no webhook is still to be told of them. Waits at most 2 s for each table.
+CREATE FUNCTION valija.drop_partitions(parent text, before timestamptz) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+  part record;
+  day timestamptz;
+  dropped integer := 0;
+BEGIN
+  IF parent NOT IN ('messages', 'bodies', 'recipients', 'attempts', 'events', 'webhook_tries') THEN
+    RAISE EXCEPTION 'no partitions of % may be dropped', parent;
+  END IF;
+  FOR part IN
+    SELECT c.relname AS name, right(c.relname, 8) AS day FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+    WHERE i.inhparent = ('valija.' || parent)::regclass AND c.relname ~ '_[0-9]{8}$' ORDER BY c.relname
+  LOOP
+    day := to_timestamp(part.day, 'YYYYMMDD') AT TIME ZONE current_setting('TimeZone') AT TIME ZONE 'UTC';
+    CONTINUE WHEN day + interval '1 day' > before;
+    CONTINUE WHEN EXISTS (SELECT FROM valija.deliveries
+      WHERE message_id >= valija.lowest_uuid(day - interval '1 minute') AND message_id < valija.lowest_uuid(day + interval '1 day'));
+    CONTINUE WHEN parent = 'events' AND EXISTS (SELECT FROM valija.webhook_outbox
+      WHERE event_id >= valija.lowest_uuid(day) AND event_id < valija.lowest_uuid(day + interval '1 day'));
+    EXECUTE format('DROP TABLE valija_parts.%I', part.name);
+    dropped := dropped + 1;
+  END LOOP;
+  RETURN dropped;
+END $$;
+REVOKE EXECUTE ON FUNCTION valija.drop_partitions(text, timestamptz) FROM PUBLIC;
+
 DO $$
 DECLARE parent text;
 BEGIN
@@ -330,7 +359,11 @@ END $$;
 
 GRANT USAGE ON SCHEMA valija TO valija_engine, valija_tenant;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA valija TO valija_engine;
-GRANT EXECUTE ON FUNCTION valija.ensure_partitions(integer) TO valija_engine;
+GRANT EXECUTE ON FUNCTION valija.ensure_partitions(integer), valija.drop_partitions(text, timestamptz) TO valija_engine;
+-- To look for rows in the default partitions.
+GRANT USAGE ON SCHEMA valija_parts TO valija_engine;
+GRANT SELECT ON valija_parts.messages_default, valija_parts.bodies_default, valija_parts.recipients_default,
+  valija_parts.attempts_default, valija_parts.events_default, valija_parts.webhook_tries_default TO valija_engine;
 GRANT SELECT, INSERT, UPDATE, DELETE ON valija.api_keys, valija.domains, valija.webhooks, valija.inbox TO valija_tenant;
 GRANT SELECT ON valija.messages, valija.bodies, valija.recipients, valija.attempts, valija.events, valija.deliveries,
   valija.webhook_outbox, valija.webhook_tries, valija.tenants TO valija_tenant;

@@ -43,7 +43,9 @@ export const Event = named(
 )
 
 /** What is shown unless types are named: as with a webhook's `"*"`. */
-export const usualEventTypes: readonly EventType[] = eventTypes.filter((type) => !namedOnlyEventTypes.includes(type))
+export const usualEventTypes: readonly EventType[] = eventTypes.filter(
+  (type) => !namedOnlyEventTypes.includes(type),
+)
 
 export function showEvent(row: EventRow) {
   return {
@@ -61,9 +63,12 @@ export function showEvent(row: EventRow) {
  */
 export function readEventTypes(values: readonly string[] | undefined): readonly EventType[] {
   if (values === undefined) return usualEventTypes
-  return values.flatMap((value) => value.split(',')).map((name) => {
-    const type = eventTypes.find((known) => known === name)
-    if (type === undefined) throw invalidRequest([{ path: 'type', message: `Must be of ${eventTypes.join(', ')}.` }])
-    return type
-  })
+  return values
+    .flatMap((value) => value.split(','))
+    .map((name) => {
+      const type = eventTypes.find((known) => known === name)
+      if (type === undefined)
+        throw invalidRequest([{ path: 'type', message: `Must be of ${eventTypes.join(', ')}.` }])
+      return type
+    })
 }

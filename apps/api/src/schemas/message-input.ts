@@ -8,25 +8,34 @@ import { named, ref, strictObject } from '../route.ts'
 
 const AddressInput = named(
   'AddressInput',
-  Type.Union([
-    Type.String({ description: '`a@b.example` or `Name <a@b.example>`.' }),
-    strictObject({
-      email: Type.String(),
-      name: Type.Optional(Type.String({ description: 'The display name, at most 256 characters.' })),
-    }),
-  ], {
-    description: 'An address: a string, or its two parts.',
-    examples: ['Acme <hello@acme.example>', { email: 'ann@example.com', name: 'Ann' }],
-  }),
+  Type.Union(
+    [
+      Type.String({ description: '`a@b.example` or `Name <a@b.example>`.' }),
+      strictObject({
+        email: Type.String(),
+        name: Type.Optional(Type.String({ description: 'The display name, at most 256 characters.' })),
+      }),
+    ],
+    {
+      description: 'An address: a string, or its two parts.',
+      examples: ['Acme <hello@acme.example>', { email: 'ann@example.com', name: 'Ann' }],
+    },
+  ),
 )
 
 const AddressListInput = named(
   'AddressListInput',
-  Type.Union([
-    Type.String(),
-    strictObject({ email: Type.String(), name: Type.Optional(Type.String()) }),
-    Type.Array(ref(AddressInput)),
-  ], { description: 'One address, or a list of them.', examples: [['ann@example.com', 'Bob <bob@example.com>']] }),
+  Type.Union(
+    [
+      Type.String(),
+      strictObject({ email: Type.String(), name: Type.Optional(Type.String()) }),
+      Type.Array(ref(AddressInput)),
+    ],
+    {
+      description: 'One address, or a list of them.',
+      examples: [['ann@example.com', 'Bob <bob@example.com>']],
+    },
+  ),
 )
 
 const AttachmentInput = named(
@@ -55,14 +64,16 @@ export const MessageInput = named(
       headers: Type.Optional(
         Type.Record(Type.String(), Type.String(), {
           maxProperties: 100,
-          description: '`X-*` but not `X-Valija-*`, `List-*`, In-Reply-To, References, Precedence, Auto-Submitted, Feedback-ID, Importance, Priority, Comments, Keywords; at most 2,000 octets each.',
+          description:
+            '`X-*` but not `X-Valija-*`, `List-*`, In-Reply-To, References, Precedence, Auto-Submitted, Feedback-ID, Importance, Priority, Comments, Keywords; at most 2,000 octets each.',
         }),
       ),
       attachments: Type.Optional(Type.Array(ref(AttachmentInput), { maxItems: 100 })),
       raw: Type.Optional(
         Type.String({
           contentEncoding: 'base64',
-          description: 'RFC 5322 text in base64, instead of subject, text, html, headers, attachments and reply_to.',
+          description:
+            'RFC 5322 text in base64, instead of subject, text, html, headers, attachments and reply_to.',
         }),
       ),
       tags: Type.Optional(
@@ -76,7 +87,10 @@ export const MessageInput = named(
       ),
       stream: Type.Optional(Type.Enum([...streams], { default: 'transactional' })),
       send_at: Type.Optional(
-        Type.String({ description: 'When to send it: an RFC 3339 time up to a year ahead.', examples: ['2026-12-24T18:00:00Z'] }),
+        Type.String({
+          description: 'When to send it: an RFC 3339 time up to a year ahead.',
+          examples: ['2026-12-24T18:00:00Z'],
+        }),
       ),
       ttl_seconds: Type.Optional(
         Type.Integer({ description: 'Give up after so many seconds, 60 to 604800.' }),
@@ -86,7 +100,8 @@ export const MessageInput = named(
       ),
     },
     {
-      description: 'A message. Required: from; a recipient in to, cc or bcc; and raw, or subject with text or html.',
+      description:
+        'A message. Required: from; a recipient in to, cc or bcc; and raw, or subject with text or html.',
       examples: [
         {
           from: 'Acme <hello@acme.example>',

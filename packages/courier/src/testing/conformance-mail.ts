@@ -64,6 +64,9 @@ export function describeSuccess(bench: SessionBench): void {
     test('a session carries many mails on one connection, each with its own transcript', async () => {
       const used = await bench.begin({})
       const reports: TransactionReport[] = []
+      const warnings: Error[] = []
+      const keep = (warning: Error) => warnings.push(warning)
+      process.on('warning', keep)
       for (let i = 0; i < 50; i += 1) {
         reports.push(await used.send(envelopeTo(`r${i}@example.com`), mail, always, { route: 'mx' }))
       }
@@ -75,6 +78,8 @@ export function describeSuccess(bench: SessionBench): void {
       expect(reports[1]?.transcript).toHaveLength(8)
       expect(reports[1]?.timingsMs).toMatchObject({ dns: 0, connect: 0, tls: 0, ehlo: 0 })
       expect(used.sent).toBe(50)
+      process.removeListener('warning', keep)
+      expect(warnings).toEqual([])
     })
 
     test('close says QUIT', async () => {

@@ -262,7 +262,7 @@ function openInbox(window, api, refuse) {
     await api.clear()
     state.chosen = null
     at('mail').replaceChildren()
-    follow()
+    void follow()
   }
   at('older').addEventListener('click', () => loadOlder().catch(failed), { signal })
   at('clear').addEventListener(
@@ -276,7 +276,7 @@ function openInbox(window, api, refuse) {
     (event) => onKey(event, document, state, (entry) => open(entry).catch(failed)),
     { signal },
   )
-  follow()
+  void follow()
   return () => ended.abort()
 }
 

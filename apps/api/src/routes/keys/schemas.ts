@@ -38,20 +38,20 @@ const grantFields = {
 
 const name = oneLine(128, 'For people.')
 
-export const KeyInput = named(
-  'KeyInput',
-  strictObject({
-    name,
-    scopes: grantFields.scopes,
-    domains: Type.Optional(grantFields.domains),
-    networks: Type.Optional(grantFields.networks),
-    route: Type.Optional(grantFields.route),
-    recipients: Type.Optional(grantFields.recipients),
-    expires_at: Type.Optional(grantFields.expires_at),
-  }),
-)
+const bounds = {
+  domains: Type.Optional(grantFields.domains),
+  networks: Type.Optional(grantFields.networks),
+  route: Type.Optional(grantFields.route),
+  recipients: Type.Optional(grantFields.recipients),
+  expires_at: Type.Optional(grantFields.expires_at),
+}
 
-export const KeyChange = named('KeyChange', Type.Partial(KeyInput, { additionalProperties: false }))
+export const KeyInput = named('KeyInput', strictObject({ name, scopes: grantFields.scopes, ...bounds }))
+
+export const KeyChange = named(
+  'KeyChange',
+  strictObject({ name: Type.Optional(name), scopes: Type.Optional(grantFields.scopes), ...bounds }),
+)
 
 const shown = {
   id: Type.String({ pattern: '^key_[0-9a-f]{32}$' }),

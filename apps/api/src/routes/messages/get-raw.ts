@@ -26,7 +26,10 @@ export const getRaw: RoutePlugin = (app, { database }) => {
     async (request, reply) => {
       const id = parseId('message', request.params.id)
       const raw = id && (await readRawMessage(database, callerOf(request).tenantId, id))
-      if (!raw) throw new ProductError('not_found', { detail: 'There is no such message, or its body is not kept any more.' })
+      if (!raw)
+        throw new ProductError('not_found', {
+          detail: 'There is no such message, or its body is not kept any more.',
+        })
       return reply.type('message/rfc822').send(raw as never)
     },
   )

@@ -2,7 +2,16 @@
 import { ProductError, parseId } from '@valija/core'
 import { findAttempts } from '@valija/store'
 import { readIdCursor, toPage } from '../../cursor.ts'
-import { callerOf, idParams, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
+import {
+  callerOf,
+  idParams,
+  page,
+  pageQuery,
+  problems,
+  type RoutePlugin,
+  ref,
+  strictObject,
+} from '../../route.ts'
 import { Attempt, showAttempt } from './schemas.ts'
 
 export const listAttempts: RoutePlugin = (app, { database }) => {

@@ -2,7 +2,16 @@
 import { ProductError, parseId } from '@valija/core'
 import { readMessageEvents } from '@valija/store'
 import { readIdCursor, toPage } from '../../cursor.ts'
-import { callerOf, idParams, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
+import {
+  callerOf,
+  idParams,
+  page,
+  pageQuery,
+  problems,
+  type RoutePlugin,
+  ref,
+  strictObject,
+} from '../../route.ts'
 import { Event, showEvent, usualEventTypes } from '../../schemas/event.ts'
 
 export const listMessageEvents: RoutePlugin = (app, { database }) => {

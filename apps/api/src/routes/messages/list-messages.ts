@@ -9,7 +9,8 @@ import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObjec
 import { MessageSummary, showSummary } from './schemas.ts'
 
 const metadataKey = /^metadata\.(.{1,64})$/su
-const text = (description: string) => Type.Optional(Type.String({ minLength: 1, maxLength: 1000, description }))
+const text = (description: string) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength: 1000, description }))
 
 const query = strictObject(
   {
@@ -36,7 +37,8 @@ export const listMessages: RoutePlugin = (app, { database }) => {
       schema: {
         operationId: 'listMessages',
         summary: 'Search messages, newest first',
-        description: 'All conditions must hold. `metadata.<key>=<value>` finds by metadata, and may be given for several keys.',
+        description:
+          'All conditions must hold. `metadata.<key>=<value>` finds by metadata, and may be given for several keys.',
         tags: ['Messages'],
         querystring: query,
         response: { 200: page(ref(MessageSummary)), ...problems(400) },

@@ -1,10 +1,19 @@
 /** What the routes of messages answer, and how rows become that. */
 import { type TSchema, Type } from '@fastify/type-provider-typebox'
-import { formatId, type IdKind, idPrefixes, messageStatuses, phases, recipientStates, streams } from '@valija/core'
+import {
+  formatId,
+  type IdKind,
+  idPrefixes,
+  messageStatuses,
+  phases,
+  recipientStates,
+  streams,
+} from '@valija/core'
 import type { AttemptRow, MessageRow, RecipientRow } from '@valija/store'
 import { named, nullable, ref, time } from '../../route.ts'
 
-const id = (kind: IdKind) => Type.String({ examples: [`${idPrefixes[kind]}_0192f0c1a2b37c4d8e5f60718293a4b5`] })
+const id = (kind: IdKind) =>
+  Type.String({ examples: [`${idPrefixes[kind]}_0192f0c1a2b37c4d8e5f60718293a4b5`] })
 const simulated = Type.Optional(
   Type.Literal(true, { description: 'Present when a simulator plays it: nothing leaves the machine.' }),
 )
@@ -22,10 +31,14 @@ export const AcceptedMessage = named(
     {
       id: id('message'),
       status,
-      delivery: Type.Enum(['capture', 'smarthost', 'mx'], { description: 'Where this installation sends mail.' }),
+      delivery: Type.Enum(['capture', 'smarthost', 'mx'], {
+        description: 'Where this installation sends mail.',
+      }),
       created_at: time('When it was accepted.'),
       simulated,
-      recipients: Type.Array(Type.Object({ id: id('recipient'), email, type: recipientType, status: recipientStatus })),
+      recipients: Type.Array(
+        Type.Object({ id: id('recipient'), email, type: recipientType, status: recipientStatus }),
+      ),
     },
     { description: 'A message that was accepted: stored durably, and going to be sent.' },
   ),
@@ -39,7 +52,9 @@ const Recipient = named(
     type: recipientType,
     status: recipientStatus,
     reason: nullable(Type.String({ description: 'Why it waits or failed, in one word.' })),
-    reply: nullable(Type.String({ description: 'The last reply of the receiving server, or what kept it from coming.' })),
+    reply: nullable(
+      Type.String({ description: 'The last reply of the receiving server, or what kept it from coming.' }),
+    ),
     enhanced_status: nullable(Type.String({ examples: ['5.1.1'] })),
     attempts: Type.Integer(),
     next_attempt_at: nullable(time('When it is tried again.')),
@@ -59,14 +74,22 @@ const messageFields = {
   created_at: time('When it was accepted.'),
   expires_at: time('When it is given up.'),
   rfc_message_id: Type.String({ description: 'Its Message-ID, with angle brackets.' }),
-  size_bytes: nullable(Type.Integer({ description: 'Octets of the composed mail; null until it was composed.' })),
+  size_bytes: nullable(
+    Type.Integer({ description: 'Octets of the composed mail; null until it was composed.' }),
+  ),
   simulated,
 }
 
-export const Message = named('Message', Type.Object({ ...messageFields, recipients: Type.Array(ref(Recipient)) }))
+export const Message = named(
+  'Message',
+  Type.Object({ ...messageFields, recipients: Type.Array(ref(Recipient)) }),
+)
 export const MessageSummary = named(
   'MessageSummary',
-  Type.Object({ ...messageFields, recipient_count: Type.Integer() }, { description: 'A message without its recipients.' }),
+  Type.Object(
+    { ...messageFields, recipient_count: Type.Integer() },
+    { description: 'A message without its recipients.' },
+  ),
 )
 
 const ms = (description?: string) => Type.Number({ ...(description && { description }) })
@@ -96,18 +119,33 @@ const Attempt = named(
       enhanced_status: nullable(Type.String()),
       reason: nullable(Type.String()),
       outcome: Type.String({ description: 'The recipient’s state after it.' }),
-      uncertain: Type.Boolean({ description: 'All was sent and no reply was read: the peer may have taken it.' }),
+      uncertain: Type.Boolean({
+        description: 'All was sent and no reply was read: the peer may have taken it.',
+      }),
       started_at: time('When it began.'),
       duration_ms: ms(),
-      timings_ms: Type.Object({ dns: ms(), connect: ms(), tls: ms(), ehlo: ms(), envelope: ms(), data: ms(), total: ms() }),
+      timings_ms: Type.Object({
+        dns: ms(),
+        connect: ms(),
+        tls: ms(),
+        ehlo: ms(),
+        envelope: ms(),
+        data: ms(),
+        total: ms(),
+      }),
       transcript: Type.Array(
-        Type.Object({ t_ms: ms('Since the attempt began.'), from: Type.Enum(['client', 'server']), line: Type.String() }),
+        Type.Object({
+          t_ms: ms('Since the attempt began.'),
+          from: Type.Enum(['client', 'server']),
+          line: Type.String(),
+        }),
         { description: 'The SMTP conversation; empty unless the key has the scope read:content.' },
       ),
     },
     { description: 'One try to hand the message to a receiving server.' },
   ),
 )
+
 export { Attempt }
 
 /** An object or null. */

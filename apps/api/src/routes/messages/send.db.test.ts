@@ -15,7 +15,11 @@ const post = (body: object | string | Buffer, headers: Record<string, string> = 
 
 describe('202', () => {
   test('a message is answered with its id, where it goes, and each recipient once', async () => {
-    const answer = await post({ ...message, to: ['Ann@Example.test', 'bob@example.test'], cc: 'ann@EXAMPLE.test' })
+    const answer = await post({
+      ...message,
+      to: ['Ann@Example.test', 'bob@example.test'],
+      cc: 'ann@EXAMPLE.test',
+    })
     expect(answer.statusCode).toBe(202)
     expect(answer.headers['content-type']).toBe('application/json; charset=utf-8')
     expect(answer.json()).toEqual({
@@ -24,8 +28,18 @@ describe('202', () => {
       delivery: 'capture',
       created_at: expect.stringMatching(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/),
       recipients: [
-        { id: expect.stringMatching(/^rcp_[0-9a-f]{32}$/), email: 'Ann@example.test', type: 'to', status: 'queued' },
-        { id: expect.stringMatching(/^rcp_[0-9a-f]{32}$/), email: 'bob@example.test', type: 'to', status: 'queued' },
+        {
+          id: expect.stringMatching(/^rcp_[0-9a-f]{32}$/),
+          email: 'Ann@example.test',
+          type: 'to',
+          status: 'queued',
+        },
+        {
+          id: expect.stringMatching(/^rcp_[0-9a-f]{32}$/),
+          email: 'bob@example.test',
+          type: 'to',
+          status: 'queued',
+        },
       ],
     })
   })
@@ -57,7 +71,11 @@ describe('400', () => {
     ['an unknown field', { ...message, colour: 'red' }, '/colour'],
     ['an unknown field of an address', { ...message, to: [{ email: 'a@b.test', nick: 'x' }] }, '/to/0/nick'],
     ['a field of a wrong type', { ...message, subject: 7 }, '/subject'],
-    ['a number where a text belongs is not made one', { ...message, metadata: { order: 4711 } }, '/metadata/order'],
+    [
+      'a number where a text belongs is not made one',
+      { ...message, metadata: { order: 4711 } },
+      '/metadata/order',
+    ],
     ['a text where a truth value belongs', { ...message, sandbox: 'true' }, '/sandbox'],
     ['an address of a wrong type', { ...message, to: [7] }, '/to/0'],
     ['an address that is none', { ...message, to: ['ann'] }, '/to/0'],
@@ -91,10 +109,13 @@ describe('400', () => {
     expect(answer.json()).toMatchObject({ status: 400, errors: [{ path: 'dry_run' }] })
   })
 
-  test.each([['x'.repeat(256)], ['with space'], ['\u00e9']])('an unfit idempotency key is refused', async (key) => {
-    const answer = await post(message, { 'idempotency-key': key })
-    expect(answer.json()).toMatchObject({ status: 400, errors: [{ path: 'Idempotency-Key' }] })
-  })
+  test.each([['x'.repeat(256)], ['with space'], ['\u00e9']])(
+    'an unfit idempotency key is refused',
+    async (key) => {
+      const answer = await post(message, { 'idempotency-key': key })
+      expect(answer.json()).toMatchObject({ status: 400, errors: [{ path: 'Idempotency-Key' }] })
+    },
+  )
 })
 
 describe('401 and 403', () => {
@@ -154,13 +175,15 @@ describe('415', () => {
     expect(answer.json()).toMatchObject({ code: 'unsupported_media_type' })
   })
 
-  test.each(['application/json', 'APPLICATION/JSON', 'application/json;charset=UTF-8', 'application/json ; charset="utf-8"'])(
-    'a body of the type %j is taken',
-    async (type) => {
-      const answer = await post(text, { 'content-type': type })
-      expect(answer.statusCode, answer.body).toBe(202)
-    },
-  )
+  test.each([
+    'application/json',
+    'APPLICATION/JSON',
+    'application/json;charset=UTF-8',
+    'application/json ; charset="utf-8"',
+  ])('a body of the type %j is taken', async (type) => {
+    const answer = await post(text, { 'content-type': type })
+    expect(answer.statusCode, answer.body).toBe(202)
+  })
 
   test('a compressed body is refused, not unpacked', async () => {
     const answer = await post(Buffer.alloc(100), { 'content-encoding': 'gzip' })

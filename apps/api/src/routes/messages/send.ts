@@ -53,7 +53,10 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
       const idempotency = readIdempotency(request)
       const { body, isReplay } = await sendDesk.send(callerOf(request), request.body, idempotency)
       if (isReplay) reply.header('idempotency-replayed', 'true')
-      return reply.code(202).type('application/json; charset=utf-8').send(body as never)
+      return reply
+        .code(202)
+        .type('application/json; charset=utf-8')
+        .send(body as never)
     },
   )
 }
@@ -64,5 +67,10 @@ function readIdempotency({ headers, bodyBytes }: FastifyRequest): IdempotencyCla
   if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key)) {
     throw invalidRequest([{ path: 'Idempotency-Key', message: 'Must be 1 to 255 visible ASCII characters.' }])
   }
-  return { key, bodyHash: createHash('sha256').update(bodyBytes ?? '').digest() }
+  return {
+    key,
+    bodyHash: createHash('sha256')
+      .update(bodyBytes ?? '')
+      .digest(),
+  }
 }

@@ -30,7 +30,9 @@ export const getMetrics: RoutePlugin = (app, { metrics, options }) => {
 function checkToken(authorization: string | undefined, token: string): void {
   const given = /^bearer +(\S+)$/i.exec(authorization ?? '')?.[1] ?? ''
   if (timingSafeEqual(digest(given), digest(token))) return
-  throw new ProductError('invalid_key', { detail: 'GET /metrics wants VALIJA_METRICS_TOKEN as its bearer token.' })
+  throw new ProductError('invalid_key', {
+    detail: 'GET /metrics wants VALIJA_METRICS_TOKEN as its bearer token.',
+  })
 }
 
 /** Of equal length, as timingSafeEqual needs. */

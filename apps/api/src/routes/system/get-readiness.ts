@@ -10,12 +10,18 @@ export const Readiness = named(
   Type.Object(
     {
       status: Type.Enum(['ready', 'degraded', 'not_ready']),
-      delivery: Type.Enum(['capture', 'smarthost', 'mx'], { description: 'Where this installation sends mail.' }),
+      delivery: Type.Enum(['capture', 'smarthost', 'mx'], {
+        description: 'Where this installation sends mail.',
+      }),
       checks: Type.Array(Type.Object({ name: Type.String(), ok: Type.Boolean(), detail: Type.String() })),
     },
     {
       examples: [
-        { status: 'ready', delivery: 'capture', checks: [{ name: 'database', ok: true, detail: 'Answers in 1 ms.' }] },
+        {
+          status: 'ready',
+          delivery: 'capture',
+          checks: [{ name: 'database', ok: true, detail: 'Answers in 1 ms.' }],
+        },
       ],
     },
   ),

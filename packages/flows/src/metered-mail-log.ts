@@ -1,0 +1,27 @@
+/** The mail log, counted as well: what a graph shows and what a line tells come from the same place. */
+import type { MailLog } from '@valija/core'
+
+/** An API process counts what it accepts, a worker what it tries and ends. */
+export interface MailCounters {
+  accepted?: { add(labels: Record<never, string>, by?: number): void }
+  attempts?: { add(labels: { route: string; outcome: string; reason: string }, by?: number): void }
+  ended?: { add(labels: { outcome: string; reason: string }, by?: number): void }
+}
+
+export function meterMailLog(mailLog: MailLog, counters: MailCounters): MailLog {
+  return {
+    accepted: (mail) => {
+      counters.accepted?.add({}, mail.recipientCount)
+      mailLog.accepted(mail)
+    },
+    attempted: (attempt) => {
+      const { route, outcome, reason } = attempt
+      counters.attempts?.add({ route, outcome, reason: reason ?? '' })
+      mailLog.attempted(attempt)
+    },
+    ended: (end) => {
+      counters.ended?.add({ outcome: end.outcome, reason: end.reason })
+      mailLog.ended(end)
+    },
+  }
+}
