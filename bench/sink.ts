@@ -39,6 +39,7 @@ function createLedger() {
   let first = 0
   let arrivals = new Float64Array(0)
   let tally: Tally = { distinct: 0, doubled: 0, foreign: 0, bytes: 0, lastAtMs: 0 }
+  let any = Promise.withResolvers<void>()
   let complete = Promise.withResolvers<Tally>()
   const watched = new Map<number, (atMs: number) => void>()
   return {
@@ -46,11 +47,14 @@ function createLedger() {
       first = range.first
       arrivals = new Float64Array(range.count)
       tally = { distinct: 0, doubled: 0, foreign: 0, bytes: 0, lastAtMs: 0 }
+      any = Promise.withResolvers<void>()
       complete = Promise.withResolvers<Tally>()
     },
     tally: () => tally,
     /** Resolves when every expected number has come. */
     complete: () => complete.promise,
+    /** Resolves when the first of them has come. */
+    any: () => any.promise,
     /** Resolves with the time at which a number comes, or has come. */
     arrival: ({ number }: { number: number }) =>
       arrivals[number - first] || new Promise<number>((resolve) => watched.set(number, resolve)),
@@ -63,6 +67,7 @@ function createLedger() {
         tally.distinct += 1
         tally.lastAtMs = monotonicMs()
         arrivals[index] = tally.lastAtMs
+        if (tally.distinct === 1) any.resolve()
         watched.get(number)?.(tally.lastAtMs)
         watched.delete(number)
         if (tally.distinct === arrivals.length) complete.resolve(tally)

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import PostalMime, { type Address } from 'postal-mime'
+import PostalMime, { type Address, decodeWords } from 'postal-mime'
 import { startProcess } from './processes.ts'
 import { needsProgram } from './until.ts'
 
@@ -51,7 +51,7 @@ export async function readByPostalMime(raw: Buffer): Promise<ReadMail> {
     cc: pairs(mail.cc),
     reply_to: pairs(mail.replyTo),
     subject: mail.subject ?? '',
-    headers: mail.headers.map(({ key, value }) => [key, value]),
+    headers: mail.headers.map(({ key, value }) => [key, decodeWords(value)]),
     text: mail.text === undefined ? null : withLineFeeds(mail.text),
     html: mail.html === undefined ? null : withLineFeeds(mail.html),
     attachments: mail.attachments.map((part) => {

@@ -13,7 +13,8 @@ mail = email.message_from_string(source, policy=email.policy.SMTPUTF8)
 
 def addresses(name):
     fields = mail.get_all(name, [])
-    return [[entry.display_name, entry.addr_spec] for field in fields for entry in field.addresses]
+    # Before Python 3.13 the blank between two encoded words of a name was kept (against RFC 2047 section 6.2).
+    return [[" ".join(entry.display_name.split()), entry.addr_spec] for field in fields for entry in field.addresses]
 
 
 def body(kind):

@@ -96,13 +96,13 @@ function environmentOf(options: ValijaOptions, databaseUrl: string, redis: TestR
 async function runApi(env: Record<string, string>): Promise<{ url: string; process: Running }> {
   const port = await freePort()
   const process = startApp('api', { ...env, PORT: `${port}` })
-  await process.line('api ready', 30_000)
+  await process.line('valija ready', 30_000)
   return { url: `http://127.0.0.1:${port}`, process }
 }
 
 async function runWorker(env: Record<string, string>): Promise<Running> {
   const process = startApp('worker', env)
-  await process.line('worker ready', 30_000)
+  await process.line('valija ready', 30_000)
   return process
 }
 

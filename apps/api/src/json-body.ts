@@ -31,12 +31,17 @@ export function registerJsonBody(app: App, budget: ByteBudget): void {
     return bytes.length === 0 ? undefined : parseJson(bytes)
   })
   // Both: an answer that nobody waits for any more never becomes a response.
-  app.addHook('onResponse', async (request) => release(request, budget))
-  app.addHook('onRequestAbort', async (request) => release(request, budget))
-}
-
-function release(request: FastifyRequest, budget: ByteBudget): void {
-  if (request.heldBytes) budget.giveBack(request.heldBytes)
+  const release = ({ heldBytes }: FastifyRequest) => {
+    if (heldBytes) budget.giveBack(heldBytes)
+  }
+  app.addHook('onResponse', (request, _reply, done) => {
+    release(request)
+    done()
+  })
+  app.addHook('onRequestAbort', (request, done) => {
+    release(request)
+    done()
+  })
 }
 
 function checkEncoding(request: FastifyRequest): void {
@@ -52,41 +57,43 @@ function checkEncoding(request: FastifyRequest): void {
   }
 }
 
-async function readBytes(
-  request: FastifyRequest,
-  payload: IncomingMessage,
-  budget: ByteBudget,
-): Promise<Buffer> {
+/** Resolves with the whole body; rejects as soon as it is too long, has no room, or ends too early. */
+function readBytes(request: FastifyRequest, payload: IncomingMessage, budget: ByteBudget): Promise<Buffer> {
   const limit = request.routeOptions.bodyLimit ?? 0
   const holder: ByteHolder = { bytes: 0 }
   request.heldBytes = holder
-  // Node's HTTP parser lets nothing but digits through.
-  const declared = Number(request.headers['content-length'] ?? 0)
   const take = (upTo: number) => {
-    if (upTo > limit)
-      throw new ProductError('message_too_large', { detail: `The body is longer than ${limit} octets.` })
-    if (upTo <= holder.bytes) return
-    if (budget.take(holder, upTo - holder.bytes)) return
-    throw new ProductError('overloaded', {
-      detail: 'Too many octets of requests are under way.',
-      retryAfterS: 1,
-    })
+    if (upTo > limit) return new ProductError('message_too_large', { detail: `The body is longer than ${limit} octets.` })
+    if (upTo <= holder.bytes || budget.take(holder, upTo - holder.bytes)) return null
+    return new ProductError('overloaded', { detail: 'Too many octets of requests are under way.', retryAfterS: 1 })
   }
-  take(declared)
+  // Node's HTTP parser lets nothing but digits through.
+  const refusal = take(Number(request.headers['content-length'] ?? 0))
+  if (refusal) return Promise.reject(refusal)
   const chunks: Buffer[] = []
   let received = 0
-  try {
-    for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      received += chunk.length
-      take(received)
-      chunks.push(chunk)
+  return new Promise((resolve, reject) => {
+    const settle = (error: ProductError | null) => {
+      payload.off('data', onData).off('end', onEnd).off('close', onClose)
+      if (error) reject(error)
+      else resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, received))
     }
-  } catch (error) {
-    if (error instanceof ProductError) throw error
-    throw new ProductError('invalid_request', { detail: 'The body ended too early.', cause: error })
-  }
-  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+    const onData = (chunk: Buffer) => {
+      received += chunk.length
+      const tooMuch = take(received)
+      if (tooMuch) settle(tooMuch)
+      else chunks.push(chunk)
+    }
+    const onEnd = () => settle(null)
+    const onClose = () => settle(new ProductError('invalid_request', { detail: 'The body ended too early.' }))
+    payload.on('data', onData).on('end', onEnd).on('close', onClose)
+    // Whatever breaks the connection closes it as well; without a listener it would end the process.
+    payload.on('error', () => undefined)
+  })
 }
+
+/** U+0000, an underscore in disguise, half of a surrogate pair (or a whole one). */
+const forbiddenEscape = /\\u(?:0000|005f|d[89a-f])/i
 
 /** @throws {ProductError} invalid_request */
 export function parseJson(bytes: Buffer): unknown {
@@ -99,7 +106,7 @@ export function parseJson(bytes: Buffer): unknown {
     throw refuse(`The body is not JSON: ${(error as Error).message}.`)
   }
   // Rare: everything forbidden has one of these in the text.
-  if (/__proto__|\\u(?:0000|005f|d[89ab])/i.test(text)) checkStrings(value)
+  if (text.includes('__proto__') || (text.includes('\\u') && forbiddenEscape.test(text))) checkStrings(value)
   return value
 }
 

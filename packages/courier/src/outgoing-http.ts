@@ -50,8 +50,13 @@ const maxBodyBytes = 64 * 1024
 const bodyStartBytes = 1024
 const maxHeaderBytes = 16 * 1024
 
-const connectionsPerOrigin = 8
-const maxOrigins = 1_000
+/**
+ * Callers bound what they post at once; here only a bound against a fault of theirs. Lower, two endpoints on one host would
+ * wait for each other.
+ */
+const connectionsPerOrigin = 256
+/** undici refuses an origin beyond this while all of them are in use. */
+const maxOrigins = 10_000
 
 /**
  * @param options.allowNetworks CIDRs that are let through although private

@@ -16,6 +16,7 @@ import {
 } from '@valija/core'
 import { parseDomain } from '@valija/mail'
 import {
+  continueWebhook,
   type Database,
   deleteWebhook,
   findWebhook,
@@ -120,8 +121,11 @@ export async function changeWebhook(
   const uuid = parseId('webhook', id)
   const changed = uuid && (await updateWebhook(desk.database, caller.tenantId, uuid, readInput(input)))
   if (!changed) throw new ProductError('not_found')
-  // What it was not told while it was disabled is due now.
-  if (input.status === 'enabled') desk.wake.send('webhooks')
+  if (input.status === 'enabled') {
+    // What it was not told while it was disabled is due now.
+    await continueWebhook(desk.database.engine, caller.tenantId, uuid)
+    desk.wake.send('webhooks')
+  }
   return toView(changed)
 }
 
