@@ -31,7 +31,7 @@ const replies = {
   bye: '221 2.0.0 bye\r\n',
   unknown: '502 5.5.1 unknown\r\n',
 }
-const fieldStart = Buffer.from(`\r\n${ledgerField}: `)
+const fieldStart = Buffer.from(`${ledgerField}: `)
 const endOfMail = Buffer.from('\r\n.\r\n')
 
 /** The book of numbers. */
@@ -51,7 +51,7 @@ function createLedger() {
       complete = Promise.withResolvers<Tally>()
     },
     tally: () => tally,
-    /** Resolves when every expected number has come. */
+    /** Resolves when as many mails have come as numbers are expected. */
     complete: () => complete.promise,
     /** Resolves when the first of them has come. */
     any: () => any.promise,
@@ -70,8 +70,9 @@ function createLedger() {
         if (tally.distinct === 1) any.resolve()
         watched.get(number)?.(tally.lastAtMs)
         watched.delete(number)
-        if (tally.distinct === arrivals.length) complete.resolve(tally)
       }
+      // A wrong mail ends the run as well, only not well.
+      if (tally.distinct + tally.doubled + tally.foreign >= arrivals.length) complete.resolve(tally)
     },
   }
 }

@@ -71,7 +71,7 @@ async function build(
   const postgres = await startEmbeddedPostgres({
     dataDir: path.join(folder, 'postgres'),
     database: 'valija',
-    ...(profileFolder && { settings: { shared_preload_libraries: 'pg_stat_statements', track_io_timing: 'on' } }),
+    ...(profileFolder && { settings: { shared_preload_libraries: 'pg_stat_statements', 'pg_stat_statements.track_planning': 'on' } }),
   })
   closers.push(postgres.stop)
   const redis = queue === 'redis' ? await startRedis(folder) : null

@@ -208,7 +208,6 @@ class Session {
       if (limit !== undefined && bytes >= limit) throw new Over()
     })
     const { from, ...envelope } = this.envelope
-    this.envelope = emptyEnvelope()
     const mail = {
       ...envelope,
       from: from ?? '',
@@ -219,7 +218,9 @@ class Session {
     }
     // Kept before the reply goes out: whoever sees the reply also sees the mail.
     const keep = () => this.peer.mails.push({ ...mail, raw, text: raw.toString('latin1') })
+    // The envelope ends with the reply, so a script can still tell whose mail it answers.
     await this.react('body', '.', '', keep)
+    this.envelope = emptyEnvelope()
   }
 
   /** AUTH PLAIN and LOGIN, with or without an initial response (RFC 4954, section 4). */

@@ -58,11 +58,11 @@ describe('every route', () => {
   })
 
   test('refuses an unknown query key', async () => {
-    for (const { method, url } of operations) {
+    for (const { method, url, hasBody } of operations) {
+      // A body that is missing would be refused first.
+      if (hasBody) continue
       const answer = await api.ask(method, `${url}?colour=red`, { key: null, headers: asOperator() })
-      // The body's faults are found first where a body is wanted.
-      const isRefused = answer.statusCode === 400
-      expect([method, url, isRefused]).toEqual([method, url, true])
+      expect([method, url, answer.json().errors?.[0].path]).toEqual([method, url, 'colour'])
     }
   })
 
@@ -136,19 +136,6 @@ describe('answers', () => {
       headers: { origin: 'https://app.acme.test', 'access-control-request-method': 'POST' },
     })
     expect(preflight.statusCode).toBe(204)
-  })
-
-  test('metrics want their token', async () => {
-    expect((await api.ask('GET', '/metrics', { key: null })).statusCode).toBe(401)
-    expect((await api.ask('GET', '/metrics', { key: 'scrape' })).body).toBe('valija_up 1\n')
-  })
-
-  test('readiness tells the way out and what was checked', async () => {
-    expect((await api.ask('GET', '/readyz', { key: null })).json()).toEqual({
-      status: 'ready',
-      delivery: 'capture',
-      checks: [{ name: 'database', ok: true, detail: 'Answers.' }],
-    })
   })
 
   test('the reference page loads nothing from elsewhere', async () => {

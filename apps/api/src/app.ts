@@ -107,12 +107,17 @@ export function completeRoute(route: RouteOptions): void {
   if (scope === undefined)
     throw new TypeError(`${route.method} ${route.url} does not say who may use it (config.scope)`)
   if (route.schema?.hide) return
+  const takesBody = route.method === 'POST' || route.method === 'PATCH'
   const schema = { ...route.schema }
   schema.querystring ??= strictObject({})
-  if (scope !== null) {
-    schema.security = [{ apiKey: [] }]
-    schema.response = { ...problems(401, 403, 429, 500, 503), ...(schema.response as object) }
-  } else schema.security = []
+  schema.security = scope === null ? [] : [{ apiKey: [] }]
+  schema.response = {
+    ...problems(400, 500),
+    // 404: the tenant that the operator wants to act for.
+    ...(scope !== null && problems(401, 403, 404, 429, 503)),
+    ...(takesBody && problems(413, 415)),
+    ...(schema.response as object),
+  }
   route.schema = schema
 }
 
@@ -130,9 +135,13 @@ function refuseWhileClosing(app: App): void {
 /** PostgreSQL stores no U+0000, so nothing can be found by it. Paths need no check: what is no id is not found. */
 function refuseNul(app: App): void {
   app.addHook('preValidation', (request, _reply, done) => {
-    const entries = request.url.includes('%00') ? Object.entries(request.query as Record<string, string | string[]>) : []
+    const entries = request.url.includes('%00')
+      ? Object.entries(request.query as Record<string, string | string[]>)
+      : []
     const [key] = entries.find((entry) => entry.flat().some((text) => text.includes('\0'))) ?? []
-    done(key === undefined ? undefined : invalidRequest([{ path: key, message: 'Holds U+0000. Leave it out.' }]))
+    done(
+      key === undefined ? undefined : invalidRequest([{ path: key, message: 'Holds U+0000. Leave it out.' }]),
+    )
   })
 }
 

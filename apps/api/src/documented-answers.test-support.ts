@@ -26,9 +26,20 @@ export function createAnswerCheck(app: FastifyInstance): Check {
     if (response === undefined) throw new Error(`${where} is not documented`)
     if (answer.body === '' || response.content === undefined) return
     const type = String(answer.headers['content-type']).split(';', 1)[0] ?? ''
+    // Stands for octets of any kind.
+    if ('application/octet-stream' in response.content) return
     if (!(type in response.content)) throw new Error(`${where}: ${type} is not documented`)
     if (!type.endsWith('json')) return
-    const pointer = ['paths', path, method.toLowerCase(), 'responses', String(answer.statusCode), 'content', type, 'schema']
+    const pointer = [
+      'paths',
+      path,
+      method.toLowerCase(),
+      'responses',
+      String(answer.statusCode),
+      'content',
+      type,
+      'schema',
+    ]
     const validate = ajv.compile({ $ref: `api#/${pointer.map(escapePointer).join('/')}` })
     if (!validate(answer.json())) {
       throw new Error(`${where} is not as documented: ${JSON.stringify(validate.errors)}\n${answer.body}`)
@@ -39,7 +50,11 @@ export function createAnswerCheck(app: FastifyInstance): Check {
 /** An object with known properties has no others, unless it says so: an answer must not hold what is not documented. */
 function closeObjects(_key: string, value: unknown): unknown {
   const isOpenObject =
-    typeof value === 'object' && value !== null && 'properties' in value && 'type' in value && !('additionalProperties' in value)
+    typeof value === 'object' &&
+    value !== null &&
+    'properties' in value &&
+    'type' in value &&
+    !('additionalProperties' in value)
   return isOpenObject && value.type === 'object' ? { ...value, additionalProperties: false } : value
 }
 

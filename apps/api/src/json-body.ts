@@ -63,9 +63,13 @@ function readBytes(request: FastifyRequest, payload: IncomingMessage, budget: By
   const holder: ByteHolder = { bytes: 0 }
   request.heldBytes = holder
   const take = (upTo: number) => {
-    if (upTo > limit) return new ProductError('message_too_large', { detail: `The body is longer than ${limit} octets.` })
+    if (upTo > limit)
+      return new ProductError('message_too_large', { detail: `The body is longer than ${limit} octets.` })
     if (upTo <= holder.bytes || budget.take(holder, upTo - holder.bytes)) return null
-    return new ProductError('overloaded', { detail: 'Too many octets of requests are under way.', retryAfterS: 1 })
+    return new ProductError('overloaded', {
+      detail: 'Too many octets of requests are under way.',
+      retryAfterS: 1,
+    })
   }
   // Node's HTTP parser lets nothing but digits through.
   const refusal = take(Number(request.headers['content-length'] ?? 0))
@@ -92,8 +96,8 @@ function readBytes(request: FastifyRequest, payload: IncomingMessage, budget: By
   })
 }
 
-/** U+0000, an underscore in disguise, half of a surrogate pair (or a whole one). */
-const forbiddenEscape = /\\u(?:0000|005f|d[89a-f])/i
+/** U+0000, a letter of `__proto__` in disguise, half of a surrogate pair (or a whole one). */
+const forbiddenEscape = /\\u(?:0000|005f|006f|007[024]|d[89a-f])/i
 
 /** @throws {ProductError} invalid_request */
 export function parseJson(bytes: Buffer): unknown {

@@ -19,6 +19,7 @@ import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { buildApp } from './app.ts'
 import type { ApiDependencies, ApiOptions } from './dependencies.ts'
+import { createAnswerCheck } from './documented-answers.test-support.ts'
 
 export const adminKey = 'the-operators-key-of-this-test'
 
@@ -35,7 +36,7 @@ export interface TestApi {
   tenant: TestTenant
   /** Another one. */
   stranger: TestTenant
-  /** Asks as the default tenant, or with another key; an object becomes JSON. */
+  /** Asks as the default tenant, or with another key; an object becomes JSON. Throws when the answer is not as documented. */
   ask(method: Method, url: string, ask?: Ask): Promise<LightMyRequestResponse>
   /** A key of the default tenant with only these scopes. */
   keyWith(...some: Scope[]): Promise<string>
@@ -76,13 +77,17 @@ export async function openTestApi(
   const app = await buildApp(dependencies)
   const tenant = await makeTenant(foundation, 'default', true)
   const stranger = await makeTenant(foundation, 'stranger', false)
-  const ask: TestApi['ask'] = async (method, url, { key = tenant.key, body, headers } = {}) =>
-    app.inject({
+  const checkAnswer = createAnswerCheck(app)
+  const ask: TestApi['ask'] = async (method, url, { key = tenant.key, body, headers } = {}) => {
+    const answer = await app.inject({
       method,
       url,
       headers: { ...(key !== null && { authorization: `Bearer ${key}` }), ...headers },
       ...(body !== undefined && { payload: body }),
     })
+    checkAnswer(method, url, answer)
+    return answer
+  }
   return {
     app,
     foundation,

@@ -9,7 +9,7 @@
  * What every route gives (the app refuses to be built without it):
  *   - `config.scope`: what the caller's key must be allowed to do; null for a route without authentication;
  *   - `schema.operationId`, `summary`, `tags: [tag.name]`, and a response for each status: successes by schema, refusals by
- *     `problems(400, 404, …)`. 401, 403, 429 and 503 are added to routes that authenticate.
+ *     `problems(409, …)`. What any route can refuse with (400 to 404, 413, 415, 429, 500, 503) is added by the app.
  * What every route gets: `callerOf(request)`; a body and a query that are valid by their schemas (unknown fields and
  * query keys are refused); thrown `ProductError`s become problems (problem.ts). An unknown id is
  * `throw new ProductError('not_found')`, for ids of other tenants as well.

@@ -42,12 +42,12 @@ function toPath(error: FastifySchemaValidationError, context: ValidationContext)
     string | undefined
   >
   const name = additionalProperty ?? missingProperty ?? propertyName
-  const path = name === undefined ? error.instancePath : `${error.instancePath}/${escape(name)}`
+  const path = name === undefined ? error.instancePath : `${error.instancePath}/${escapeName(name)}`
   return context === 'body' ? path : path.slice(1)
 }
 
 /** RFC 6901 section 3. */
-function escape(name: string): string {
+function escapeName(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1')
 }
 

@@ -39,14 +39,15 @@ export function buildMessage({ caller, message, claim, nowMs, nextId, options }:
   const prepared = prepareBody(message, rfcMessageId, id, nowMs)
   const recipients = message.recipients.map((recipient) => buildRecipient(recipient, message, nextId()))
   const isSimulated = recipients.some((recipient) => recipient.simulation !== null)
+  const route = caller.route ?? options.delivery
   const startMs = message.sendAt?.getTime() ?? nowMs
   const row: NewMessage = {
     id,
     tenantId: caller.tenantId,
     createdAtMs: nowMs,
     stream: message.stream,
-    delivery: options.delivery,
-    route: caller.route ?? options.delivery,
+    delivery: route,
+    route,
     fromHeader: formatMailbox(message.rawFrom ?? message.from),
     fromEmail: message.from.address.email,
     fromDomain: message.from.address.domain,

@@ -7,7 +7,11 @@ import { composeStored } from './compositions.ts'
  * @returns null for a message that is unknown, another tenant's, or whose body is not kept any more
  * @throws {ComposeError} when it cannot be composed
  */
-export async function readRawMessage(database: Database, tenantId: Uuid, messageId: Uuid): Promise<Buffer | null> {
+export async function readRawMessage(
+  database: Database,
+  tenantId: Uuid,
+  messageId: Uuid,
+): Promise<Buffer | null> {
   const blob = await findBody(database, tenantId, messageId)
   return blob && (await composeStored(blob)).bytes
 }

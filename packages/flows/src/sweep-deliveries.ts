@@ -2,8 +2,7 @@
  * The sweep: finds what a crash, a lost hint or a flushed queue left behind (docs/ARCHITECTURE.md, "Crash table").
  *
  * Every few seconds: leases that ran out are due at once; the queue's epoch is compared, and when it is missing or another
- * one, all admitted rows wait again at once; rows admitted for over 30 s wait again when the queue holds no hints that could
- * be theirs. A doubled hint is harmless: only an admitted row can be leased.
+ * one, all admitted rows wait again at once; rows admitted for over 30 s wait again. A doubled hint is harmless: only an admitted row can be leased.
  */
 import { randomUUID } from 'node:crypto'
 import {
@@ -34,10 +33,11 @@ export interface SweepDependencies {
 /** The epoch that this database expects in the queue's store; another one, or none, means that the store lost what it held. */
 const epochName = 'queue_epoch'
 const sweepEveryMs = 2_000
-/** A hint is worked on within milliseconds; after this long an empty queue means that it was lost. */
+/**
+ * A hint is worked on within milliseconds. After this long it was lost with its process, or the workers are so far behind that
+ * its rows had better be dispatched anew, fairly.
+ */
 const hintLostAfterMs = 30_000
-/** With hints in the queue it may still be among them, but not for ever. */
-const hintSurelyLostAfterMs = 300_000
 
 export function createSweep({ database, queue, wake, log, onError }: SweepDependencies): Sweep {
   const report = (count: number, text: string) => {
@@ -60,9 +60,8 @@ export function createSweep({ database, queue, wake, log, onError }: SweepDepend
     )
   }
   const checkHints = async () => {
-    const isEmpty = queue.isUp && (await queue.depth()) === 0
-    const ageMs = isEmpty ? hintLostAfterMs : hintSurelyLostAfterMs
-    report(await readmitOlderThan(database.engine, ageMs), 'hints were lost: their deliveries wait again')
+    const count = await readmitOlderThan(database.engine, hintLostAfterMs)
+    report(count, 'hints were lost or late: their deliveries wait again')
   }
   const round = async () => {
     report(await releaseExpiredLeases(database.engine), 'leases ran out: their deliveries are due again')

@@ -4,16 +4,24 @@
  */
 import { ProductError } from '@valija/core'
 
-/** SQLSTATE classes (first two characters) of trouble that passes: connection, resources, operator, system. */
-const passingClasses = new Set(['08', '53', '57', '58'])
-/** Serialization failure, deadlock, lock not available, statement timeout. */
+/** SQLSTATE classes (first two characters) of trouble that passes: connection, login, resources, operator, system. */
+const passingClasses = new Set(['08', '28', '53', '57', '58'])
+/**
+ * Serialization failure, deadlock, lock not available, statement timeout; no such database, and one that takes no
+ * connections (while it is restored or renamed). Then what the network says.
+ */
 const passingCodes = new Set([
   '40001',
   '40P01',
   '55P03',
   '57014',
+  '3D000',
+  '55000',
   'ECONNREFUSED',
   'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENETDOWN',
   'ENOENT',
   'EPIPE',
   'ETIMEDOUT',

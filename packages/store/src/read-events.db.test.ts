@@ -32,7 +32,11 @@ beforeEach(() => {
   tenantId = nextId()
 })
 
-async function write(writer: pg.Client | undefined, type: EventType = 'message.accepted', id = nextId()): Promise<Uuid> {
+async function write(
+  writer: pg.Client | undefined,
+  type: EventType = 'message.accepted',
+  id = nextId(),
+): Promise<Uuid> {
   await writer?.query(
     `INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data) VALUES ($1, $2, $3, NULL, now(), '{}')`,
     [id, tenantId, type],
@@ -143,7 +147,12 @@ describe('readEvents', () => {
       [lowestUuidAt(Date.now() - 3_600_000).replace(/.{8}$/, '00000001'), tenantId],
     )
     const afterMs = Date.now() - 60_000
-    const start = await readEvents(database, tenantId, { ...all, afterMs }, { from: streamStart(afterMs), limit: 100 })
+    const start = await readEvents(
+      database,
+      tenantId,
+      { ...all, afterMs },
+      { from: streamStart(afterMs), limit: 100 },
+    )
     expect(start.events).toEqual([])
     expect((await read(start.next)).ids).toEqual([])
     expect((await read(streamStart())).ids).toHaveLength(1)

@@ -1,4 +1,5 @@
 /** All routes, in the order of the reference page. */
+import { pageRoutes } from '../pages/index.ts'
 import type { RouteGroup } from '../route.ts'
 import { domainRoutes } from './domains/index.ts'
 import { eventRoutes } from './events/index.ts'
@@ -18,4 +19,5 @@ export const routeGroups: readonly RouteGroup[] = [
   keyRoutes,
   tenantRoutes,
   systemRoutes,
+  pageRoutes,
 ]

@@ -42,8 +42,9 @@ export const richMail = [
   '--m',
   'Content-Type: text/html; name="x.html"',
   `Content-Disposition: attachment; filename*=utf-8''%22%3E%3Cscript%3E%0D%0AX-Evil%3A%20%C3%BC.html`,
+  'Content-Transfer-Encoding: base64',
   '',
-  '<script>alert(1)</script>',
+  'PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==',
   '--m--',
   '',
 ].join('\r\n')
@@ -57,7 +58,12 @@ export interface Catch {
 
 /** @returns the mail's id in the inbox */
 export async function catchMail({ foundation, tenant: usual }: TestApi, caught: Catch = {}): Promise<string> {
-  const { raw = richMail, mailFrom = 'bounce@acme.test', rcptTo = ['ann@example.test'], tenant = usual } = caught
+  const {
+    raw = richMail,
+    mailFrom = 'bounce@acme.test',
+    rcptTo = ['ann@example.test'],
+    tenant = usual,
+  } = caught
   const { database, nextId, clock, wake } = foundation
   const id = nextId()
   await insertInboxMail(database.engine, {

@@ -20,4 +20,5 @@ test('204: the tenant’s inbox is empty, and no other’s', async () => {
   expect((await api.ask('DELETE', '/inbox')).statusCode).toBe(204)
 })
 
-test('401 and 403 without a key that has the scope manage', () => expectScope(api, 'DELETE', '/inbox', 'manage'))
+test('401 and 403 without a key that has the scope manage', () =>
+  expectScope(api, 'DELETE', '/inbox', 'manage'))

@@ -32,20 +32,34 @@ describe('200', () => {
     expect(mail.html).toContain('cid:logo@acme.test')
     expect(mail.attachments).toEqual([
       { filename: 'logo.png', content_type: 'image/png', content_id: 'logo@acme.test', size_bytes: 8 },
-      { filename: expect.stringContaining('<script>'), content_type: 'text/html', content_id: null, size_bytes: 25 },
+      {
+        filename: expect.stringContaining('<script>'),
+        content_type: 'text/html',
+        content_id: null,
+        size_bytes: 25,
+      },
     ])
   })
 
   test('a text mail has no html, and one of html has no text', async () => {
     const text = await catchMail(api, { raw: 'Subject: t\r\n\r\nonly text' })
-    expect(await show(text)).toMatchObject({ text: expect.stringContaining('only text'), html: null, attachments: [] })
+    expect(await show(text)).toMatchObject({
+      text: expect.stringContaining('only text'),
+      html: null,
+      attachments: [],
+    })
     const html = await catchMail(api, { raw: 'Content-Type: text/html\r\n\r\n<b>x</b>' })
     expect(await show(html)).toMatchObject({ text: null, html: expect.stringContaining('<b>x</b>') })
   })
 
   test('a mail that cannot be taken apart is there all the same', async () => {
-    const bombs = Array.from({ length: 400 }, (_, i) => `--${i}\r\nContent-Type: multipart/mixed; boundary=${i + 1}\r\n`)
-    const id = await catchMail(api, { raw: `Subject: bomb\r\nContent-Type: multipart/mixed; boundary=0\r\n\r\n${bombs.join('\r\n')}` })
+    const bombs = Array.from(
+      { length: 400 },
+      (_, i) => `--${i}\r\nContent-Type: multipart/mixed; boundary=${i + 1}\r\n`,
+    )
+    const id = await catchMail(api, {
+      raw: `Subject: bomb\r\nContent-Type: multipart/mixed; boundary=0\r\n\r\n${bombs.join('\r\n')}`,
+    })
     expect(await show(id)).toMatchObject({ id, subject: 'bomb', html: null, attachments: [] })
   })
 })

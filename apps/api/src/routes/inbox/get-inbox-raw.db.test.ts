@@ -14,7 +14,10 @@ test('200: the mail octet for octet', async () => {
   const raw = 'Subject: x\r\n\r\n\u00fc\0 . \r\n..\r\n'
   const answer = await api.ask('GET', `/inbox/${await catchMail(api, { raw })}/raw`)
   expect(answer.statusCode).toBe(200)
-  expect(answer.headers).toMatchObject({ 'content-type': 'message/rfc822', 'x-content-type-options': 'nosniff' })
+  expect(answer.headers).toMatchObject({
+    'content-type': 'message/rfc822',
+    'x-content-type-options': 'nosniff',
+  })
   expect(answer.rawPayload).toEqual(Buffer.from(raw))
 })
 

@@ -49,7 +49,8 @@ describe('200', () => {
   test('?to= matches an envelope recipient in any case of its local part, and no header', async () => {
     const bob = await catchMail(api, { rcptTo: ['Bob+x@example.test'] })
     await catchMail(api, { rcptTo: ['carol@example.test'] })
-    for (const to of ['Bob%2Bx@example.test', 'bob%2BX@EXAMPLE.test']) expect(idsOf(await list(`?to=${to}`))).toEqual([bob])
+    for (const to of ['Bob%2Bx@example.test', 'bob%2BX@EXAMPLE.test'])
+      expect(idsOf(await list(`?to=${to}`))).toEqual([bob])
     expect(idsOf(await list('?to=ann@example.test'))).toEqual([])
   })
 
@@ -97,7 +98,10 @@ describe('?wait=', () => {
   test('finds a mail whose wake-up was lost', async () => {
     const waiting = list('?wait=20s')
     const { database } = api.foundation
-    const id = await catchMail({ ...api, foundation: { ...api.foundation, wake: { ...api.foundation.wake, send: () => undefined } } })
+    const id = await catchMail({
+      ...api,
+      foundation: { ...api.foundation, wake: { ...api.foundation.wake, send: () => undefined } },
+    })
     expect(idsOf(await waiting)).toEqual([id])
     expect(database.tenant.waitingCount).toBe(0)
   })
@@ -128,4 +132,5 @@ describe('400', () => {
   })
 })
 
-test('401 and 403 without a key that has the scope read:content', () => expectScope(api, 'GET', '/inbox', 'read:content'))
+test('401 and 403 without a key that has the scope read:content', () =>
+  expectScope(api, 'GET', '/inbox', 'read:content'))

@@ -44,7 +44,12 @@ describe('201', () => {
   })
 
   test('takes domains and tags to choose by', async () => {
-    const body = { url: 'https://a.test', events: ['message.attempted'], domains: ['ACME.test'], tags: ['otp'] }
+    const body = {
+      url: 'https://a.test',
+      events: ['message.attempted'],
+      domains: ['ACME.test'],
+      tags: ['otp'],
+    }
     expect((await add(body)).json()).toMatchObject({ domains: ['acme.test'], tags: ['otp'] })
   })
 })

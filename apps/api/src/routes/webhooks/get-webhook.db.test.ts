@@ -18,7 +18,8 @@ test('200: the webhook without its secret', async () => {
   expect(answer.json()).toEqual(made)
 })
 
-test('401 and 403 without a key that has the scope read', () => expectScope(api, 'GET', '/webhooks/whk_x', 'read'))
+test('401 and 403 without a key that has the scope read', () =>
+  expectScope(api, 'GET', '/webhooks/whk_x', 'read'))
 
 test('404 hides other tenants’ webhooks', async () => {
   const foreign = await api.ask('POST', '/webhooks', { key: api.stranger.key, body })

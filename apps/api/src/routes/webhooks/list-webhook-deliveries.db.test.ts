@@ -43,14 +43,40 @@ test('200: every try at this endpoint, newest first, page by page', async () => 
   await recordTry(otherId, 1, 500)
   const first = await api.ask('GET', `/webhooks/${webhookId}/deliveries?limit=1`)
   expect(first.statusCode).toBe(200)
-  const common = { type: 'message.delivered', response_start: 'no', started_at: '2026-01-02T03:04:05.678Z', duration_ms: 12 }
+  const common = {
+    type: 'message.delivered',
+    response_start: 'no',
+    started_at: '2026-01-02T03:04:05.678Z',
+    duration_ms: 12,
+  }
   expect(first.json().data).toEqual([
-    { ...delivered, ...common, number: 2, outcome: 'delivered', status_code: 200, error: null, next_try_at: null },
+    {
+      ...delivered,
+      ...common,
+      number: 2,
+      outcome: 'delivered',
+      status_code: 200,
+      error: null,
+      next_try_at: null,
+    },
   ])
-  const second = await api.ask('GET', `/webhooks/${webhookId}/deliveries?limit=1&cursor=${first.json().next_cursor}`)
+  const second = await api.ask(
+    'GET',
+    `/webhooks/${webhookId}/deliveries?limit=1&cursor=${first.json().next_cursor}`,
+  )
   const next_try_at = '2026-01-02T03:09:05.678Z'
   expect(second.json()).toEqual({
-    data: [{ ...refused, ...common, number: 1, outcome: 'failed', status_code: null, error: 'ECONNREFUSED', next_try_at }],
+    data: [
+      {
+        ...refused,
+        ...common,
+        number: 1,
+        outcome: 'failed',
+        status_code: null,
+        error: 'ECONNREFUSED',
+        next_try_at,
+      },
+    ],
     next_cursor: null,
   })
 })

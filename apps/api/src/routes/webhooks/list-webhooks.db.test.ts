@@ -10,11 +10,15 @@ beforeAll(async () => {
 afterAll(() => api.close())
 
 test('200: the tenant’s own, newest first, page by page', async () => {
-  const add = (url: string, key = api.tenant.key) => api.ask('POST', '/webhooks', { key, body: { url, events: ['*'] } })
+  const add = (url: string, key = api.tenant.key) =>
+    api.ask('POST', '/webhooks', { key, body: { url, events: ['*'] } })
   for (const url of ['https://a.test', 'https://b.test', 'https://c.test']) await add(url)
   await add('https://foreign.test', api.stranger.key)
   const first = (await api.ask('GET', '/webhooks?limit=2')).json()
-  expect(first.data.map((webhook: { url: string }) => webhook.url)).toEqual(['https://c.test', 'https://b.test'])
+  expect(first.data.map((webhook: { url: string }) => webhook.url)).toEqual([
+    'https://c.test',
+    'https://b.test',
+  ])
   const second = (await api.ask('GET', `/webhooks?limit=2&cursor=${first.next_cursor}`)).json()
   expect(second).toMatchObject({ data: [{ url: 'https://a.test' }], next_cursor: null })
 })

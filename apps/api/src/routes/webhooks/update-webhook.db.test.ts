@@ -18,7 +18,9 @@ const add = async (key = api.tenant.key) => {
 describe('200', () => {
   test('changes what is given and nothing else', async () => {
     const made = await add()
-    const answer = await api.ask('PATCH', `/webhooks/${made.id}`, { body: { url: 'http://b.test', tags: [] } })
+    const answer = await api.ask('PATCH', `/webhooks/${made.id}`, {
+      body: { url: 'http://b.test', tags: [] },
+    })
     expect(answer.statusCode).toBe(200)
     expect(answer.json()).toEqual({ ...made, url: 'http://b.test', tags: [] })
     expect((await api.ask('PATCH', `/webhooks/${made.id}`, { body: {} })).json()).toEqual(answer.json())
@@ -34,10 +36,15 @@ describe('200', () => {
       `UPDATE valija.webhooks SET disabled_reason = '410', failing_since = now() WHERE id = $1`,
       [id.slice(4)],
     )
-    expect((await api.ask('GET', `/webhooks/${id}`)).json()).toMatchObject({ status: 'disabled', disabled_reason: '410' })
+    expect((await api.ask('GET', `/webhooks/${id}`)).json()).toMatchObject({
+      status: 'disabled',
+      disabled_reason: '410',
+    })
     const answer = await api.ask('PATCH', `/webhooks/${id}`, { body: { status: 'enabled' } })
     expect(answer.json()).toMatchObject({ status: 'enabled', disabled_reason: null })
-    const row = await database.engine.query('SELECT failing_since FROM valija.webhooks WHERE id = $1', [id.slice(4)])
+    const row = await database.engine.query('SELECT failing_since FROM valija.webhooks WHERE id = $1', [
+      id.slice(4),
+    ])
     expect(row.rows[0].failing_since).toBeNull()
     await told.promise
     stop()

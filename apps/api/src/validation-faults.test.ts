@@ -1,0 +1,70 @@
+import { Ajv } from 'ajv'
+import { describe, expect, test } from 'vitest'
+import { toFieldFaults } from './validation-faults.ts'
+
+const address = {
+  anyOf: [
+    { type: 'string' },
+    {
+      type: 'object',
+      required: ['email'],
+      additionalProperties: false,
+      properties: { email: { type: 'string' } },
+    },
+  ],
+}
+const schema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['name'],
+  properties: {
+    name: { type: 'string', maxLength: 3 },
+    kind: { enum: ['a', 'b'] },
+    to: { anyOf: [{ type: 'string' }, { type: 'array', items: address }] },
+    'a/b': { type: 'integer' },
+    maybe: { type: ['string', 'null'] },
+  },
+}
+const validate = new Ajv({ allErrors: false, strict: false }).compile(schema)
+const faultsOf = (value: unknown) => {
+  validate(value)
+  return toFieldFaults((validate.errors ?? []) as never, 'body')
+}
+
+describe('toFieldFaults', () => {
+  test.each([
+    [{ name: 'x', colour: 1 }, '/colour', 'Is not known here. Check its spelling, or leave it out.'],
+    [{}, '/name', 'Is missing.'],
+    [{ name: 'long' }, '/name', 'Must have at most 3 characters.'],
+    [{ name: 'x', kind: 'c' }, '/kind', 'Must be one of a, b.'],
+    [{ name: 'x', to: 7 }, '/to', 'Must be a string or a list.'],
+    [{ name: 'x', to: [7] }, '/to/0', 'Must be a string or an object.'],
+    [{ name: 'x', to: [{ email: 7 }] }, '/to/0/email', 'Must be a string.'],
+    [{ name: 'x', to: [{}] }, '/to/0/email', 'Is missing.'],
+    [
+      { name: 'x', to: [{ email: 'a', nick: 'b' }] },
+      '/to/0/nick',
+      'Is not known here. Check its spelling, or leave it out.',
+    ],
+    [{ name: 'x', 'a/b': 'c' }, '/a~1b', 'Must be a whole number.'],
+    [{ name: 'x', maybe: 7 }, '/maybe', 'Must be a string or null.'],
+    [[], '', 'Must be an object.'],
+  ])('%j is told where and why', (value, path, message) => {
+    expect(faultsOf(value)).toEqual([{ path, message }])
+  })
+
+  test('a query key is named without a slash', () => {
+    const [fault] = toFieldFaults(
+      [
+        {
+          keyword: 'additionalProperties',
+          instancePath: '',
+          schemaPath: '',
+          params: { additionalProperty: 'x' },
+        },
+      ],
+      'querystring',
+    )
+    expect(fault?.path).toBe('x')
+  })
+})

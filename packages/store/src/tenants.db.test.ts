@@ -1,0 +1,216 @@
+/**
+ * The second wall between tenants: row-level security holds where a query forgets its own filter. Every table that has
+ * a tenant is tried, and one that is added later is found by itself.
+ */
+import { createIdSource } from '@valija/core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { asTenant, type Database, openDatabase, readAsTenant, writeAsTenant } from './database.ts'
+
+const newId = createIdSource(Date.now)
+const [mine, theirs] = [newId(), newId()]
+
+/** A row per table for a tenant: only what has no default. */
+const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
+  api_keys: () => ({ id: newId(), name: 'k', hash: Buffer.from(newId()), hint: 'vlj_x', scopes: '{}' }),
+  domains: () => ({ id: newId(), name: 'a.test', token: 't' }),
+  webhooks: () => ({ id: newId(), url: 'http://a.test', events: '{*}', secret: Buffer.alloc(1) }),
+  inbox: () => ({
+    ...message(),
+    message_id: newId(),
+    received_at: now,
+    mail_from: '',
+    rcpt_to: '{}',
+    rcpt_keys: '{}',
+    to_header: '',
+    raw: '',
+  }),
+  messages: () => ({
+    ...message(),
+    created_at: now,
+    stream: 'bulk',
+    delivery: 'mx',
+    from_email: '',
+    from_domain: '',
+    tags: '{}',
+    metadata: {},
+    expires_at: now,
+    rfc_message_id: '',
+    is_simulated: false,
+    recipient_count: 1,
+  }),
+  bodies: () => ({ message_id: newId(), content: '' }),
+  recipients: () => ({
+    ...child(),
+    ordinal: 0,
+    email: '',
+    email_key: '',
+    domain: '',
+    type: 'to',
+    status: 'queued',
+    seq: 1,
+  }),
+  attempts: () => ({
+    ...child(),
+    recipient_id: newId(),
+    number: 1,
+    outcome: 'x',
+    started_at: now,
+    report: {},
+  }),
+  events: () => ({ ...child(), type: 'message.accepted', created_at: now, data: {} }),
+  deliveries: () => ({
+    recipient_id: newId(),
+    message_id: newId(),
+    stream: 'bulk',
+    route: 'mx',
+    domain: '',
+    state: 'waiting',
+    due_at: now,
+    expires_at: now,
+  }),
+  idempotency_keys: () => ({ key: 'k', body_hash: '', message_id: newId(), response: '', expires_at: now }),
+  webhook_outbox: (tenantId) => ({ webhook_id: webhookOf.get(tenantId), event_id: newId(), due_at: now }),
+  webhook_tries: () => ({
+    id: newId(),
+    webhook_id: newId(),
+    event_id: newId(),
+    event_type: 'x',
+    number: 1,
+    outcome: 'x',
+    started_at: now,
+    duration_ms: 1,
+  }),
+}
+const now = new Date()
+const webhookOf = new Map<string, unknown>()
+const message = () => ({ id: newId(), from_header: '', subject: '' })
+const child = () => ({ id: newId(), message_id: newId() })
+
+/** What a tenant's own connections may write; all else is the engine's. */
+const ownTables = ['api_keys', 'domains', 'webhooks', 'inbox']
+/** What they have no business in at all. */
+const engineTables = ['idempotency_keys', 'instance']
+
+let target: TestDatabase
+let database: Database
+
+function insertion(table: string, tenantId: string): [string, unknown[]] {
+  const row = { tenant_id: tenantId, ...samples[table]!(tenantId) }
+  const columns = Object.keys(row)
+  const places = columns.map((_, i) => `$${i + 1}`)
+  return [`INSERT INTO valija.${table} (${columns}) VALUES (${places})`, Object.values(row)]
+}
+
+beforeAll(async () => {
+  target = await createDatabase()
+  database = openDatabase({ url: target.url, onError: () => undefined })
+  for (const tenantId of [mine, theirs]) {
+    await database.engine.query('INSERT INTO valija.tenants (id, name) VALUES ($1, $2)', [tenantId, tenantId])
+    for (const table of Object.keys(samples)) {
+      await database.engine.query(...insertion(table, tenantId))
+      if (table !== 'webhooks') continue
+      const made = await database.engine.query('SELECT id FROM valija.webhooks WHERE tenant_id = $1', [
+        tenantId,
+      ])
+      webhookOf.set(tenantId, made.rows[0].id)
+    }
+  }
+})
+
+afterAll(async () => {
+  await database.close()
+  await target.drop()
+})
+
+const tables = Object.keys(samples)
+const readable = tables.filter((table) => !engineTables.includes(table))
+
+test('every table with a tenant is tried here', async () => {
+  const found = await database.engine.query(
+    `SELECT table_name AS name FROM information_schema.columns
+      WHERE table_schema = 'valija' AND column_name = 'tenant_id' ORDER BY 1`,
+  )
+  expect(found.rows.map((row) => row.name)).toEqual([...tables].sort())
+})
+
+describe('a tenant’s connection', () => {
+  test.each(readable)('reads from %s its own rows only, without any WHERE', async (table) => {
+    const seen = await readAsTenant(database, mine, (client) =>
+      client.query(`SELECT tenant_id FROM valija.${table}`),
+    )
+    expect(seen.rows).toEqual([{ tenant_id: mine }])
+  })
+
+  test.each(readable)('reads nothing from %s before it says for whom', async (table) => {
+    expect((await database.tenant.query(`SELECT FROM valija.${table}`)).rowCount).toBe(0)
+  })
+
+  test.each(engineTables)('may not even look into %s', async (table) => {
+    const look = readAsTenant(database, mine, (client) => client.query(`SELECT FROM valija.${table}`))
+    await expect(look).rejects.toMatchObject({ code: '42501' })
+  })
+
+  test('sees no other tenant', async () => {
+    const seen = await readAsTenant(database, mine, (client) => client.query('SELECT id FROM valija.tenants'))
+    expect(seen.rows).toEqual([{ id: mine }])
+  })
+
+  test.each(ownTables)('cannot write a row of another tenant into %s, nor give one away', async (table) => {
+    const insert = writeAsTenant(database, mine, (client) => client.query(...insertion(table, theirs)))
+    await expect(insert).rejects.toMatchObject({ code: '42501' })
+    const giveAway = writeAsTenant(database, mine, (client) =>
+      client.query(`UPDATE valija.${table} SET tenant_id = $1`, [theirs]),
+    )
+    await expect(giveAway).rejects.toMatchObject({ code: '42501' })
+  })
+
+  test.each(tables.filter((table) => !ownTables.includes(table)))('writes nothing to %s', async (table) => {
+    for (const [sql, values] of [
+      insertion(table, mine),
+      [`UPDATE valija.${table} SET tenant_id = tenant_id`, []] as const,
+      [`DELETE FROM valija.${table}`, []] as const,
+    ]) {
+      const write = writeAsTenant(database, mine, (client) => client.query(sql, [...values]))
+      await expect(write).rejects.toMatchObject({ code: '42501' })
+    }
+  })
+
+  test('through Prisma sees and changes its own rows only, without any where', async () => {
+    await asTenant(database, mine, async (prisma) => {
+      for (const rows of [
+        await prisma.apiKey.findMany(),
+        await prisma.domain.findMany(),
+        await prisma.webhook.findMany(),
+      ]) {
+        expect(rows.map((row) => row.tenantId)).toEqual([mine])
+      }
+      expect((await prisma.domain.updateMany({ data: { token: 'changed' } })).count).toBe(1)
+    })
+    const tokens = await database.engine.query('SELECT token FROM valija.domains WHERE tenant_id = $1', [
+      theirs,
+    ])
+    expect(tokens.rows).toEqual([{ token: 't' }])
+  })
+
+  test.each(ownTables)('deletes from %s its own rows only, without any WHERE', async (table) => {
+    const gone = await writeAsTenant(database, mine, (client) => client.query(`DELETE FROM valija.${table}`))
+    expect(gone.rowCount).toBe(1)
+    const left = await database.engine.query(`SELECT tenant_id FROM valija.${table}`)
+    expect(left.rows).toEqual([{ tenant_id: theirs }])
+  })
+
+  test('forgets for whom it worked with the end of the transaction, also of one that failed', async () => {
+    const failing = readAsTenant(database, theirs, async (client) => {
+      await client.query('SELECT 1')
+      throw new Error('on purpose')
+    })
+    await expect(failing).rejects.toThrow('on purpose')
+    for (let i = 0; i < 6; i++)
+      expect((await database.tenant.query('SELECT FROM valija.events')).rowCount).toBe(0)
+  })
+
+  test.each([["' OR true --"], [''], ['x']])('does not work for %j', async (tenantId) => {
+    await expect(readAsTenant(database, tenantId, async () => 1)).rejects.toThrow(TypeError)
+  })
+})

@@ -1,0 +1,105 @@
+/** Redis as it fails: emptied, restarted, away while mail is accepted, and set up to forget. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { countEach, inParallel, post, untilEnded } from './support/message-life.ts'
+import { type Running, startApp } from './support/processes.ts'
+import { startRedis, type TestRedis } from './support/redis.ts'
+import { after, type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
+import { needsProgram, until } from './support/until.ts'
+import { startValija, type Valija } from './support/valija.ts'
+
+type Readiness = { status: string; checks: { name: string; ok: boolean; detail: string }[] }
+
+const MESSAGES = 50
+const RECIPIENTS = 20
+
+describe.skipIf(needsProgram('redis-server'))('a Redis in trouble', () => {
+  let peer: SmtpPeer
+  let valija: Valija
+  let redis: TestRedis
+
+  beforeAll(async () => {
+    peer = await startSmtpPeer()
+    valija = await startValija({ workers: 2, queue: 'redis', delivery: 'smarthost', smarthost: peer })
+    redis = valija.redis!
+  })
+  afterAll(async () => {
+    await valija?.stop()
+    await peer?.stop()
+  })
+
+  const readiness = async () => (await valija.api<Readiness>('GET', '/readyz')).json.status
+  const untilReady = () => until('ready again', async () => (await readiness()) === 'ready', 20_000)
+
+  test('FLUSHALL under 1,000 mails on their way loses none and doubles none', async () => {
+    peer.script = { body: () => after(40, '250 2.0.0 taken') } // so that most still wait when it happens
+    const ids = await inParallel(MESSAGES, 4, (message) => {
+      const to = Array.from({ length: RECIPIENTS }, (_, index) => `m${message}r${index}@flushed.test`)
+      return post(valija.api, valija.mail({ to }))
+    })
+    await peer.received(50)
+    const [left] = await valija.sql<{ count: number }>(
+      `SELECT count(*)::int AS count FROM valija.deliveries WHERE state <> 'leased'`,
+    )
+    await redis.flushall()
+    expect(left!.count).toBeGreaterThan(0)
+    await Promise.all(ids.map((id) => untilEnded(valija.api, id, 45_000)))
+
+    const counts = countEach(peer.mails.flatMap(({ to }) => to))
+    expect(counts.size).toBe(MESSAGES * RECIPIENTS)
+    expect(Math.max(...counts.values())).toBe(1)
+    peer.script = {}
+  }, 90_000)
+
+  test('mail is accepted while Redis is away, /readyz says degraded and 200, and it is delivered', async () => {
+    await redis.kill()
+    const before = peer.mails.length
+    const ids = await inParallel(5, 5, () => post(valija.api, valija.mail()))
+    const degraded = await until('degraded', async () => {
+      const answer = await valija.api<Readiness>('GET', '/readyz')
+      return answer.json.status === 'degraded' ? answer : null
+    })
+    expect(degraded.status).toBe(200)
+    expect(degraded.json.checks.filter(({ ok }) => !ok).map(({ name }) => name)).toEqual(['queue'])
+
+    await redis.restart()
+    await Promise.all(ids.map((id) => untilEnded(valija.api, id, 50_000)))
+    await untilReady()
+    expect(peer.mails.length).toBe(before + ids.length)
+  }, 90_000)
+
+  test('after a restart of Redis the next mail is delivered, with no process restarted', async () => {
+    await redis.restart()
+    const id = await post(valija.api, valija.mail())
+    expect(await untilEnded(valija.api, id, 50_000)).toMatchObject({ status: 'delivered' })
+    await untilReady()
+    expect([...valija.apis, ...valija.workers].every(isRunning)).toBe(true)
+  }, 90_000)
+
+  test('a Redis that may evict keys stops the start, with the setting that it needs', async () => {
+    const evicting = await startRedis()
+    try {
+      await evicting.command('CONFIG SET maxmemory-policy allkeys-lru')
+      const env = {
+        DATABASE_URL: valija.databaseUrl,
+        REDIS_URL: evicting.url,
+        VALIJA_SECRET_KEY: 'a-secret-key-of-the-tests-0123456789',
+        VALIJA_ADMIN_KEY: valija.adminKey,
+        VALIJA_DELIVERY: 'capture',
+      }
+      const started = startApp('worker', env)
+      const line = await started.line('maxmemory-policy')
+      expect(line).toMatch(/allkeys-lru.*noeviction/)
+      expect(await started.ended).toEqual({ code: 1, signal: null })
+    } finally {
+      await evicting.remove()
+    }
+  })
+})
+
+function isRunning({ pid }: Running): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
