@@ -42,7 +42,7 @@ async function openLane(port: number): Promise<Lane> {
   let waiting: PromiseWithResolvers<number> | null = null
   let received = ''
   socket.on('data', (chunk: Buffer) => {
-    received += chunk.latin1Slice()
+    received += chunk.toString('latin1')
     const length = answerLength(received)
     if (length === null || received.length < length) return
     const status = Number(received.slice(9, 12))

@@ -39,7 +39,10 @@ export function cpuBetween(before: Cpu, after: Cpu): Cpu {
 /** Proportional set size, in MB: memory that processes share is divided among them, so a sum is what they really hold. */
 export function readMemoryMb(pid: number): number {
   const children = Map.groupBy(readStats(), (stat) => stat.parent)
-  const tree = (root: number): number[] => [root, ...(children.get(root) ?? []).flatMap((child) => tree(child.pid))]
+  const tree = (root: number): number[] => [
+    root,
+    ...(children.get(root) ?? []).flatMap((child) => tree(child.pid)),
+  ]
   return tree(pid).reduce((sum, each) => sum + readPssKb(each), 0) / 1024
 }
 
@@ -70,6 +73,9 @@ function readStat(pid: number): Stat[] {
   }
 }
 
-function mapValues<T>(record: Record<string, T>, map: (value: T, name: string) => number): Record<string, number> {
+function mapValues<T>(
+  record: Record<string, T>,
+  map: (value: T, name: string) => number,
+): Record<string, number> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value, name)]))
 }

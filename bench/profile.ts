@@ -77,7 +77,10 @@ function table(title: string, map: Map<string, number>, busyMs: number, rows: nu
   const shares: Share[] = [...map].map(([name, ms]) => ({ name, ms })).sort((a, b) => b.ms - a.ms)
   const lines = shares
     .slice(0, rows)
-    .map(({ name, ms }) => `${((100 * ms) / busyMs).toFixed(1).padStart(5)} %  ${ms.toFixed(0).padStart(7)} ms  ${name}`)
+    .map(
+      ({ name, ms }) =>
+        `${((100 * ms) / busyMs).toFixed(1).padStart(5)} %  ${ms.toFixed(0).padStart(7)} ms  ${name}`,
+    )
   return [title, ...lines].join('\n')
 }
 
@@ -88,7 +91,11 @@ function nameOf({ functionName, url, lineNumber }: CpuProfile['nodes'][number]['
 function packageOf({ functionName, url }: CpuProfile['nodes'][number]['callFrame']): string {
   const short = shortUrl(url)
   if (short === '') return functionName
-  return /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(short)?.[1] ?? /^(?:packages|apps)\/[^/]+/.exec(short)?.[0] ?? short
+  return (
+    /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(short)?.[1] ??
+    /^(?:packages|apps)\/[^/]+/.exec(short)?.[0] ??
+    short
+  )
 }
 
 /** From the repository on; the last node_modules counts. */

@@ -22,11 +22,25 @@ export interface Receipt {
   headers: Record<string, string>
 }
 
-const goods = ['Espresso cups', 'Moka pot', 'Grinder burrs', 'Beans “Sierra”', 'Descaler', 'Milk jug', 'Tamper', 'Scale']
+const goods = [
+  'Espresso cups',
+  'Moka pot',
+  'Grinder burrs',
+  'Beans “Sierra”',
+  'Descaler',
+  'Milk jug',
+  'Tamper',
+  'Scale',
+]
 const items = Array.from({ length: 18 }, (_, index) => {
   const count = 1 + ((index * 7) % 5)
   const cents = 399 + ((index * 7919) % 6_000)
-  return { name: `${goods[index % goods.length]}, no. ${4711 + index * 13}`, count, cents, total: count * cents }
+  return {
+    name: `${goods[index % goods.length]}, no. ${4711 + index * 13}`,
+    count,
+    cents,
+    total: count * cents,
+  }
 })
 const money = (cents: number) => `${(cents / 100).toFixed(2)} €`
 const total = money(items.reduce((sum, item) => sum + item.total, 0))

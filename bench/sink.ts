@@ -100,7 +100,7 @@ function converse(socket: net.Socket, ledger: Ledger): void {
       if (isInMail) {
         ledger.enter(numberOf(rest, end), end)
         answer += replies.kept
-      } else answer += replyTo(rest.latin1Slice(0, 4).toUpperCase())
+      } else answer += replyTo(rest.toString('latin1', 0, 4).toUpperCase())
       rest = rest.subarray(end + (isInMail ? endOfMail.length : 1))
       isInMail = answer.endsWith(replies.data)
       searched = 0
@@ -122,7 +122,7 @@ function numberOf(mail: Buffer, end: number): number {
   const at = mail.indexOf(fieldStart)
   if (at < 0 || at > end) return Number.NaN
   const start = at + fieldStart.length
-  return Number(mail.latin1Slice(start, mail.indexOf(0x0d, start)))
+  return Number(mail.toString('latin1', start, mail.indexOf(0x0d, start)))
 }
 
 const ledger = createLedger()

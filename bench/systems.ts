@@ -20,6 +20,8 @@ export interface Stage {
   warmUp: number
   /** Connections of the load. */
   connections: number
+  /** PostgreSQL settings of Valija's installations over the defaults; none: as delivered. */
+  settings: Record<string, string>
 }
 
 /** What came of one phase of a run. Rates per second, CPU in ms for each mail. */
@@ -43,6 +45,7 @@ export async function openStage(options: {
   mails: number
   warmUp: number
   connections: number
+  settings: Record<string, string>
 }): Promise<Stage & { close(): Promise<void> }> {
   const sinkPort = await freePort()
   const sink = startProgram('sink.ts', [`${sinkPort}`])
@@ -108,7 +111,12 @@ export async function runValija(
   profileFolder: string | null = null,
   inspect: (installation: Installation) => Promise<void> = async () => {},
 ): Promise<ValijaRun> {
-  const installation = await install({ queue, sinkPort: stage.sinkPort, profileFolder })
+  const installation = await install({
+    queue,
+    sinkPort: stage.sinkPort,
+    profileFolder,
+    settings: stage.settings,
+  })
   try {
     await installation.startWorker()
     await runWhole(stage, installation, 0, stage.warmUp)

@@ -21,6 +21,8 @@ export interface InstallationOptions {
   sinkPort: number
   /** Where API and worker leave CPU profiles, and what PostgreSQL counted goes into `statements`; null: they don't. */
   profileFolder: string | null
+  /** PostgreSQL settings over the defaults, to try what they are worth. */
+  settings?: Record<string, string>
 }
 
 export interface Installation {
@@ -47,6 +49,12 @@ export const cleanEnvironment = {
   TZ: 'UTC',
 }
 
+/** PostgreSQL counts statements, planning included. */
+const statementCounts = {
+  shared_preload_libraries: 'pg_stat_statements',
+  'pg_stat_statements.track_planning': 'on',
+}
+
 /** Builds an installation; the worker is not started yet. */
 export async function install(options: InstallationOptions): Promise<Installation> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'valija-bench-'))
@@ -63,7 +71,7 @@ export async function install(options: InstallationOptions): Promise<Installatio
 }
 
 async function build(
-  { queue, sinkPort, profileFolder }: InstallationOptions,
+  { queue, sinkPort, profileFolder, settings = {} }: InstallationOptions,
   folder: string,
   closers: (() => unknown)[],
   remove: () => Promise<void>,
@@ -71,7 +79,7 @@ async function build(
   const postgres = await startEmbeddedPostgres({
     dataDir: path.join(folder, 'postgres'),
     database: 'valija',
-    ...(profileFolder && { settings: { shared_preload_libraries: 'pg_stat_statements', 'pg_stat_statements.track_planning': 'on' } }),
+    settings: { ...(profileFolder && statementCounts), ...settings },
   })
   closers.push(postgres.stop)
   const redis = queue === 'redis' ? await startRedis(folder) : null
@@ -167,7 +175,8 @@ async function startLogged(program: {
   const output = () => readFile(file, 'utf8')
   const app = { pid: child.pid ?? 0, output, stop: () => stop(child, ended) }
   const deadline = performance.now() + readyWithinMs
-  while (!ready.test(await output()) && child.exitCode === null && performance.now() < deadline) await delay(20)
+  while (!ready.test(await output()) && child.exitCode === null && performance.now() < deadline)
+    await delay(20)
   if (ready.test(await output()) || child.exitCode === 0) return app
   await app.stop()
   throw new Error(`${name} is not ready:\n${await output()}`)

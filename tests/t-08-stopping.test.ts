@@ -39,6 +39,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     await peer.received(60, 30_000)
     const [stoppedApi, stoppedWorker] = [valija.apis[1]!, valija.workers[0]!]
     const ends = await Promise.all([stoppedApi.stop(30_000), stoppedWorker.stop(30_000)])
+    if (process.env.DEBUG_T08) process.stderr.write(stoppedApi.lines.filter((l) => !/accepted/.test(l)).slice(-20).join('\n'))
     isLoaded = false
     await Promise.all(lanes)
 
@@ -55,7 +56,8 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     const worker = valija.workers[1]!
     let isInData = false
     peer.script = {
-      body: () => {
+      body: ({ to }) => {
+        if (to[0] !== 'slow@example.org') return undefined
         isInData = true
         return after(2_500, '250 2.0.0 taken at last')
       },
@@ -74,7 +76,8 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     const worker = await valija.addWorker()
     let isInData = false
     peer.script = {
-      body: () => {
+      body: ({ to }) => {
+        if (to[0] !== 'silent@example.org') return undefined
         isInData = true
         return silence()
       },

@@ -14,6 +14,7 @@ import {
 } from '@valija/flows'
 import type { Config, Life, Logger, Metrics } from '@valija/runtime'
 import { type Database, msUntilDue } from '@valija/store'
+import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
 import { createReadiness } from './readiness.ts'
 
@@ -71,7 +72,7 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
   life.onStop({
     name: 'api',
     stop: async () => {
-      await app.close()
+      await closeListener(app)
       await sendDesk.drain()
       authenticator.close()
       senderDomains.close()
@@ -93,6 +94,18 @@ function createCounters(metrics: Metrics, database: Database): MailCounters {
   )
   return {
     accepted: metrics.count({ name: 'valija_recipients_accepted_total', help: 'Recipients answered 202.' }),
+  }
+}
+
+/** A connection whose answer was on its way when the close began becomes idle later: it would be kept for a minute. */
+const idleLookMs = 50
+
+async function closeListener(app: FastifyInstance): Promise<void> {
+  const timer = setInterval(() => app.server.closeIdleConnections(), idleLookMs)
+  try {
+    await app.close()
+  } finally {
+    clearInterval(timer)
   }
 }
 

@@ -82,7 +82,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
         open: (route) => openSession(routes.get(route)!, defaultDeadlines),
       }),
   })
-  life.onStop({ name: 'deliveries', stop: () => deliverer.drain() })
+  life.onStop({ name: 'deliveries', stop: () => deliverer.drain(), hurry: () => deliverer.hurry() })
 
   const http = createOutgoingHttp({ allowNetworks: [...config.allowNetworks] })
   life.onStop({ name: 'outgoing http', stop: () => http.close() })

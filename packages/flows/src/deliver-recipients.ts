@@ -14,6 +14,7 @@ import {
   isPassingDatabaseError,
   type LeasedDelivery,
   leaseDeliveries,
+  leaseMs,
   releaseLeases,
   type Wake,
 } from '@valija/store'
@@ -29,6 +30,8 @@ export interface Deliverer {
   takeHint(hint: Hint): Promise<void>
   /** Ends what is in DATA, gives the rest back, and settles all that has an end. No hint may come after it. */
   drain(): Promise<void>
+  /** Cuts the conversations that a drain waits for: their mails are deferred, past the final dot as uncertain. */
+  hurry(): void
   /** Deliveries leased by this worker. */
   readonly leased: number
 }
@@ -71,12 +74,16 @@ const setAsideMs = 60_000
 const crashPauseMs = 5_000
 /** The simulator complains this long after it took the mail. */
 const complaintAfterMs = 1_000
+/** While PostgreSQL is away it is asked again this often, for as long as a lease holds; then the sweep mends it anyway. */
+const awayPauseMs = 500
 
 interface Parts extends DelivererDependencies {
   leases: HeldLeases
   compositions: Compositions
   desk: SettleDesk
   judging: JudgeDependencies
+  /** Conversations under way. */
+  running: Map<Session, Promise<unknown>>
 }
 
 export function createDeliverer(dependencies: DelivererDependencies): Deliverer {
@@ -88,7 +95,9 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
     compositions: createCompositions(database),
     desk: createSettleDesk({ database, wake, mailLog, leases, onError }),
     judging: { nextId, nowMs: clock.nowMs, retryPolicy, random: Math.random },
+    running: new Map(),
   }
+  const hurried = Promise.withResolvers<void>()
   const sites = dependencies.createSites({
     onHeldBack: (jobs, untilMs) => void giveBack(parts, jobs, untilMs - Date.now()),
     onCrash: (job, error) => {
@@ -99,8 +108,11 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
   return {
     takeHint: async (hint) => {
       await leases.waitForRoom(dependencies.maxLeased)
-      const askedAtMs = performance.now()
-      const deliveries = await leaseDeliveries(database.engine, hint.ids)
+      let askedAtMs = 0
+      const deliveries = await patiently(() => {
+        askedAtMs = performance.now()
+        return leaseDeliveries(database.engine, hint.ids)
+      })
       if (deliveries.length > 0) wake.send('dispatch')
       for (const delivery of deliveries) {
         const lease = leases.add(delivery.recipientId, delivery.epoch, askedAtMs)
@@ -110,11 +122,11 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
     drain: async () => {
       const { returned, done } = sites.drain()
       await giveBack(parts, returned, 0)
-      await done
-      await sites.close()
+      await Promise.race([done.then(() => sites.close()), hurried.promise])
       await parts.desk.drain()
       leases.stop()
     },
+    hurry: () => void cutConversations(parts).then(hurried.resolve),
     get leased() {
       return leases.size
     },
@@ -156,7 +168,11 @@ function createJob(parts: Parts, delivery: LeasedDelivery, lease: HeldLease): De
   return {
     delivery,
     lease,
-    run: (session) => runJob(parts, session, delivery, lease),
+    run: (session) => {
+      const run = runJob(parts, session, delivery, lease)
+      parts.running.set(session, run)
+      return run.finally(() => parts.running.delete(session))
+    },
     settle: (report) => {
       // Somebody else has it by now; what they do is theirs to tell.
       if (report.failure === 'lease_lost') parts.leases.drop(lease)
@@ -191,7 +207,29 @@ async function runJob(
   }
 }
 
-/** Gives leases back untried; when the database is away they run out by themselves. */
+/** Resolves when every conversation has ended and handed in its result. */
+async function cutConversations({ running }: Parts): Promise<void> {
+  const runs = [...running.values()]
+  for (const session of running.keys()) void session.close()
+  await Promise.allSettled(runs)
+  // The scheduler settles a job in the turn after its run.
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Asks again while PostgreSQL is away: else a moment's absence would cost every mail in hand the 30 s of its lease. */
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  const endMs = performance.now() + leaseMs
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!isPassingDatabaseError(error) || performance.now() > endMs) throw error
+      await new Promise<void>((resolve) => setTimeout(resolve, awayPauseMs))
+    }
+  }
+}
+
+/** Gives leases back untried; when the database stays away they run out by themselves. */
 async function giveBack(
   { database, leases, wake, onError }: Parts,
   jobs: DeliveryJob[],
@@ -200,7 +238,7 @@ async function giveBack(
   if (jobs.length === 0) return
   const held = jobs.map((job) => job.lease)
   try {
-    await releaseLeases(database.engine, held, dueInMs)
+    await patiently(() => releaseLeases(database.engine, held, dueInMs))
     wake.send('dispatch')
   } catch (error) {
     if (!isPassingDatabaseError(error)) onError(error as Error)

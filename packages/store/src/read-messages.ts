@@ -103,6 +103,10 @@ function setsOfStatus(status: MessageStatus): number[] {
   return sets.filter((bits) => messageStatus(statesOf(bits)) === status)
 }
 
+function isLive(status: MessageStatus): boolean {
+  return recipientStates.some((state) => state === status && !isEnd(state))
+}
+
 /** The bit of the state that a recipient is shown in, `r` being the recipient and `d` its lease, if there is one. */
 const shownBitSql = `CASE WHEN d.recipient_id IS NULL THEN ${caseOf((state) => state)} ELSE ${caseOf((state) => shownState(state, true))} END`
 
@@ -159,6 +163,10 @@ function searchSql(tenantId: Uuid, search: MessageSearch, page: { before: Uuid |
   where((at) => `EXISTS (${recipientSql(bounds, add)} AND r.email_key = ${at})`, search.toKey)
   where((at) => `EXISTS (${recipientSql(bounds, add)} AND r.reason = ${at})`, search.reason)
   where((at) => `fold.states = ANY (${at})`, search.status && setsOfStatus(search.status))
+  // Whoever is not at its end has a delivery: a small table, where the tenant's history is a large one.
+  if (search.status && isLive(search.status)) {
+    conditions.push('m.id IN (SELECT message_id FROM valija.deliveries WHERE tenant_id = $1)')
+  }
   return {
     text: `SELECT ${messageColumns}, fold.states, fold."sizeBytes"
   FROM valija.messages AS m CROSS JOIN LATERAL (
