@@ -47,7 +47,11 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     expect(attempt).toMatchObject({ number: 1, outcome: 'delivered', phase: 'body', uncertain: false })
     expect(attempt!.recipient_ids).toEqual([message.recipients[0]!.id])
     const lines = attempt!.transcript.map(({ from, line }) => `${from} ${line}`).join('\n')
-    for (const said of ['client MAIL FROM:<hi@acme.test>', 'client RCPT TO:<ann@example.org>', 'server 354']) {
+    for (const said of [
+      'client MAIL FROM:<hi@acme.test>',
+      'client RCPT TO:<ann@example.org>',
+      'server 354',
+    ]) {
       expect(lines).toContain(said)
     }
     expect(attempt!.transcript.at(-1)!.line).toMatch(/^250 2\.0\.0/)

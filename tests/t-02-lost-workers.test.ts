@@ -126,7 +126,9 @@ async function liveThrough(queue: 'postgres' | 'redis'): Promise<Minute> {
 }
 
 beforeAll(async () => {
-  const lived = await Promise.all(backends.map(async ({ queue }) => [queue, await liveThrough(queue)] as const))
+  const lived = await Promise.all(
+    backends.map(async ({ queue }) => [queue, await liveThrough(queue)] as const),
+  )
   for (const [queue, minute] of lived) minutes.set(queue, minute)
 }, 150_000)
 

@@ -40,7 +40,8 @@ test('100 concurrent posts with one key at two API processes make one message an
   expect(new Set(accepted.map(({ text }) => text)).size).toBe(1)
   expect(accepted.filter(({ headers }) => headers.get('idempotency-replayed') === null)).toHaveLength(1)
   // Who waited for 2 s in vain is told to come again.
-  for (const answer of others) expect(answer).toMatchObject({ status: 409, json: { code: 'idempotency_in_progress' } })
+  for (const answer of others)
+    expect(answer).toMatchObject({ status: 409, json: { code: 'idempotency_in_progress' } })
   for (const answer of others) expect(answer.headers.get('retry-after')).toMatch(/^\d+$/)
   expect(await countMessages()).toBe(1)
 
@@ -60,7 +61,9 @@ test('other bytes under a used key are refused, at every API process', async () 
 
 test('different bodies that race for one key: one wins, the others get 409', async () => {
   const before = await countMessages()
-  const answers = await postAll(20, 'raced', (index) => JSON.stringify(valija.mail({ subject: `No ${index}` })))
+  const answers = await postAll(20, 'raced', (index) =>
+    JSON.stringify(valija.mail({ subject: `No ${index}` })),
+  )
   expect(answers.filter(({ status }) => status === 202)).toHaveLength(1)
   const refused = answers.filter(({ status }) => status !== 202).map(summary)
   for (const line of refused) expect(line).toMatch(/^409 idempotency_(?:key_reused|in_progress)$/)

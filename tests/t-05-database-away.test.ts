@@ -13,7 +13,8 @@ async function administer(databaseUrl: string, isOpen: boolean): Promise<void> {
   const client = new pg.Client(inject('clusterUrl'))
   await client.connect()
   await client.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS ${isOpen}`)
-  if (!isOpen) await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [name])
+  if (!isOpen)
+    await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [name])
   await client.end()
 }
 
@@ -38,7 +39,11 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     peer.script = { body: () => after(300, '250 2.0.0 taken') }
     const answers: Answer<Accepted>[] = []
     const send = async () => {
-      const answer = await valija.api<Accepted>('POST', '/send', valija.mail({ to: `r${answers.length}@example.org` }))
+      const answer = await valija.api<Accepted>(
+        'POST',
+        '/send',
+        valija.mail({ to: `r${answers.length}@example.org` }),
+      )
       answers.push(answer)
       return answer
     }

@@ -49,7 +49,8 @@ test.concurrent('a 4xx defers, the next try delivers, and both are on record wit
     const [recipient] = (await readMessage(valija.api, id)).recipients
     return recipient!.attempts > 0 ? recipient : null
   })
-  if (deferred.status === 'deferred') expect(Date.parse(deferred.next_attempt_at!)).toBeGreaterThan(Date.now() - 5_000)
+  if (deferred.status === 'deferred')
+    expect(Date.parse(deferred.next_attempt_at!)).toBeGreaterThan(Date.now() - 5_000)
 
   expect(await untilEnded(valija.api, id)).toMatchObject({
     status: 'delivered',
@@ -59,7 +60,11 @@ test.concurrent('a 4xx defers, the next try delivers, and both are on record wit
   const [, event] = await readEvents(valija.api, id)
   expect(event!.data).toMatchObject({ reason: 'throttled', reply: '450 4.3.2 please come again', attempt: 1 })
   expect(event!.data.next_attempt_at).toMatch(/Z$/)
-  const attempts = (await readAttempts(valija.api, id)).map(({ number, outcome, phase }) => [number, outcome, phase])
+  const attempts = (await readAttempts(valija.api, id)).map(({ number, outcome, phase }) => [
+    number,
+    outcome,
+    phase,
+  ])
   expect(attempts).toEqual([
     [1, 'deferred', 'rcpt'],
     [2, 'delivered', 'body'],
@@ -91,18 +96,26 @@ test.concurrent.each([
   ['at RCPT', 'rcpt', false],
   ['at DATA', 'data', false],
   ['after the final dot', 'body', true],
-] as const)('a connection lost %s defers, and the next try delivers; only after the dot it is uncertain', async (_, phase, isUncertain) => {
-  const address = `lost-at-${phase}@example.org`
-  once.set(`${phase} ${address}`, drop())
-  const id = await post(valija.api, valija.mail({ to: address }))
-  expect(await untilEnded(valija.api, id, 30_000)).toMatchObject({ status: 'delivered' })
+] as const)(
+  'a connection lost %s defers, and the next try delivers; only after the dot it is uncertain',
+  async (_, phase, isUncertain) => {
+    const address = `lost-at-${phase}@example.org`
+    once.set(`${phase} ${address}`, drop())
+    const id = await post(valija.api, valija.mail({ to: address }))
+    expect(await untilEnded(valija.api, id, 30_000)).toMatchObject({ status: 'delivered' })
 
-  const [first, second] = await readAttempts(valija.api, id)
-  expect(first).toMatchObject({ outcome: 'deferred', reason: 'network', uncertain: isUncertain, reply: expect.any(String) })
-  expect(second).toMatchObject({ number: 2, outcome: 'delivered', uncertain: false })
-  expect(await eventTypes(valija.api, id)).toEqual(['accepted', 'deferred', 'delivered'])
-  expect(arrivals(address)).toBe(1)
-})
+    const [first, second] = await readAttempts(valija.api, id)
+    expect(first).toMatchObject({
+      outcome: 'deferred',
+      reason: 'network',
+      uncertain: isUncertain,
+      reply: expect.any(String),
+    })
+    expect(second).toMatchObject({ number: 2, outcome: 'delivered', uncertain: false })
+    expect(await eventTypes(valija.api, id)).toEqual(['accepted', 'deferred', 'delivered'])
+    expect(arrivals(address)).toBe(1)
+  },
+)
 
 test.concurrent('a 421 ends the conversation, not the mail', async () => {
   const address = 'busy@example.org'

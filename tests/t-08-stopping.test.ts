@@ -39,7 +39,6 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     await peer.received(60, 30_000)
     const [stoppedApi, stoppedWorker] = [valija.apis[1]!, valija.workers[0]!]
     const ends = await Promise.all([stoppedApi.stop(30_000), stoppedWorker.stop(30_000)])
-    if (process.env.DEBUG_T08) process.stderr.write(stoppedApi.lines.filter((l) => !/accepted/.test(l)).slice(-20).join('\n'))
     isLoaded = false
     await Promise.all(lanes)
 

@@ -3,6 +3,7 @@
  */
 import { createMailLog } from '@valija/core'
 import {
+  assertDeliverable,
   createAdmission,
   createAuthenticator,
   createSendDesk,
@@ -31,7 +32,8 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
   const { database, clock, nextId, wake, queue, sealer } = foundation
   const onError = (err: Error) => log.error({ err }, 'api trouble')
   const isAllInOne = config.profile === 'start'
-  const delivery = config.delivery ?? 'capture'
+  const { delivery } = config
+  assertDeliverable(delivery)
   const { maxMessageSizeBytes, messageTtlMs } = config
   const authenticator = createAuthenticator({ database, wake, clock, adminKey: config.adminKey ?? '' })
   const senderDomains = createSenderDomains({ database, wake, delivery, isAllInOne })

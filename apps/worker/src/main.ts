@@ -1,6 +1,6 @@
 /** `valija worker`: one worker process. Any number of them share one database and one queue. */
 import { openFoundation } from '@valija/flows'
-import { createLogger, createMetrics, environment, loadConfig, runUntilSignal } from '@valija/runtime'
+import { createLogger, environment, loadConfig, runUntilSignal } from '@valija/runtime'
 import { startWorker } from './worker.ts'
 
 export async function main(): Promise<never> {
@@ -16,7 +16,7 @@ export async function main(): Promise<never> {
         onError: (err) => log.error({ err }, 'connection trouble'),
       })
       life.onStop({ name: 'foundation', stop: () => foundation.close() })
-      await startWorker({ config, foundation, metrics: createMetrics('worker'), log, life })
+      await startWorker({ config, foundation, metrics: null, log, life })
     },
     onReady: () => process.stdout.write(`valija ready  worker  delivery ${config.delivery}\n`),
   })

@@ -16,6 +16,7 @@ import {
   startCaptureReceiver,
 } from '@valija/courier'
 import {
+  assertDeliverable,
   createAdmission,
   createDeliverer,
   createDispatcher,
@@ -27,7 +28,6 @@ import {
   keepCapturedMail,
   type MailCounters,
   meterMailLog,
-  StartError,
 } from '@valija/flows'
 import type { Config, Life, Logger, Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
@@ -36,27 +36,29 @@ import { createWebhookLog } from './webhook-log.ts'
 export interface WorkerParts {
   config: Config
   foundation: Foundation
-  metrics: Metrics
+  /** Null where nobody can read them: a worker of its own has no HTTP. */
+  metrics: Metrics | null
   log: Logger
   life: Life
 }
 
-/** Deliveries in hand at once: enough to fill the connections of several sites, few enough to end within one lease. */
-const maxLeased = 400
+/** Deliveries in hand for each conversation that may be under way: the next ones are ready when one ends. */
+const leasesPerConversation = 4
 /** Hints taken at once; each is a query, then its rows are in hand. */
 const hintConcurrency = 4
-const siteLimits = { connectionsPerSite: 20, mailsPerConnection: 1_000, idleMs: 10_000, sockets: 500 }
+const siteLimits = { connectionsPerSite: 20, mailsPerConnection: 1_000, idleMs: 10_000 }
 
 /** Starts working; everything it starts is registered with `life` to be stopped. */
 export async function startWorker({ config, foundation, metrics, log, life }: WorkerParts): Promise<void> {
   const { database, clock, nextId, wake, queue, sealer } = foundation
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
+  assertDeliverable(config.delivery)
   const routes = await openRoutes({ config, foundation, log, life })
   const guard = createNetworkGuard(config.allowNetworks)
   const openSession = createOpenSession({ guard })
   const mailLog = meterMailLog(
     createMailLog((fields, text) => log.info(fields, text)),
-    createCounters(metrics),
+    metrics === null ? {} : createCounters(metrics),
   )
 
   const leadership = openLeadership(foundation.database.url, 'dispatch', onError)
@@ -69,7 +71,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
     wake,
     mailLog,
     onError,
-    maxLeased,
+    maxLeased: leasesPerConversation * config.workerConcurrency,
     retryPolicy: { networkScheduleMs: config.retryScheduleMs },
     routes: {
       has: (route) => routes.has(route),
@@ -78,7 +80,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
     createSites: (callbacks) =>
       createSiteScheduler({
         ...callbacks,
-        limits: siteLimits,
+        limits: { ...siteLimits, sockets: config.workerConcurrency },
         open: (route) => openSession(routes.get(route)!, defaultDeadlines),
       }),
   })
@@ -146,9 +148,6 @@ async function openRoutes(parts: Omit<WorkerParts, 'metrics'>): Promise<Map<stri
   if (config.delivery === 'smarthost' && config.smarthost) {
     const localAddress = config.sourceIps[0] ?? null
     routes.set('smarthost', smarthostTarget(config.smarthost, { ehloName, localAddress }))
-  }
-  if (config.delivery === 'mx') {
-    throw new StartError('VALIJA_DELIVERY=mx is not part of this version yet: use smarthost or capture.')
   }
   log.info({ delivery: config.delivery, queue: foundation.queue.backend }, 'worker ready')
   return routes

@@ -9,7 +9,7 @@ const answered = (phase: Phase, code: number, enhanced: string | null, text = 't
 describe('the end of a transaction', () => {
   test.each([
     ['body', 250, '2.0.0', 'OK', 'deliver', null],
-    // A 250 that does not follow the final dot is no delivery (faults W11).
+    // A 250 that does not follow the final dot is no delivery.
     ['data', 250, '2.0.0', 'OK', 'defer', 'protocol'],
     ['rcpt', 550, '5.1.1', 'No such user', 'bounce', 'mailbox_unknown'],
     ['rcpt', 550, null, 'unknown', 'bounce', 'mailbox_unknown'],

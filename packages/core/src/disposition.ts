@@ -91,7 +91,7 @@ export function judge(report: Pick<TransactionReport, 'phase' | 'reply' | 'failu
   return failures.protocol
 }
 
-/** Before MAIL a refusal says nothing of the recipient: it blames the host (faults W6). */
+/** Before MAIL a refusal says nothing of the recipient: it blames the host. */
 function isEarly(phase: TransactionReport['phase']): boolean {
   return phase !== 'mail' && phase !== 'rcpt' && phase !== 'data' && phase !== 'body'
 }

@@ -1,5 +1,5 @@
 /**
- * When a webhook is tried again and when its endpoint is given up (DESIGN section 2, "Events and webhooks").
+ * When a webhook is tried again and when its endpoint is given up (docs/api-guide.md, "Events and webhooks").
  *
  * Pure: waits are returned in milliseconds and added to PostgreSQL's clock by whoever writes them.
  */

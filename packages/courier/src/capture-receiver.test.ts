@@ -116,3 +116,12 @@ test('it listens below the ephemeral ports and on loopback only', async () => {
   const everywhere = startCaptureReceiver({ host: '0.0.0.0', maxSizeBytes: 1, onMail: async () => {} })
   await expect(everywhere).rejects.toThrow('loopback')
 })
+
+test('addresses keep their canonical form, in A-labels', async () => {
+  const mails: CapturedMail[] = []
+  await begin(async (mail) => {
+    mails.push(mail)
+  })
+  await send(Buffer.from('Subject: x\r\n\r\nx\r\n'), 'Ann@MÜNCHEN.example')
+  expect(mails.map((mail) => mail.recipients)).toEqual([['Ann@xn--mnchen-3ya.example']])
+})

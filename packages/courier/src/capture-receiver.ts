@@ -6,6 +6,7 @@
  */
 import { Buffer } from 'node:buffer'
 import { isIP } from 'node:net'
+import { parseAddress } from '@valija/mail'
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
 
 export interface CapturedMail {
@@ -95,12 +96,18 @@ async function receive(
   if (stream.sizeExceeded) return
   const { mailFrom, rcptTo, dsn } = session.envelope
   await onMail({
-    envelopeFrom: mailFrom === false ? '' : mailFrom.address,
-    recipients: rcptTo.map((recipient) => recipient.address),
+    envelopeFrom: mailFrom === false ? '' : toCanonical(mailFrom.address),
+    recipients: rcptTo.map((recipient) => toCanonical(recipient.address)),
     envid: dsn?.envid ? decodeXtext(dsn.envid) : null,
     bytes: Buffer.concat(chunks),
     receivedAt: new Date(),
   })
+}
+
+/** The library shows domains as U-labels; everything else of ours speaks of A-labels. */
+function toCanonical(address: string): string {
+  const parsed = parseAddress(address)
+  return parsed.ok ? parsed.value.email : address
 }
 
 /** RFC 3461 §4: `+` and two upper-case hexadecimal digits stand for an octet; the octets are UTF-8 here. */

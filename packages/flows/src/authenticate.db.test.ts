@@ -15,7 +15,8 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
-import { type Authenticator, createAuthenticator, createBriefMemory, requireAccess } from './authenticate.ts'
+import { type Authenticator, createAuthenticator, requireAccess } from './authenticate.ts'
+import { createBriefMemory } from './brief-memory.ts'
 
 const adminKey = 'the-operators-key'
 const newId = createIdSource(Date.now)

@@ -1,5 +1,5 @@
 /**
- * Telling endpoints what happened: claims due webhooks, posts them, settles what came of it (DESIGN section 2, "Events and
+ * Telling endpoints what happened: claims due webhooks, posts them, settles what came of it (docs/api-guide.md, "Events and
  * webhooks"; 4.2 to 4.4).
  *
  * Any number of dispatchers share the work through leases. Nothing polls: a claim follows a wake-up, a place that came free

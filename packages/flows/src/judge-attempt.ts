@@ -12,6 +12,7 @@ import {
   retryWaitMs,
   stateAfter,
   statesBefore,
+  storableText,
   type TransactionReport,
 } from '@valija/core'
 import { formatSmtpReply } from '@valija/mail'
@@ -41,11 +42,11 @@ export function judgeAttempt(
 ): Settlement {
   const disposition = judge(report)
   const number = delivery.attempts + 1
-  const isHostsFault = disposition.event === 'defer' && disposition.blame === 'host'
+  const isHostsFault = disposition.event === 'defer' && disposition.blame === 'host' && !report.isSimulated
   const retrySteps = delivery.retrySteps + (isHostsFault ? 0 : 1)
   const retryMs = waitAfter(disposition, isHostsFault, retryPolicy, retrySteps, random())
   const shown = report.reply ? formatSmtpReply(report.reply) : report.detail
-  const reply = shown === null ? null : storable(shown)
+  const reply = shown === null ? null : storableText(shown)
   const at = nowMs()
   const isDelivered = disposition.event === 'deliver'
   return {
@@ -219,13 +220,6 @@ function dataOf(delivery: LeasedDelivery, step: number): object {
   return eventData(message, recipient, delivery.simulation, delivery.seq + step)
 }
 
-/**
- * A peer may answer anything, U+0000 and half characters included, which PostgreSQL's text refuses.
- */
-function storable(text: string): string {
-  return text.replaceAll('\0', '\u{FFFD}').toWellFormed()
-}
-
 /** What GET /messages/:id/attempts shows of it, but for what the attempt's columns hold. */
 function shownReport(report: TransactionReport, reply: string | null): object {
   return {
@@ -241,6 +235,6 @@ function shownReport(report: TransactionReport, reply: string | null): object {
     uncertain: report.isUncertain,
     duration_ms: Math.round(report.durationMs),
     timings_ms: report.timingsMs,
-    transcript: report.transcript.map((entry) => ({ ...entry, line: storable(entry.line) })),
+    transcript: report.transcript.map((entry) => ({ ...entry, line: storableText(entry.line) })),
   }
 }

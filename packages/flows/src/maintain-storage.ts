@@ -8,6 +8,7 @@ import {
   type Database,
   dropOldPartitions,
   ensurePartitions,
+  forgetOldInboxMails,
   forgetOldKeys,
 } from '@valija/store'
 import { createSleeper } from './sleeper.ts'
@@ -37,6 +38,7 @@ export function createMaintenance({
   const round = async () => {
     await ensurePartitions(database.engine)
     while ((await forgetOldKeys(database.engine)) > 0);
+    while ((await forgetOldInboxMails(database.engine, retention.contentMs)) > 0);
     const dropped = await dropOldPartitions(database.engine, retention)
     if (dropped > 0) log({ count: dropped }, 'partitions beyond the retention were dropped')
     const strayRows = await countStrayRows(database.engine)

@@ -10,8 +10,10 @@ import {
   formatId,
   type IdSource,
   invalidRequest,
+  isRoute,
   ProductError,
   parseId,
+  routes,
   type Scope,
 } from '@valija/core'
 import { parseAddress, parseDomain } from '@valija/mail'
@@ -142,6 +144,12 @@ function readGrant(input: KeyInput, afterMs: number | null): KeyGrant {
   const expiresAt = input.expires_at ? new Date(input.expires_at) : null
   if (expiresAt !== null && afterMs !== null && !(expiresAt.getTime() > afterMs)) {
     faults.push({ path: '/expires_at', message: 'must lie in the future' })
+  }
+  if (input.route != null && !isRoute(input.route)) {
+    faults.push({
+      path: '/route',
+      message: `There is no route ${JSON.stringify(input.route)}; there are ${routes.join(', ')}.`,
+    })
   }
   const grant = {
     scopes: input.scopes,

@@ -71,6 +71,14 @@ export async function openFoundation(options: FoundationOptions): Promise<Founda
   }
 }
 
+/**
+ * @throws {StartError} for a way of delivery that this version knows by name only: mail accepted for it would never leave
+ */
+export function assertDeliverable(delivery: string | null): asserts delivery is 'capture' | 'smarthost' {
+  if (delivery === 'capture' || delivery === 'smarthost') return
+  throw new StartError('VALIJA_DELIVERY=mx is not part of this version yet: use smarthost or capture.')
+}
+
 async function assertMigrated(database: Database): Promise<void> {
   const migrated = await isMigrated(database.engine).catch((cause: Error) => {
     throw new StartError(`PostgreSQL cannot be used: ${cause.message}. Check DATABASE_URL.`, { cause })

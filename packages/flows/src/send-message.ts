@@ -71,7 +71,7 @@ export interface SendOptions {
   messageTtlMs: MessageTtlMs
 }
 
-/** A repeated request waits this long for the first one's answer (DESIGN section 2). */
+/** A repeated request waits this long for the first one's answer (docs/api-guide.md). */
 const inProgressWaitMs = 2_000
 const inProgressProbeMs = 50
 /** How long an answer is kept after acceptance or send_at. */
@@ -175,6 +175,7 @@ async function prepare(
   })
   if (!checked.ok) throw refusal(checked)
   await authorise(dependencies.senderDomains, caller, checked.value)
+  assertRoute(caller, options.delivery)
   return buildMessage({ caller, message: checked.value, claim, nowMs, nextId, options })
 }
 
@@ -207,6 +208,14 @@ async function authorise(
   if (faults.length > 0) {
     throw new ProductError('key_restricted', { detail: 'The key has a list of recipients.', errors: faults })
   }
+}
+
+/** A key's own route must be one that mail can take here: what has none would wait until its time is over. */
+function assertRoute({ route }: Caller, delivery: string): void {
+  if (route === null || route === 'capture' || route === delivery) return
+  throw new ProductError('key_restricted', {
+    detail: `The key is bound to the route ${route}, which is not set up here.`,
+  })
 }
 
 /** Whether the promise settles, in whatever way, within the time. */

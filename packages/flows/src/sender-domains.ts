@@ -8,7 +8,7 @@
 import { type Caller, ProductError, type Uuid } from '@valija/core'
 import { asProductError, type Database, findVerifiedDomains, type Wake } from '@valija/store'
 import { getPublicSuffix } from 'tldts'
-import { createBriefMemory } from './authenticate.ts'
+import { createBriefMemory } from './brief-memory.ts'
 
 export interface SenderDomainParts {
   database: Database

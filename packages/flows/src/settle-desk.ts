@@ -1,6 +1,6 @@
 /**
  * Settling in batches: results that come while one commit runs share the next. A result is never forgotten: while
- * PostgreSQL is away it is kept and written first when it is back (faults P1, P3), and its lease keeps anybody else from
+ * PostgreSQL is away it is kept and written first when it is back, and its lease keeps anybody else from
  * sending the mail again for as long as that can be.
  */
 import { formatId, type MailLog, type TransactionReport } from '@valija/core'

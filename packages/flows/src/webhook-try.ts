@@ -6,6 +6,7 @@ import {
   judgeWebhookTry,
   SealError,
   type Sealer,
+  storableText,
   type WebhookPolicy,
   type WebhookVerdict,
 } from '@valija/core'
@@ -65,7 +66,7 @@ export async function tryWebhook(ports: WebhookTryPorts, webhook: ClaimedWebhook
     retryAfterMs: verdict.kind === 'delivered' ? null : verdict.afterMs,
     statusCode,
     error: errorOf(answer),
-    responseStart: hasAnswer ? storable(answer.bodyStart) : null,
+    responseStart: hasAnswer ? storableText(answer.bodyStart.slice(0, keptLength)) : null,
     startedAt: new Date(startedAtMs),
     durationMs: Math.round(answer.durationMs),
   }
@@ -85,11 +86,6 @@ async function post(ports: WebhookTryPorts, webhook: ClaimedWebhook, timeMs: num
 }
 
 function errorOf(answer: WebhookAnswer): string | null {
-  if (answer.kind === 'failure') return storable(`${answer.code}: ${answer.message}`)
+  if (answer.kind === 'failure') return storableText(`${answer.code}: ${answer.message}`.slice(0, keptLength))
   return answer.statusCode >= 300 && answer.statusCode < 400 ? 'redirect: not followed' : null
-}
-
-/** PostgreSQL's text has no NUL, and half of a surrogate pair cut at the end would be no character. */
-function storable(text: string): string {
-  return text.slice(0, keptLength).replaceAll('\0', '\ufffd').toWellFormed()
 }

@@ -72,7 +72,7 @@ export const schema = {
     group: 'Process',
     kind: kinds.port,
     default: '3000',
-    sentence: 'Port of the HTTP API and the dashboard.',
+    sentence: 'Port of the HTTP API and the inbox page.',
   }),
   logLevel: variable({
     name: 'LOG_LEVEL',
@@ -101,7 +101,7 @@ export const schema = {
     group: 'Process',
     kind: kinds.whole(1, 10_000),
     default: '100',
-    sentence: 'Deliveries that one worker has under way at the same time.',
+    sentence: 'Conversations with mail servers that one worker has under way at the same time.',
   }),
   adminKey: variable({
     name: 'VALIJA_ADMIN_KEY',
@@ -168,14 +168,15 @@ export const schema = {
     kind: kinds.addresses,
     default: '',
     example: '192.0.2.10,192.0.2.11',
-    sentence: 'Local addresses to send from. Empty: the system chooses.',
+    sentence: 'Local addresses to send from; this version uses the first. Empty: the system chooses.',
   }),
   mxPort: variable({
     name: 'VALIJA_MX_PORT',
     group: 'Delivery',
     kind: kinds.port,
     default: '25',
-    sentence: 'Port of the mail exchangers; another one only makes sense in tests.',
+    sentence:
+      'Port of the mail exchangers; another one only makes sense in tests. Checked, and without effect in this version.',
   }),
   dnsServers: variable({
     name: 'VALIJA_DNS_SERVERS',
@@ -183,7 +184,7 @@ export const schema = {
     kind: kinds.dnsServers,
     default: '',
     example: '127.0.0.1:5353',
-    sentence: "Resolvers to ask. Empty: the system's.",
+    sentence: "Resolvers to ask. Empty: the system's. Checked, and without effect in this version.",
   }),
   retryScheduleMs: variable({
     name: 'VALIJA_RETRY_SCHEDULE',
@@ -213,7 +214,7 @@ export const schema = {
     group: 'SMTP in',
     kind: kinds.port,
     default: '2587',
-    sentence: 'Port of SMTP submission with STARTTLS.',
+    sentence: 'Port of SMTP submission with STARTTLS. Checked, and without effect in this version.',
   }),
   submissionsPort: variable({
     name: 'VALIJA_SUBMISSIONS_PORT',
@@ -221,14 +222,16 @@ export const schema = {
     kind: kinds.port,
     default: null,
     example: '2465',
-    sentence: 'Port of SMTP submission with TLS from the first byte. Absent: off.',
+    sentence:
+      'Port of SMTP submission with TLS from the first byte. Absent: off. Checked, and without effect in this version.',
   }),
   bouncePort: variable({
     name: 'VALIJA_BOUNCE_PORT',
     group: 'SMTP in',
     kind: kinds.port,
     default: '2525',
-    sentence: 'Port that takes bounces and complaint reports; nothing is relayed.',
+    sentence:
+      'Port that takes bounces and complaint reports; nothing is relayed. Checked, and without effect in this version.',
   }),
   tlsCert: variable({
     name: 'VALIJA_TLS_CERT',
@@ -237,7 +240,7 @@ export const schema = {
     default: null,
     example: '/etc/valija/tls/fullchain.pem',
     sentence:
-      'Certificate chain (PEM file). Without it submission takes no AUTH; `npm start` makes a self-signed one.',
+      'Certificate chain (PEM file). Without it submission takes no AUTH; `npm start` makes a self-signed one. Checked, and without effect in this version.',
   }),
   tlsKey: variable({
     name: 'VALIJA_TLS_KEY',
@@ -245,7 +248,7 @@ export const schema = {
     kind: kinds.path,
     default: null,
     example: '/etc/valija/tls/key.pem',
-    sentence: 'Private key of the certificate (PEM file).',
+    sentence: 'Private key of the certificate (PEM file). Checked, and without effect in this version.',
   }),
   maxMessageSizeBytes: variable({
     name: 'VALIJA_MAX_MESSAGE_SIZE',
@@ -282,7 +285,8 @@ export const schema = {
     kind: kinds.url('http', 'https'),
     default: null,
     example: 'https://click.example.com',
-    sentence: 'The base of open and click links (reserved: tracking comes later).',
+    sentence:
+      'The base of open and click links (reserved: tracking comes later, without effect in this version).',
   }),
   trustProxy: variable({
     name: 'VALIJA_TRUST_PROXY',
@@ -315,14 +319,14 @@ export const schema = {
     default: null,
     example: 'http://collector.example.com:4318',
     sentence:
-      'Collector for traces. Absent: none are made. Other `OTEL_*` variables are left to the OpenTelemetry SDK.',
+      'Collector for traces. Absent: none are made. Other `OTEL_*` variables are left to the OpenTelemetry SDK. Checked, and without effect in this version.',
   }),
   otelServiceName: variable({
     name: 'OTEL_SERVICE_NAME',
     group: 'Telemetry',
     kind: kinds.text,
     default: 'valija',
-    sentence: 'The service name in traces.',
+    sentence: 'The service name in traces. Checked, and without effect in this version.',
   }),
 } as const
 

@@ -75,6 +75,19 @@ export function readableLine(json: string): string {
   return `${[head, ...shown, why].filter(Boolean).join('  ')}${stack}\n`
 }
 
+/** What is logged of an error: never the objects that libraries hang on it, such as a whole database client. */
+function shownError(error: unknown): unknown {
+  if (!(error instanceof Error)) return { message: String(error) }
+  const { code } = error as { code?: unknown }
+  return {
+    type: error.name,
+    message: error.message,
+    ...(typeof code === 'string' && { code }),
+    stack: error.stack,
+    ...(error.cause !== undefined && { cause: shownError(error.cause) }),
+  }
+}
+
 /** A logger for one process; parts get `logger.child({ … })` or the logger itself handed in. */
 export function createLogger({ level, name, destination, format = 'json' }: LoggerOptions): Logger {
   const out = destination ?? pino.destination({ fd: 1, sync: true }) // a crash must not swallow its own last lines
@@ -84,6 +97,7 @@ export function createLogger({ level, name, destination, format = 'json' }: Logg
       level,
       base: { name, pid: process.pid },
       timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { err: shownError },
       formatters: { level: (label) => ({ level: label }) },
       redact: {
         paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),

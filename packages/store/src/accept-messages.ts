@@ -76,7 +76,7 @@ export type AcceptResult =
   | { kind: 'busy' }
 
 export interface AcceptLimits {
-  /** At most this many rows of a tenant are admitted or leased before further ones wait for the dispatcher. */
+  /** At most this many rows of a tenant are admitted, and not leased yet, before further ones wait for the dispatcher. */
   directShare: number
 }
 
@@ -221,7 +221,7 @@ WITH new_message AS MATERIALIZED (
   INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, reason,
     next_attempt_at, seq)
   SELECT id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, reason,
-    CASE WHEN status = 'scheduled' THEN send_at END, seq
+    CASE WHEN status = ANY (ARRAY[${liveStates}]) THEN send_at END, seq
   FROM new_recipient
 ), share AS MATERIALIZED (
   SELECT tenant_id, NOT EXISTS (

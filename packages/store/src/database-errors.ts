@@ -1,6 +1,6 @@
 /**
  * What a database error means for a client: PostgreSQL away, slow, out of room or out of connections is 503 with
- * Retry-After, never a success and never a mystery (faults A4, P1 to P5).
+ * Retry-After, never a success and never a mystery.
  */
 import { ProductError } from '@valija/core'
 
@@ -27,6 +27,8 @@ const passingCodes = new Set([
   'ETIMEDOUT',
   'ENOTFOUND',
   'EAI_AGAIN',
+  // Prisma: no transaction could be begun in time.
+  'P2028',
 ])
 /** What pg and its pool say without a code. */
 const passingTexts =

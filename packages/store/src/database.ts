@@ -11,8 +11,11 @@ import pg from 'pg'
 import { PrismaClient } from './generated/prisma/client.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
 
-// int8 and numeric counters fit into a double here; timestamps stay Dates.
-pg.types.setTypeParser(pg.types.builtins.INT8, Number)
+/** Counters of type int8 fit into a double here. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format as 'text'),
+}
 
 export interface DatabaseOptions {
   url: string
@@ -61,6 +64,7 @@ function openPool(options: DatabaseOptions, role: string, connections: number): 
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 60_000,
     keepAlive: true,
+    types,
   })
   pool.on('error', options.onError)
   return pool

@@ -1,7 +1,7 @@
 /**
  * The inbox: what the capture route caught, whole as it came over SMTP, with the few header fields that a list shows.
  */
-import type { Uuid } from '@valija/core'
+import { storableText, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import PostalMime, { decodeWords, type Header } from 'postal-mime'
 import { type Database, readAsTenant, writeAsTenant } from './database.ts'
@@ -63,7 +63,7 @@ export async function findMessageTenant(engine: pg.Pool, messageId: Uuid): Promi
 export async function insertInboxMail(engine: pg.Pool, mail: CaughtMail): Promise<void> {
   const { headers } = await parseMail(headerSection(mail.raw))
   const first = (name: string) =>
-    storable(headers.find((header) => header.name.toLowerCase() === name)?.value ?? '')
+    storableText(headers.find((header) => header.name.toLowerCase() === name)?.value ?? '')
   await engine.query({
     name: 'insert-inbox-mail',
     text: `INSERT INTO valija.inbox (id, tenant_id, message_id, received_at, mail_from, rcpt_to, rcpt_keys,
@@ -174,11 +174,6 @@ function recipientKey(address: string): string {
 function headerSection(raw: Buffer): Buffer {
   const end = raw.indexOf('\r\n\r\n')
   return end < 0 ? raw : raw.subarray(0, end + 4)
-}
-
-/** PostgreSQL's text holds everything but U+0000. */
-function storable(text: string): string {
-  return text.replaceAll('\0', '\ufffd')
 }
 
 function toBuffer(content: ArrayBuffer | Uint8Array | string): Buffer {

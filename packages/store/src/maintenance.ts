@@ -41,6 +41,16 @@ export async function dropOldPartitions(
   return dropped
 }
 
+/** The inbox keeps mails as long as bodies are kept. */
+export async function forgetOldInboxMails(pool: pg.Pool, keptMs: number): Promise<number> {
+  const result = await pool.query(
+    `DELETE FROM valija.inbox WHERE id IN (
+       SELECT id FROM valija.inbox WHERE received_at < now() - make_interval(secs => $1) LIMIT 1000)`,
+    [keptMs / 1000],
+  )
+  return result.rowCount ?? 0
+}
+
 /** Forgets idempotency keys whose time is over, some thousands at once, so that nothing waits for it. */
 export async function forgetOldKeys(pool: pg.Pool): Promise<number> {
   const result = await pool.query(

@@ -1,8 +1,8 @@
 /**
  * Applies the migrations of prisma/migrations, in order, each in its own transaction, under an advisory lock, and writes
- * them down in Prisma's own table, so that Prisma's command line agrees about what has been applied.
+ * them down in a table of Prisma's form.
  *
- * A migration waits at most 2 s for a lock (faults P7, S3) and is tried again, so traffic never queues up behind it.
+ * A migration waits at most 2 s for a lock and is tried again, so traffic never queues up behind it.
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
@@ -56,8 +56,8 @@ export async function isMigrated(pool: pg.Pool): Promise<boolean> {
       [known.map((migration) => migration.name)],
     )
     .catch((error: { code?: string }) => {
-      // 42P01 undefined_table, 3F000 invalid_schema_name, 42501 insufficient_privilege (the schema is not ours yet).
-      if (error.code === '42P01' || error.code === '3F000' || error.code === '42501') return null
+      // 42P01 undefined_table, 3F000 invalid_schema_name, 22023 the roles do not exist yet.
+      if (error.code === '42P01' || error.code === '3F000' || error.code === '22023') return null
       throw error
     })
   return result?.rows[0]?.count === known.length

@@ -2,7 +2,7 @@
  * Settle: what came out of attempts, for many recipients in one commit: the recipient's state, the attempt, the events, the
  * webhook outbox, and the delivery row gone or due later. Until it has committed nobody has been told anything.
  */
-import type { EventType, RecipientState, Uuid } from '@valija/core'
+import { type EventType, isEnd, type RecipientState, recipientStates, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
 
@@ -46,6 +46,11 @@ export interface Settlement {
   events: readonly (Omit<NewEvent, 'tenantId' | 'messageId'> & { type: EventType })[]
 }
 
+const liveStates = recipientStates
+  .filter((state) => !isEnd(state))
+  .map((state) => `'${state}'`)
+  .join(', ')
+
 const columnCount = 16
 const attemptColumns = 9
 const firstAttempt = columnCount + 1
@@ -81,7 +86,7 @@ WITH input AS MATERIALIZED (
   UPDATE valija.recipients AS r
   SET status = coalesce(input.status, r.status), reason = CASE WHEN input.status IS NULL THEN r.reason ELSE input.reason END,
     reply = coalesce(input.reply, r.reply), enhanced_status = CASE WHEN input.reply IS NULL THEN r.enhanced_status ELSE input.enhanced_status END,
-    attempts = input.attempts, next_attempt_at = CASE WHEN input.status = 'deferred' THEN held.due_at END,
+    attempts = input.attempts, next_attempt_at = CASE WHEN input.status = ANY (ARRAY[${liveStates}]) THEN held.due_at END,
     delivered_at = coalesce(input.delivered_at, r.delivered_at), size_bytes = coalesce(input.size_bytes, r.size_bytes),
     seq = input.seq
   FROM input JOIN held USING (recipient_id)

@@ -55,6 +55,12 @@ export async function findTenant(database: Database, id: Uuid): Promise<StoredTe
   return row && toStoredTenant(row)
 }
 
+/** The tenant that `npm start` made; null before its first start and wherever it is not used. */
+export async function findDefaultTenant(database: Database): Promise<Uuid | null> {
+  const row = await database.operators.tenant.findFirst({ where: { isDefault: true }, select: { id: true } })
+  return row?.id ?? null
+}
+
 export interface NewTenant {
   id: Uuid
   name: string

@@ -17,7 +17,8 @@ BEGIN
       EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
     END;
-    IF NOT pg_has_role(current_user, role_name, 'MEMBER') THEN
+    -- Whoever makes a role is a member of it, but may not take it on (PostgreSQL 16).
+    IF NOT pg_has_role(current_user, role_name, 'SET') THEN
       EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
     END IF;
   END LOOP;
@@ -308,9 +309,15 @@ BEGIN
       day := (date_trunc('day', now() AT TIME ZONE 'UTC') + make_interval(days => i)) AT TIME ZONE 'UTC';
       part := parent || '_' || to_char(day AT TIME ZONE 'UTC', 'YYYYMMDD');
       IF to_regclass('valija_parts.' || part) IS NULL THEN
-        EXECUTE format('CREATE TABLE valija_parts.%I PARTITION OF valija.%I FOR VALUES FROM (%L) TO (%L)',
-          part, parent, valija.lowest_uuid(day), valija.lowest_uuid(day + interval '1 day'));
-        made := made + 1;
+        BEGIN
+          EXECUTE format('CREATE TABLE valija_parts.%I PARTITION OF valija.%I FOR VALUES FROM (%L) TO (%L)',
+            part, parent, valija.lowest_uuid(day), valija.lowest_uuid(day + interval '1 day'));
+          made := made + 1;
+        EXCEPTION WHEN check_violation THEN
+          -- The default partition holds rows of that day: they stay there, the maintenance tells of them, and the other days
+          -- are made nevertheless.
+          RAISE WARNING 'no partition % can be made: the default partition holds rows of that day', part;
+        END;
       END IF;
     END LOOP;
   END LOOP;
