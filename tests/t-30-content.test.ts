@@ -28,7 +28,12 @@ afterAll(async () => {
 const sha256 = (content: Buffer): string => createHash('sha256').update(content).digest('hex')
 
 /** 900 characters, none of them ASCII alone, with a blank at each end of the words that encoded words must keep. */
-const SUBJECT = Array.from('Straße Ω 日本語 🙂 “quoted” ').join('').repeat(40).slice(0, 899).trim().padEnd(900, '…')
+const SUBJECT = Array.from('Straße Ω 日本語 🙂 “quoted” ')
+  .join('')
+  .repeat(40)
+  .slice(0, 899)
+  .trim()
+  .padEnd(900, '…')
 
 /** Lines far over 998 octets, every kind of line end, dots at the beginning of lines, blanks at their ends. */
 const TEXT = [
@@ -43,7 +48,8 @@ const TEXT = [
   '=?utf-8?q?not_an_encoded_word?=',
   '-- ',
   'end',
-].flatMap((line, i) => [line, ['\r\n', '\n', '\r'][i % 3]])
+]
+  .flatMap((line, i) => [line, ['\r\n', '\n', '\r'][i % 3]])
   .join('')
 
 const HTML = `<p>${'long '.repeat(2_000)}</p>\r\n<img src="cid:logo@acme.test">\n<p>ä.\r.\n</p>\n.\n`
@@ -54,7 +60,10 @@ const FILES = {
   'empty.bin': Buffer.alloc(0),
   'large.bin': randomBytes(1_000_000),
 }
-const LOGO = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64')
+const LOGO = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+)
 
 /** Twenty of every allowed kind; one value of exactly 2,000 octets, one name of 76 characters, one word of 900 octets. */
 const HEADERS: Record<string, string> = {
@@ -103,8 +112,14 @@ const FULL = {
   headers: HEADERS,
   attachments: [
     attachment('Rechnung für März №7.pdf', FILES['Rechnung für März №7.pdf']),
-    attachment('請求書 "2026"; final.txt', FILES['請求書 "2026"; final.txt'], { content_type: 'text/plain; charset=utf-8' }),
-    attachment('logo.png', LOGO, { content_id: '<logo@acme.test>', disposition: 'inline', content_type: 'image/png' }),
+    attachment('請求書 "2026"; final.txt', FILES['請求書 "2026"; final.txt'], {
+      content_type: 'text/plain; charset=utf-8',
+    }),
+    attachment('logo.png', LOGO, {
+      content_id: '<logo@acme.test>',
+      disposition: 'inline',
+      content_type: 'image/png',
+    }),
     attachment('empty.bin', FILES['empty.bin']),
     attachment('large.bin', FILES['large.bin'], { content_type: 'application/x-noise' }),
   ],
@@ -168,7 +183,9 @@ describe('a mail with every field', () => {
 
   test('is what GET /messages/:id/raw and GET /messages/:id tell of it', async () => {
     const { url, tenantKey } = valija
-    const answer = await fetch(`${url}/messages/${message.id}/raw`, { headers: { authorization: `Bearer ${tenantKey}` } })
+    const answer = await fetch(`${url}/messages/${message.id}/raw`, {
+      headers: { authorization: `Bearer ${tenantKey}` },
+    })
     expect(answer.headers.get('content-type')).toBe('message/rfc822')
     expect(Buffer.from(await answer.arrayBuffer()).equals(mails[0]!.raw)).toBe(true)
     expect(message).toMatchObject({
@@ -206,7 +223,17 @@ describe('a mail with every field', () => {
 
     test.skipIf(isAbsent)('has no header field besides', async () => {
       const { headers } = await read(mails[0]!.raw)
-      const own = ['from', 'to', 'cc', 'reply-to', 'subject', 'date', 'message-id', 'mime-version', 'content-type']
+      const own = [
+        'from',
+        'to',
+        'cc',
+        'reply-to',
+        'subject',
+        'date',
+        'message-id',
+        'mime-version',
+        'content-type',
+      ]
       const known = new Set([...own, ...Object.keys(HEADERS).map((name) => name.toLowerCase())])
       const names = headers.map(([name]) => name)
       expect(names.filter((name) => !known.has(name))).toEqual([])
@@ -223,7 +250,12 @@ describe('a mail with every field', () => {
         size: FILES[filename].length,
         sha256: sha256(FILES[filename]),
       })
-      const logo = { filename: 'logo.png', content_type: 'image/png', content_id: 'logo@acme.test', disposition: 'inline' }
+      const logo = {
+        filename: 'logo.png',
+        content_type: 'image/png',
+        content_id: 'logo@acme.test',
+        disposition: 'inline',
+      }
       const byName = (a: { filename: string }, b: { filename: string }) => (a.filename < b.filename ? -1 : 1)
       expect(attachments.sort(byName)).toEqual(
         [
@@ -267,9 +299,18 @@ describe('a raw mail', () => {
     const header = [...removed.slice(0, 2), ...kept.slice(0, 4), ...removed.slice(2), ...kept.slice(4)]
     const raw = Buffer.from(`${header.join('\n')}\r\n\r\n${body.join('\n')}\n`).toString('base64')
     const to = ['first@example.org', 'Second@EXAMPLE.org']
-    const { id } = await sendMail(valija.api, { from: 'bounces@acme.test', to, bcc: 'third@example.org', raw })
+    const { id } = await sendMail(valija.api, {
+      from: 'bounces@acme.test',
+      to,
+      bcc: 'third@example.org',
+      raw,
+    })
     const message = await endOfMail(valija.api, id)
-    expect(message).toMatchObject({ status: 'delivered', subject: 'Grüße and a folded line', rfc_message_id: '<mine@acme.test>' })
+    expect(message).toMatchObject({
+      status: 'delivered',
+      subject: 'Grüße and a folded line',
+      rfc_message_id: '<mine@acme.test>',
+    })
     const mails = await arrived(message)
     const envelopes = mails.map((mail) => [mail.from, ...mail.to]).sort()
     expect(envelopes).toEqual([
@@ -281,10 +322,14 @@ describe('a raw mail', () => {
   })
 
   test('gets a Message-ID and a Date when it has none that are valid', async () => {
-    const raw = Buffer.from('From: ann@acme.test\nDate: yesterday\nMessage-ID: no id\n\nx\n').toString('base64')
+    const raw = Buffer.from('From: ann@acme.test\nDate: yesterday\nMessage-ID: no id\n\nx\n').toString(
+      'base64',
+    )
     const { id } = await sendMail(valija.api, { from: 'ann@acme.test', to: 'a@example.org', raw })
     const message = await endOfMail(valija.api, id)
     const [mail] = await arrived(message)
-    expect(mail!.text).toMatch(/^From: ann@acme\.test\r\nMessage-ID: <[^<>\s]+@acme\.test>\r\nDate: [^\r]+ \+0000\r\n\r\nx\r\n$/)
+    expect(mail!.text).toMatch(
+      /^From: ann@acme\.test\r\nMessage-ID: <[^<>\s]+@acme\.test>\r\nDate: [^\r]+ \+0000\r\n\r\nx\r\n$/,
+    )
   })
 })

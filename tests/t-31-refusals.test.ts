@@ -76,7 +76,10 @@ type Place = (bad: string) => { body: Record<string, unknown>; path: string }
 const addressPlaces = ADDRESS_FIELDS.flatMap((field): Place[] => {
   const at = (value: (bad: string) => unknown, step = ''): Place[] => {
     const single: Place = (bad) => ({ body: { [field]: value(bad) }, path: `/${field}${step}` })
-    const listed: Place = (bad) => ({ body: { [field]: ['x@acme.test', value(bad)] }, path: `/${field}/1${step}` })
+    const listed: Place = (bad) => ({
+      body: { [field]: ['x@acme.test', value(bad)] },
+      path: `/${field}/1${step}`,
+    })
     return field === 'from' ? [single] : [single, listed]
   }
   return [
@@ -90,10 +93,14 @@ const addressPlaces = ADDRESS_FIELDS.flatMap((field): Place[] => {
 })
 
 const fileWith = (more: object) => ({ filename: 'a.txt', content: 'eA==', ...more })
-const attachmentPlaces: Place[] = (['filename', 'content_type', 'content_id'] as const).map((name) => (bad) => ({
-  body: { attachments: [fileWith({}), fileWith({ [name]: `${name === 'content_type' ? 'text/x' : 'x'}${bad}y` })] },
-  path: `/attachments/1/${name}`,
-}))
+const attachmentPlaces: Place[] = (['filename', 'content_type', 'content_id'] as const).map(
+  (name) => (bad) => ({
+    body: {
+      attachments: [fileWith({}), fileWith({ [name]: `${name === 'content_type' ? 'text/x' : 'x'}${bad}y` })],
+    },
+    path: `/attachments/1/${name}`,
+  }),
+)
 
 const escaped = (step: string): string => step.replaceAll('~', '~0').replaceAll('/', '~1')
 
@@ -101,7 +108,10 @@ const otherPlaces: Place[] = [
   (bad) => ({ body: { subject: `Hello${bad}you` }, path: '/subject' }),
   (bad) => ({ body: { subject: bad }, path: '/subject' }),
   (bad) => ({ body: { headers: { 'X-A': `a${bad}b` } }, path: '/headers/X-A' }),
-  (bad) => ({ body: { headers: { 'List-Unsubscribe': `<https://acme.test/${bad}>` } }, path: '/headers/List-Unsubscribe' }),
+  (bad) => ({
+    body: { headers: { 'List-Unsubscribe': `<https://acme.test/${bad}>` } },
+    path: '/headers/List-Unsubscribe',
+  }),
   (bad) => ({ body: { tags: ['fine', `a${bad}b`] }, path: '/tags/1' }),
 ]
 
@@ -143,7 +153,10 @@ describe('control characters and broken Unicode', () => {
     ]
     await expectRefused(
       places.flatMap((place) =>
-        ['\0', '\ud800', '\udc00x'].map((bad) => ({ what: `${hex(bad)} in ${place(bad).path}`, ...place(bad) })),
+        ['\0', '\ud800', '\udc00x'].map((bad) => ({
+          what: `${hex(bad)} in ${place(bad).path}`,
+          ...place(bad),
+        })),
       ),
     )
   })
@@ -231,19 +244,59 @@ describe('addresses', () => {
 describe('header names', () => {
   test('that are not the client’s to set are refused', async () => {
     const names = [
-      ...['Bcc', 'bcc', 'To', 'Cc', 'From', 'Sender', 'Reply-To', 'Subject', 'Date', 'Message-ID', 'Return-Path'],
+      ...[
+        'Bcc',
+        'bcc',
+        'To',
+        'Cc',
+        'From',
+        'Sender',
+        'Reply-To',
+        'Subject',
+        'Date',
+        'Message-ID',
+        'Return-Path',
+      ],
       ...['Content-Type', 'Content-Transfer-Encoding', 'Content-Disposition', 'MIME-Version', 'Received'],
       ...['DKIM-Signature', 'ARC-Seal', 'Authentication-Results', 'Resent-To', 'Errors-To', 'Apparently-To'],
-      ...['X-Valija-Tag', 'x-valija-send-at', 'Return-Receipt-To', 'Disposition-Notification-To', 'X-', 'List-'],
-      ...['X A', 'X:A', 'X-Ä', ' X-A', 'X-A ', '', ':', 'X-A:', '__proto__x', 'constructor', 'X-A/b~c:', `X-${'a'.repeat(75)}`],
+      ...[
+        'X-Valija-Tag',
+        'x-valija-send-at',
+        'Return-Receipt-To',
+        'Disposition-Notification-To',
+        'X-',
+        'List-',
+      ],
+      ...[
+        'X A',
+        'X:A',
+        'X-Ä',
+        ' X-A',
+        'X-A ',
+        '',
+        ':',
+        'X-A:',
+        '__proto__x',
+        'constructor',
+        'X-A/b~c:',
+        `X-${'a'.repeat(75)}`,
+      ],
     ]
     await expectRefused(
-      names.map((name) => ({ what: name, body: { headers: { [name]: 'x' } }, path: `/headers/${escaped(name)}` })),
+      names.map((name) => ({
+        what: name,
+        body: { headers: { [name]: 'x' } },
+        path: `/headers/${escaped(name)}`,
+      })),
     )
   })
 
   test('given twice, and values that no line can hold, are refused', async () => {
-    const at = (name: string, value: string) => ({ what: name, body: { headers: { [name]: value } }, path: `/headers/${name}` })
+    const at = (name: string, value: string) => ({
+      what: name,
+      body: { headers: { [name]: value } },
+      path: `/headers/${name}`,
+    })
     await expectRefused([
       { what: 'twice', body: { headers: { 'X-A': '1', 'x-a': '2' } }, path: '/headers/x-a' },
       at('X-Long', 'x'.repeat(2_001)),
@@ -254,7 +307,11 @@ describe('header names', () => {
       at('In-Reply-To', 'no message id'),
       at('List-Unsubscribe', '<https://acme.test/ü>'),
       at('List-Help', '<https://acme.test'),
-      { what: '101', body: { headers: Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`X-${i}`, 'x'])) }, path: '/headers' },
+      {
+        what: '101',
+        body: { headers: Object.fromEntries(Array.from({ length: 101 }, (_, i) => [`X-${i}`, 'x'])) },
+        path: '/headers',
+      },
     ])
   })
 })
@@ -262,35 +319,95 @@ describe('header names', () => {
 describe('limits', () => {
   test('of recipients, attachments, tags, metadata, lengths and times are kept', async () => {
     const many = (count: number, at: string) => Array.from({ length: count }, (_, i) => `r${i}@${at}.test`)
-    const entries = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, 'v']))
+    const entries = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, 'v']))
     const time = (inMs: number) => new Date(Date.now() + inMs).toISOString()
     await expectRefused([
       { what: '1,001 recipients', body: { to: many(1_001, 'x') }, path: '/to' },
-      { what: '1,001 over three lists', body: { to: many(400, 'x'), cc: many(400, 'y'), bcc: many(201, 'z') }, path: '/to' },
+      {
+        what: '1,001 over three lists',
+        body: { to: many(400, 'x'), cc: many(400, 'y'), bcc: many(201, 'z') },
+        path: '/to',
+      },
       { what: 'none', body: { to: [] }, path: '/to' },
-      { what: '101 attachments', body: { attachments: Array.from({ length: 101 }, () => fileWith({})) }, path: '/attachments' },
-      ...['%', 'e', 'eA=', 'eA', 'e A==', 'eA==\n', 'eB_-', '=', 'eA===', 'data:;base64,eA=='].flatMap((content) =>
-        // Without its padding "eA" is fine.
-        content === 'eA' ? [] : [{ what: `base64 ${content}`, body: { attachments: [fileWith({ content })] }, path: '/attachments/0/content' }],
+      {
+        what: '101 attachments',
+        body: { attachments: Array.from({ length: 101 }, () => fileWith({})) },
+        path: '/attachments',
+      },
+      ...['%', 'e', 'eA=', 'eA', 'e A==', 'eA==\n', 'eB_-', '=', 'eA===', 'data:;base64,eA=='].flatMap(
+        (content) =>
+          // Without its padding "eA" is fine.
+          content === 'eA'
+            ? []
+            : [
+                {
+                  what: `base64 ${content}`,
+                  body: { attachments: [fileWith({ content })] },
+                  path: '/attachments/0/content',
+                },
+              ],
       ),
-      { what: 'type', body: { attachments: [fileWith({ content_type: 'text' })] }, path: '/attachments/0/content_type' },
-      { what: 'composite type', body: { attachments: [fileWith({ content_type: 'message/rfc822' })] }, path: '/attachments/0/content_type' },
-      { what: 'empty name', body: { attachments: [fileWith({ filename: '' })] }, path: '/attachments/0/filename' },
-      { what: 'long name', body: { attachments: [fileWith({ filename: 'x'.repeat(256) })] }, path: '/attachments/0/filename' },
-      { what: 'hidden ending', body: { attachments: [fileWith({ filename: 'a\u202egpj.exe' })] }, path: '/attachments/0/filename' },
-      { what: 'same id', body: { attachments: [fileWith({ content_id: 'a' }), fileWith({ content_id: '<a>' })] }, path: '/attachments/1/content_id' },
-      { what: 'disposition', body: { attachments: [fileWith({ disposition: 'hidden' })] }, path: '/attachments/0/disposition' },
+      {
+        what: 'type',
+        body: { attachments: [fileWith({ content_type: 'text' })] },
+        path: '/attachments/0/content_type',
+      },
+      {
+        what: 'composite type',
+        body: { attachments: [fileWith({ content_type: 'message/rfc822' })] },
+        path: '/attachments/0/content_type',
+      },
+      {
+        what: 'empty name',
+        body: { attachments: [fileWith({ filename: '' })] },
+        path: '/attachments/0/filename',
+      },
+      {
+        what: 'long name',
+        body: { attachments: [fileWith({ filename: 'x'.repeat(256) })] },
+        path: '/attachments/0/filename',
+      },
+      {
+        what: 'hidden ending',
+        body: { attachments: [fileWith({ filename: 'a\u202egpj.exe' })] },
+        path: '/attachments/0/filename',
+      },
+      {
+        what: 'same id',
+        body: { attachments: [fileWith({ content_id: 'a' }), fileWith({ content_id: '<a>' })] },
+        path: '/attachments/1/content_id',
+      },
+      {
+        what: 'disposition',
+        body: { attachments: [fileWith({ disposition: 'hidden' })] },
+        path: '/attachments/0/disposition',
+      },
       { what: 'subject', body: { subject: 'ü'.repeat(999) }, path: '/subject' },
       { what: '21 tags', body: { tags: many(21, 'x') }, path: '/tags' },
       { what: 'long tag', body: { tags: ['x'.repeat(129)] }, path: '/tags/0' },
       { what: 'empty tag', body: { tags: [''] }, path: '/tags/0' },
       { what: '51 keys', body: { metadata: entries(51) }, path: '/metadata' },
-      { what: 'long key', body: { metadata: { ['k'.repeat(65)]: 'v' } }, path: `/metadata/${'k'.repeat(65)}` },
+      {
+        what: 'long key',
+        body: { metadata: { ['k'.repeat(65)]: 'v' } },
+        path: `/metadata/${'k'.repeat(65)}`,
+      },
       { what: 'long value', body: { metadata: { k: 'v'.repeat(513) } }, path: '/metadata/k' },
-      ...[0, -1, 59, 604_801, 1e9].map((ttl_seconds) => ({ what: `ttl ${ttl_seconds}`, body: { ttl_seconds }, path: '/ttl_seconds' })),
-      ...['', 'tomorrow', '2027-02-30T00:00:00Z', '2027-01-01', '2027-01-01T00:00:00', time(-600_000), time(367 * 86_400_000)].map(
-        (send_at) => ({ what: `send_at ${send_at}`, body: { send_at }, path: '/send_at' }),
-      ),
+      ...[0, -1, 59, 604_801, 1e9].map((ttl_seconds) => ({
+        what: `ttl ${ttl_seconds}`,
+        body: { ttl_seconds },
+        path: '/ttl_seconds',
+      })),
+      ...[
+        '',
+        'tomorrow',
+        '2027-02-30T00:00:00Z',
+        '2027-01-01',
+        '2027-01-01T00:00:00',
+        time(-600_000),
+        time(367 * 86_400_000),
+      ].map((send_at) => ({ what: `send_at ${send_at}`, body: { send_at }, path: '/send_at' })),
     ])
   })
 
@@ -299,8 +416,14 @@ describe('limits', () => {
     const large = [
       valija.mail({ text: 'x'.repeat(quarter + 1) }),
       valija.mail({ text: 'x'.repeat(quarter / 2), html: 'ü'.repeat(quarter / 4 + 1) }),
-      valija.mail({ attachments: [fileWith({ content: Buffer.alloc((quarter * 3) / 4 + 9).toString('base64') })] }),
-      { from: 'hi@acme.test', to: 'a@x.test', raw: Buffer.alloc(quarter + 1, 'From: hi@acme.test\n').toString('base64') },
+      valija.mail({
+        attachments: [fileWith({ content: Buffer.alloc((quarter * 3) / 4 + 9).toString('base64') })],
+      }),
+      {
+        from: 'hi@acme.test',
+        to: 'a@x.test',
+        raw: Buffer.alloc(quarter + 1, 'From: hi@acme.test\n').toString('base64'),
+      },
       valija.mail({ text: '\u0001'.repeat(quarter / 3) }), // six octets each in JSON: the body is over its limit
       valija.mail({ metadata: { k: 'v'.repeat(2 * quarter) } }),
     ]
@@ -308,7 +431,10 @@ describe('limits', () => {
       const { status, json, headers } = await post(body)
       expect([status, json.code, isProblem(headers)]).toEqual([413, 'message_too_large', true])
     }
-    const other = await valija.api<ProblemBody>('POST', '/keys', { name: 'x'.repeat(1_100_000), scopes: ['read'] })
+    const other = await valija.api<ProblemBody>('POST', '/keys', {
+      name: 'x'.repeat(1_100_000),
+      scopes: ['read'],
+    })
     expect([other.status, other.json.code]).toEqual([413, 'message_too_large'])
   })
 })
@@ -325,8 +451,16 @@ describe('the shape of the body', () => {
         { what: field, body: { [field]: address }, path: `/${field}/nmae` },
         { what: `${field} in a list`, body: { [field]: ['b@x.test', address] }, path: `/${field}/1/nmae` },
       ]),
-      { what: 'attachment', body: { attachments: [fileWith({}), fileWith({ path: '/etc/passwd' })] }, path: '/attachments/1/path' },
-      { what: 'attachment by URL', body: { attachments: [fileWith({ href: 'http://127.0.0.1/' })] }, path: '/attachments/0/href' },
+      {
+        what: 'attachment',
+        body: { attachments: [fileWith({}), fileWith({ path: '/etc/passwd' })] },
+        path: '/attachments/1/path',
+      },
+      {
+        what: 'attachment by URL',
+        body: { attachments: [fileWith({ href: 'http://127.0.0.1/' })] },
+        path: '/attachments/0/href',
+      },
     ])
   })
 
@@ -343,7 +477,11 @@ describe('the shape of the body', () => {
       ['to', ['a@x.test', 5], '/to/1'],
       ['to', [['a@x.test']], '/to/0'],
       ['to', [null], '/to/0'],
-      ...['subject', 'text', 'html', 'raw', 'send_at'].flatMap((field): [string, unknown][] => [[field, 5], [field, null], [field, ['x']]]),
+      ...['subject', 'text', 'html', 'raw', 'send_at'].flatMap((field): [string, unknown][] => [
+        [field, 5],
+        [field, null],
+        [field, ['x']],
+      ]),
       ['headers', ['X-A: b']],
       ['headers', 'X-A: b'],
       ['headers', { 'X-A': 5 }, '/headers/X-A'],
@@ -376,10 +514,22 @@ describe('the shape of the body', () => {
   test('names what is missing, and every fault of the content at once', async () => {
     const { from: _, ...withoutFrom } = valija.mail()
     expect(complaint(await post(withoutFrom), '/from')).toBeNull()
-    const bare = await post({ from: 'hi@acme.test', subject: '\n', headers: { Bcc: 'x', 'X-A': '' }, tags: [''], to: ['a', 'b@x.test', 'c@'] })
-    expect(bare.json.errors?.map((error) => error.path)).toEqual(
-      ['/to/0', '/to/2', '/subject', '/text', '/headers/Bcc', '/headers/X-A', '/tags/0'],
-    )
+    const bare = await post({
+      from: 'hi@acme.test',
+      subject: '\n',
+      headers: { Bcc: 'x', 'X-A': '' },
+      tags: [''],
+      to: ['a', 'b@x.test', 'c@'],
+    })
+    expect(bare.json.errors?.map((error) => error.path)).toEqual([
+      '/to/0',
+      '/to/2',
+      '/subject',
+      '/text',
+      '/headers/Bcc',
+      '/headers/X-A',
+      '/tags/0',
+    ])
     const nobody = await post({ from: 'hi@acme.test' })
     expect(nobody.json.errors?.map((error) => error.path)).toEqual(['/to', '/subject', '/text'])
   })
@@ -390,19 +540,39 @@ describe('the shape of the body', () => {
     const fine = encode('From: hi@acme.test\r\n\r\nx\r\n')
     const beside = { subject: 'x', text: 'x', html: 'x', headers: {}, attachments: [], reply_to: 'a@x.test' }
     const bad = [
-      ...['', 'x', 'From hi@acme.test\n\nx', 'Subject: x\n\nx', 'From: a@acme.test, b@acme.test\n\nx', 'From: \n\nx'],
+      ...[
+        '',
+        'x',
+        'From hi@acme.test\n\nx',
+        'Subject: x\n\nx',
+        'From: a@acme.test, b@acme.test\n\nx',
+        'From: \n\nx',
+      ],
       ...['From: a@acme.test\nFrom: b@acme.test\n\nx', 'From: a@acme.test\nSubject: x\nSubject: y\n\nx'],
       ...['From: a@acme.test\rBcc: b@x.test\n\nx', 'From: a@acme.test\n\nx\ry', 'From: a@acme.test\n\nx\0y'],
-      ...['From: a@acme.test\nno field\n\nx', 'From: a@acme.test\n \nX-A: b\n\nx', 'From: a@acme.test\nX-A: \xff\n\nx'],
-      ...['From: a@evil.test <a@acme.test>\n\nx', 'From: "a@acme.test" <b@[1.2.3.4]>\n\nx', '\nFrom: a@acme.test\n\nx'],
+      ...[
+        'From: a@acme.test\nno field\n\nx',
+        'From: a@acme.test\n \nX-A: b\n\nx',
+        'From: a@acme.test\nX-A: \xff\n\nx',
+      ],
+      ...[
+        'From: a@evil.test <a@acme.test>\n\nx',
+        'From: "a@acme.test" <b@[1.2.3.4]>\n\nx',
+        '\nFrom: a@acme.test\n\nx',
+      ],
       ...[`From: a@acme.test\n\n${'x'.repeat(999)}\n`, `From: a@acme.test\nX-A: ${'x'.repeat(999)}\n\nx`],
     ]
     const refusals = [
-      ...Object.entries(beside).map(([field, value]) => ({ body: { from, to: 'a@x.test', raw: fine, [field]: value }, path: `/${field}` })),
+      ...Object.entries(beside).map(([field, value]) => ({
+        body: { from, to: 'a@x.test', raw: fine, [field]: value },
+        path: `/${field}`,
+      })),
       ...bad.map((raw) => ({ body: { from, to: 'a@x.test', raw: encode(raw) }, path: '/raw' })),
       { body: { from, to: 'a@x.test', raw: 'not base64!' }, path: '/raw' },
     ]
-    const complaints = await forEachOf(refusals, WIDTH, async ({ body, path }) => complaint(await post(body), path))
+    const complaints = await forEachOf(refusals, WIDTH, async ({ body, path }) =>
+      complaint(await post(body), path),
+    )
     expect(complaints.filter((entry) => entry !== null)).toEqual([])
   })
 
@@ -411,12 +581,24 @@ describe('the shape of the body', () => {
     const send = (body: string | Uint8Array, headers: Record<string, string> = json) =>
       valija.api<ProblemBody>('POST', '/send', body, headers)
     const mail = JSON.stringify(valija.mail())
-    for (const body of ['null', '[]', '"x"', '5', '{', `${mail}${mail}`, '', `\ufeff${mail}`, '['.repeat(100_000)]) {
+    for (const body of [
+      'null',
+      '[]',
+      '"x"',
+      '5',
+      '{',
+      `${mail}${mail}`,
+      '',
+      `\ufeff${mail}`,
+      '['.repeat(100_000),
+    ]) {
       expect(complaint(await send(body), ''), body.slice(0, 20)).toBeNull()
     }
     const latin1 = Buffer.from(mail.replace('Hello', 'Gr\u00fc\u00dfe'), 'latin1')
     expect(complaint(await send(latin1), '')).toBeNull()
-    expect(complaint(await send(mail.replace('{', '{"__proto__":{"sandbox":true},')), '/__proto__')).toBeNull()
+    expect(
+      complaint(await send(mail.replace('{', '{"__proto__":{"sandbox":true},')), '/__proto__'),
+    ).toBeNull()
     for (const headers of [{ 'content-type': 'text/plain' }, {}, { ...json, 'content-encoding': 'gzip' }]) {
       const { status, json: problem } = await send(Buffer.from(mail), headers as Record<string, string>)
       expect([status, problem.code]).toEqual([415, 'unsupported_media_type'])
@@ -427,7 +609,10 @@ describe('the shape of the body', () => {
 /** Last: everything above has been asked by now. */
 describe('after all that', () => {
   test('lines of any length and odd controls in text and html are delivered', async () => {
-    const { id } = await sendMail(valija.api, valija.mail({ text: `${'x'.repeat(100_000)}\x01\x1b[31m`, html: `<p>${'ü'.repeat(50_000)}\x08` }))
+    const { id } = await sendMail(
+      valija.api,
+      valija.mail({ text: `${'x'.repeat(100_000)}\x01\x1b[31m`, html: `<p>${'ü'.repeat(50_000)}\x08` }),
+    )
     expect((await endOfMail(valija.api, id)).status).toBe('delivered')
   })
 
@@ -435,7 +620,9 @@ describe('after all that', () => {
     const accepted = await readAll<{ id: string; rfc_message_id: string }>(valija.api, '/messages')
     expect(accepted).toHaveLength(1)
     expect(peer.mails).toHaveLength(1)
-    const commands = peer.transcript.filter((line) => /^\d+< (?:MAIL|RCPT)/i.test(line)).map((line) => line.replace(/^\d+< /, ''))
+    const commands = peer.transcript
+      .filter((line) => /^\d+< (?:MAIL|RCPT)/i.test(line))
+      .map((line) => line.replace(/^\d+< /, ''))
     expect(commands).toHaveLength(2)
     expect(commands[0]).toMatch(/^MAIL FROM:<hi@acme\.test>/)
     expect(commands[1]).toMatch(/^RCPT TO:<ann@example\.org>/)

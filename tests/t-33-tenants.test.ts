@@ -4,7 +4,14 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Answer, client } from './support/http.ts'
-import { type AcceptedMail, endOfMail, forEachOf, type Listed, type ProblemBody, sendMail } from './support/messages.ts'
+import {
+  type AcceptedMail,
+  endOfMail,
+  forEachOf,
+  type Listed,
+  type ProblemBody,
+  sendMail,
+} from './support/messages.ts'
 import { until } from './support/until.ts'
 import { type Call, expectStatus, startValija, type TestTenant, type Valija } from './support/valija.ts'
 
@@ -24,9 +31,16 @@ let ids: Record<string, string>
 beforeAll(async () => {
   valija = await startValija({ apis: 2, queue: 'postgres', delivery: 'capture' })
   other = await valija.addTenant('other', 'beta.test')
-  const { json } = await valija.api<{ paths: Record<string, Record<string, { security?: unknown[] }>> }>('GET', '/openapi.json')
+  const { json } = await valija.api<{ paths: Record<string, Record<string, { security?: unknown[] }>> }>(
+    'GET',
+    '/openapi.json',
+  )
   operations = Object.entries(json.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, { security = [] }]) => ({ method: method.toUpperCase(), path, isOpen: security.length === 0 })),
+    Object.entries(methods).map(([method, { security = [] }]) => ({
+      method: method.toUpperCase(),
+      path,
+      isOpen: security.length === 0,
+    })),
   )
   ids = await makeOneOfEach(valija.api)
 })
@@ -34,7 +48,8 @@ beforeAll(async () => {
 afterAll(() => valija?.stop())
 
 async function makeOneOfEach(call: Call): Promise<Record<string, string>> {
-  const make = async (path: string, body: unknown) => expectStatus(await call<{ id: string }>('POST', path, body), 201).json.id
+  const make = async (path: string, body: unknown) =>
+    expectStatus(await call<{ id: string }>('POST', path, body), 201).json.id
   const { id } = await sendMail(call, valija.mail({ attachments: [{ filename: 'a.txt', content: 'eA==' }] }))
   await endOfMail(call, id)
   const inbox = await call<Listed<{ id: string }>>('GET', '/inbox?wait=10s')
@@ -65,32 +80,48 @@ function sampleId({ path }: Operation): string {
 /** By the contract: what a key must be allowed to do to use a route. */
 function scopeOf({ method, path }: Operation): string {
   if (path.startsWith('/tenants')) return 'operator'
-  if (/^\/send|\/(?:cancel|resend)$/.test(path) || (method === 'PATCH' && path.startsWith('/messages'))) return 'send'
+  if (/^\/send|\/(?:cancel|resend)$/.test(path) || (method === 'PATCH' && path.startsWith('/messages')))
+    return 'send'
   if (method !== 'GET') return 'manage'
   return /^\/inbox|\/raw$|\/preview$/.test(path) ? 'read:content' : 'read'
 }
 
 const makeKey = async (more: object): Promise<{ id: string; key: string }> =>
-  expectStatus(await valija.api<{ id: string; key: string }>('POST', '/keys', { name: 'k', scopes: [...SCOPES], ...more }), 201).json
+  expectStatus(
+    await valija.api<{ id: string; key: string }>('POST', '/keys', {
+      name: 'k',
+      scopes: [...SCOPES],
+      ...more,
+    }),
+    201,
+  ).json
 
-const asProblem = ({ status, json }: Answer<ProblemBody>) => ({ status, problem: { ...json, request_id: '' } })
+const asProblem = ({ status, json }: Answer<ProblemBody>) => ({
+  status,
+  problem: { ...json, request_id: '' },
+})
 
 const withIds = () => operations.filter(({ path }) => path.includes('{id}'))
 
 describe('another tenant’s ids', () => {
   test('are like unknown ones on every route that takes one, and nothing happens to them', async () => {
     const read = () =>
-      forEachOf(withIds().filter(({ method }) => method === 'GET'), 4, async (operation) => {
-        const call = operation.path.startsWith('/tenants') ? valija.admin : valija.api
-        const answer = await call('GET', pathOf(operation.path, sampleId(operation)))
-        return [operation.path, expectStatus(answer, 200).text]
-      })
+      forEachOf(
+        withIds().filter(({ method }) => method === 'GET'),
+        4,
+        async (operation) => {
+          const call = operation.path.startsWith('/tenants') ? valija.admin : valija.api
+          const answer = await call('GET', pathOf(operation.path, sampleId(operation)))
+          return [operation.path, expectStatus(answer, 200).text]
+        },
+      )
     const before = await read()
     expect(before.length).toBeGreaterThan(8)
     for (const operation of withIds().filter(({ path }) => !path.startsWith('/tenants'))) {
       const id = sampleId(operation)
       const body = /PATCH|PUT|POST/.test(operation.method) ? {} : undefined
-      const ask = (asked: string) => other.call<ProblemBody>(operation.method, pathOf(operation.path, asked), body)
+      const ask = (asked: string) =>
+        other.call<ProblemBody>(operation.method, pathOf(operation.path, asked), body)
       const [foreign, unknown, junk] = [await ask(id), await ask(unknownId(id)), await ask('junk')]
       const name = `${operation.method} ${operation.path}`
       expect(foreign.status, `${name}: ${foreign.text}`).toBe(404)
@@ -101,7 +132,9 @@ describe('another tenant’s ids', () => {
   })
 
   test('appear in none of its lists, streams and searches', async () => {
-    const lists = operations.filter(({ method, path }) => method === 'GET' && !path.includes('{') && !path.startsWith('/tenants'))
+    const lists = operations.filter(
+      ({ method, path }) => method === 'GET' && !path.includes('{') && !path.startsWith('/tenants'),
+    )
     for (const { path, isOpen } of lists.filter(({ isOpen }) => !isOpen)) {
       expect(isOpen).toBe(false)
       const { status, text } = await other.call('GET', path)
@@ -126,7 +159,10 @@ describe('a key', () => {
     const without = new Map<string, Call>()
     for (const scope of SCOPES) {
       only.set(scope, client(valija.url, (await makeKey({ scopes: [scope] })).key))
-      without.set(scope, client(valija.url, (await makeKey({ scopes: SCOPES.filter((name) => name !== scope) })).key))
+      without.set(
+        scope,
+        client(valija.url, (await makeKey({ scopes: SCOPES.filter((name) => name !== scope) })).key),
+      )
     }
     for (const operation of operations.filter(({ isOpen }) => !isOpen)) {
       const { method, path } = operation
@@ -146,14 +182,25 @@ describe('a key', () => {
   test('that is absent, mistyped or of nobody gets 401 on every route but the open ones', async () => {
     const last = valija.tenantKey.at(-1) === 'a' ? 'b' : 'a'
     const first = valija.tenantKey.replace(/^vlj_(.)/, (_, char: string) => `vlj_${char === 'x' ? 'y' : 'x'}`)
-    const wrong = [`${valija.tenantKey.slice(0, -1)}${last}`, first, `${valija.tenantKey}x`, 'vlj_', 'Basic', valija.adminKey.slice(1)]
+    const wrong = [
+      `${valija.tenantKey.slice(0, -1)}${last}`,
+      first,
+      `${valija.tenantKey}x`,
+      'vlj_',
+      'Basic',
+      valija.adminKey.slice(1),
+    ]
     const callers = [client(valija.url), ...wrong.map((key) => client(valija.url, key))]
     for (const { method, path, isOpen } of operations) {
       for (const call of callers) {
         const { status, json, headers } = await call<ProblemBody>(method, pathOf(path, `msg_${UNKNOWN}`))
         if (isOpen) expect(status, path).toBeLessThan(300)
         else {
-          expect([status, json.code, headers.get('www-authenticate')], `${method} ${path}`).toEqual([401, 'invalid_key', 'Bearer'])
+          expect([status, json.code, headers.get('www-authenticate')], `${method} ${path}`).toEqual([
+            401,
+            'invalid_key',
+            'Bearer',
+          ])
         }
       }
     }
@@ -166,19 +213,28 @@ describe('a key', () => {
     const soon = new Date(Date.now() + 2_500).toISOString()
     const expiring = await makeKey({ scopes: ['read'], expires_at: soon })
     const at = (key: string) => valija.urls.map((url) => client(url, key))
-    const statuses = (key: string) => Promise.all(at(key).map(async (call) => (await call('GET', '/messages')).status))
+    const statuses = (key: string) =>
+      Promise.all(at(key).map(async (call) => (await call('GET', '/messages')).status))
     expect(await statuses(made.key)).toEqual([200, 200])
     expectStatus(await valija.api('DELETE', `/keys/${made.id}`), 204)
     const startedAt = performance.now()
-    await until('401 everywhere', async () => (await statuses(made.key)).every((status) => status === 401), REVOKED_WITHIN_MS)
+    await until(
+      '401 everywhere',
+      async () => (await statuses(made.key)).every((status) => status === 401),
+      REVOKED_WITHIN_MS,
+    )
     expect(performance.now() - startedAt).toBeLessThan(REVOKED_WITHIN_MS)
     expectStatus(await valija.api('GET', `/keys/${made.id}`), 404)
-    await until('401 after the end', async () => (await statuses(expiring.key)).every((status) => status === 401), 10_000)
+    await until(
+      '401 after the end',
+      async () => (await statuses(expiring.key)).every((status) => status === 401),
+      10_000,
+    )
     expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(soon))
   })
 
   test('that is bound to networks, domains or recipients does nothing outside of them', async () => {
-    const restricted = async (bounds: object, body: object = {}) => {
+    const restricted = async (bounds: object, body: Record<string, unknown> = {}) => {
       const { key } = await makeKey(bounds)
       const { status, json } = await client(valija.url, key)<ProblemBody>('POST', '/send', valija.mail(body))
       return status === 202 ? 'accepted' : `${status} ${json.code}`
@@ -205,7 +261,11 @@ describe('a key', () => {
 describe('the sender’s domain', () => {
   /** The verdict on one sender, in each place where readers see one. */
   async function verdicts(call: Call, email: string, fine: string): Promise<Set<string>> {
-    const raw = (header: string) => ({ from: fine, to: 'a@example.org', raw: Buffer.from(`${header}\n\nx`).toString('base64') })
+    const raw = (header: string) => ({
+      from: fine,
+      to: 'a@example.org',
+      raw: Buffer.from(`${header}\n\nx`).toString('base64'),
+    })
     const bodies = [
       valija.mail({ from: email }),
       valija.mail({ from: `Acme <${email}>` }),
@@ -214,52 +274,105 @@ describe('the sender’s domain', () => {
       ...(email.endsWith('.') ? [] : [raw(`From: ${email}`), raw(`From: ${fine}\nSender: Acme <${email}>`)]),
     ]
     const answers = await Promise.all(bodies.map((body) => call<ProblemBody>('POST', '/send', body)))
-    return new Set(answers.map(({ status, json }) => (status === 202 ? 'accepted' : `${status} ${json.code}`)))
+    return new Set(
+      answers.map(({ status, json }) => (status === 202 ? 'accepted' : `${status} ${json.code}`)),
+    )
   }
 
   beforeAll(async () => {
     const vouch = async (tenant: string, name: string) =>
-      expectStatus(await valija.admin('POST', '/domains', { name, vouched: true }, { 'valija-tenant': tenant }), 201)
+      expectStatus(
+        await valija.admin('POST', '/domains', { name, vouched: true }, { 'valija-tenant': tenant }),
+        201,
+      )
     await vouch(valija.tenantId, 'bücher.test')
     await vouch(valija.tenantId, 'mail.corp.test')
     await vouch(other.id, 'hr.acme.test')
   })
 
   test('may be a verified one in any spelling, or one below it', async () => {
-    const fine = ['ACME.TEST', 'acme.test.', 'Acme.Test', 'mail.acme.test', 'BÜCHER.test', 'xn--bcher-kva.test', 'XN--BCHER-KVA.test', 'x.mail.corp.test']
+    const fine = [
+      'ACME.TEST',
+      'acme.test.',
+      'Acme.Test',
+      'mail.acme.test',
+      'BÜCHER.test',
+      'xn--bcher-kva.test',
+      'XN--BCHER-KVA.test',
+      'x.mail.corp.test',
+    ]
     for (const domain of fine) {
-      expect(await verdicts(valija.api, `hi@${domain}`, 'hi@acme.test'), domain).toEqual(new Set(['accepted']))
+      expect(await verdicts(valija.api, `hi@${domain}`, 'hi@acme.test'), domain).toEqual(
+        new Set(['accepted']),
+      )
     }
     // At once on the other API process too.
-    expectStatus(await client(valija.urls[1]!, valija.tenantKey)('POST', '/send', valija.mail({ from: 'a@bücher.test' })), 202)
+    expectStatus(
+      await client(valija.urls[1]!, valija.tenantKey)(
+        'POST',
+        '/send',
+        valija.mail({ from: 'a@bücher.test' }),
+      ),
+      202,
+    )
   })
 
   test.each([
     ...['beta.test', 'BETA.test', 'beta.test.', 'x.beta.test'],
-    ...['pending.test', 'nobody.test', 'corp.test', 'x.corp.test', 'notacme.test', 'acme.test.evil.test', 'acme-test.test'],
-    ...['hr.acme.test', 'x.hr.acme.test', 'HR.acme.test.', 'b\u00fccher.acme', 'аcme.test', 'simulator.valija.test'],
+    ...[
+      'pending.test',
+      'nobody.test',
+      'corp.test',
+      'x.corp.test',
+      'notacme.test',
+      'acme.test.evil.test',
+      'acme-test.test',
+    ],
+    ...[
+      'hr.acme.test',
+      'x.hr.acme.test',
+      'HR.acme.test.',
+      'b\u00fccher.acme',
+      'аcme.test',
+      'simulator.valija.test',
+    ],
   ])('%s is refused: another’s, not verified, above, beside or alike', async (domain) => {
-    expect(await verdicts(valija.api, `hi@${domain}`, 'hi@acme.test')).toEqual(new Set(['403 domain_not_verified']))
+    expect(await verdicts(valija.api, `hi@${domain}`, 'hi@acme.test')).toEqual(
+      new Set(['403 domain_not_verified']),
+    )
   })
 
   test('of another tenant is refused to the other one as well', async () => {
     for (const domain of ['acme.test', 'xn--bcher-kva.test', 'BÜCHER.TEST', 'mail.corp.test']) {
-      expect(await verdicts(other.call, `hi@${domain}`, 'hi@beta.test'), domain).toEqual(new Set(['403 domain_not_verified']))
+      expect(await verdicts(other.call, `hi@${domain}`, 'hi@beta.test'), domain).toEqual(
+        new Set(['403 domain_not_verified']),
+      )
     }
     expect(await verdicts(other.call, 'hi@hr.acme.test', 'hi@beta.test')).toEqual(new Set(['accepted']))
   })
 
   test('is nobody’s once it was deleted, within 5 s', async () => {
     const admin = { 'valija-tenant': valija.tenantId }
-    const { json } = expectStatus(await valija.admin<{ id: string }>('POST', '/domains', { name: 'gone.test', vouched: true }, admin), 201)
-    const send = async (url: string) => (await client(url, valija.tenantKey)('POST', '/send', valija.mail({ from: 'a@gone.test' }))).status
+    const { json } = expectStatus(
+      await valija.admin<{ id: string }>('POST', '/domains', { name: 'gone.test', vouched: true }, admin),
+      201,
+    )
+    const send = async (url: string) =>
+      (await client(url, valija.tenantKey)('POST', '/send', valija.mail({ from: 'a@gone.test' }))).status
     expect(await Promise.all(valija.urls.map(send))).toEqual([202, 202])
     expectStatus(await valija.api('DELETE', `/domains/${json.id}`), 204)
-    await until('403 everywhere', async () => (await Promise.all(valija.urls.map(send))).every((status) => status === 403), REVOKED_WITHIN_MS)
+    await until(
+      '403 everywhere',
+      async () => (await Promise.all(valija.urls.map(send))).every((status) => status === 403),
+      REVOKED_WITHIN_MS,
+    )
   })
 
   test('is vouched for by the operator alone', async () => {
-    const { status, json } = await valija.api<ProblemBody>('POST', '/domains', { name: 'mine.test', vouched: true })
+    const { status, json } = await valija.api<ProblemBody>('POST', '/domains', {
+      name: 'mine.test',
+      vouched: true,
+    })
     expect([status, json.code]).toEqual([403, 'insufficient_scope'])
     const change = await valija.api<ProblemBody>('PATCH', `/domains/${ids.domains}`, { vouched: true })
     expect([change.status, change.json.code]).toEqual([403, 'insufficient_scope'])
@@ -269,7 +382,11 @@ describe('the sender’s domain', () => {
 describe('the operator', () => {
   test('acts for the tenant that Valija-Tenant names, and for none without it', async () => {
     const as = (tenant: string) => ({ 'valija-tenant': tenant })
-    const lists = await Promise.all([valija.tenantId, other.id].map((id) => valija.admin<Listed<{ id: string }>>('GET', '/messages', undefined, as(id))))
+    const lists = await Promise.all(
+      [valija.tenantId, other.id].map((id) =>
+        valija.admin<Listed<{ id: string }>>('GET', '/messages', undefined, as(id)),
+      ),
+    )
     const [mine, theirs] = lists.map(({ json }) => new Set(json.data.map(({ id }) => id)))
     expect(mine!.size).toBeGreaterThan(0)
     expect(theirs!.size).toBeGreaterThan(0)

@@ -27,7 +27,14 @@ let valija: Valija
 beforeAll(async () => {
   peer = await startSmtpPeer()
   const env = { VALIJA_RETRY_SCHEDULE: '1s', VALIJA_MESSAGE_TTL: `24h,${TTL_MS / 1_000}s` }
-  valija = await startValija({ apis: 2, workers: 2, queue: 'postgres', delivery: 'smarthost', smarthost: peer, env })
+  valija = await startValija({
+    apis: 2,
+    workers: 2,
+    queue: 'postgres',
+    delivery: 'smarthost',
+    smarthost: peer,
+    env,
+  })
 })
 
 afterAll(async () => {
@@ -43,11 +50,20 @@ const readStream = async (call: CallApi, query: string): Promise<Stream> =>
   expectStatus(await call<Stream>('GET', `/events?${query}`), 200).json
 
 /** Follows the stream from a cursor until `isDone`, and as long as there is more. */
-async function follow(call: () => CallApi, limit: number, isDone: (seen: number) => boolean, from = '', query = '') {
+async function follow(
+  call: () => CallApi,
+  limit: number,
+  isDone: (seen: number) => boolean,
+  from = '',
+  query = '',
+) {
   const seen: MailEvent[] = []
   let cursor = from
   for (const endMs = performance.now() + 30_000; performance.now() < endMs; ) {
-    const page = await readStream(call(), `limit=${limit}${query}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`)
+    const page = await readStream(
+      call(),
+      `limit=${limit}${query}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`,
+    )
     seen.push(...page.data)
     cursor = page.next_cursor
     expect(page.data.length).toBeLessThanOrEqual(limit)
@@ -75,17 +91,30 @@ describe('GET /events', () => {
   test('skips nothing and doubles nothing while four clients post to two API processes', async () => {
     let isPosted = false
     const calls = [valija.api, (await valija.addApi()).call]
-    const readers = [3, 50].map((limit, i) => follow(() => calls[i]!, limit, (seen) => isPosted && seen >= total))
+    const readers = [3, 50].map((limit, i) =>
+      follow(
+        () => calls[i]!,
+        limit,
+        (seen) => isPosted && seen >= total,
+      ),
+    )
     const posting = forEachOf(Array.from({ length: 160 }), 4, (_, i) =>
       sendMail(
         calls[i % 2]!,
-        valija.mail({ to: [at(`delivered+${i}`), at(i % 8 ? `bounced+${i}` : `complained+${i}`)], ...(i % 5 === 0 && { sandbox: true }) }),
+        valija.mail({
+          to: [at(`delivered+${i}`), at(i % 8 ? `bounced+${i}` : `complained+${i}`)],
+          ...(i % 5 === 0 && { sandbox: true }),
+        }),
       ),
     )
     const mails = await posting
     await forEachOf(mails, 4, ({ id }) => endOfMail(valija.api, id))
     // accepted and an end for each of two, and 20 complaints
-    total = await until('all events', async () => ((await usual()).size === 160 * 4 + 20 ? 160 * 4 + 20 : null), 15_000)
+    total = await until(
+      'all events',
+      async () => ((await usual()).size === 160 * 4 + 20 ? 160 * 4 + 20 : null),
+      15_000,
+    )
     isPosted = true
     const expected = await usual()
     for (const { seen, cursor: last } of await Promise.all(readers)) {
@@ -100,35 +129,76 @@ describe('GET /events', () => {
     const { call } = await valija.addApi()
     const late = await sendMail(call, valija.mail({ to: at('delivered+late') }))
     await endOfMail(call, late.id)
-    const { seen } = await follow(() => call, 100, (count) => count >= 2, cursor)
+    const { seen } = await follow(
+      () => call,
+      100,
+      (count) => count >= 2,
+      cursor,
+    )
     expect(seen.map(({ type, data }) => [type, data.message_id])).toEqual([
       ['message.accepted', late.id],
       ['message.delivered', late.id],
     ])
-    const all = (await follow(() => call, 100, (count) => count >= total)).seen.map(({ id }) => id)
-    expect((await follow(() => call, 7, (count) => count >= total)).seen.map(({ id }) => id)).toEqual(all)
+    const all = (
+      await follow(
+        () => call,
+        100,
+        (count) => count >= total,
+      )
+    ).seen.map(({ id }) => id)
+    expect(
+      (
+        await follow(
+          () => call,
+          7,
+          (count) => count >= total,
+        )
+      ).seen.map(({ id }) => id),
+    ).toEqual(all)
     const again = await valija.addApi()
     valija.api = again.call
   })
 
   test('gives a recipient’s events in order, numbered without a gap', async () => {
-    const types = '&type=message.attempted,message.accepted,message.delivered&type=message.bounced,message.complained'
-    const { seen } = await follow(() => valija.api, 100, (count) => count >= total, '', types)
+    const types =
+      '&type=message.attempted,message.accepted,message.delivered&type=message.bounced,message.complained'
+    const { seen } = await follow(
+      () => valija.api,
+      100,
+      (count) => count >= total,
+      '',
+      types,
+    )
     const numbers = new Map<string, number[]>()
-    for (const { data } of seen) numbers.set(data.recipient_id, [...(numbers.get(data.recipient_id) ?? []), data.seq])
+    for (const { data } of seen)
+      numbers.set(data.recipient_id, [...(numbers.get(data.recipient_id) ?? []), data.seq])
     expect(numbers.size).toBe(321)
     for (const list of numbers.values()) expect(list).toEqual(list.map((_, i) => i + 1))
   })
 
   test('gives only the types named, and only what happened after a time', async () => {
-    const { seen } = await follow(() => valija.api, 100, (count) => count >= 20, '', '&type=message.complained')
+    const { seen } = await follow(
+      () => valija.api,
+      100,
+      (count) => count >= 20,
+      '',
+      '&type=message.complained',
+    )
     expect(seen).toHaveLength(20)
     expect(new Set(seen.map(({ type }) => type))).toEqual(new Set(['message.complained']))
     const fresh = await sendMail(valija.api, valija.mail({ to: at('delivered+fresh') }))
     await endOfMail(valija.api, fresh.id)
-    const { seen: after } = await follow(() => valija.api, 100, (count) => count >= 2, '', `&after=${fresh.created_at}`)
+    const { seen: after } = await follow(
+      () => valija.api,
+      100,
+      (count) => count >= 2,
+      '',
+      `&after=${fresh.created_at}`,
+    )
     expect(after.map(({ data }) => data.message_id)).toEqual([fresh.id, fresh.id])
-    expect(expectStatus(await valija.api('GET', '/events?type=message.nonsense'), 400).text).toContain('"path":"type"')
+    expect(expectStatus(await valija.api('GET', '/events?type=message.nonsense'), 400).text).toContain(
+      '"path":"type"',
+    )
     expectStatus(await valija.api('GET', '/events?after=yesterday'), 400)
   })
 })
@@ -148,19 +218,35 @@ describe('each fate of a recipient', () => {
   beforeAll(async () => {
     const more = { to: KINDS.map(at), tags: ['a'], metadata: { order: '1' }, stream: 'bulk' }
     mail = await sendMail(valija.api, valija.mail(more))
-    await until('deferred while one is', async () => (await readMail(valija.api, mail.id)).status === 'deferred')
+    await until(
+      'deferred while one is',
+      async () => (await readMail(valija.api, mail.id)).status === 'deferred',
+    )
     end = await endOfMail(valija.api, mail.id, TTL_MS + 10_000)
-    await until('a complaint', async () => (await fateOf(mail, at('complained'))).types.includes('complained'))
+    await until('a complaint', async () =>
+      (await fateOf(mail, at('complained'))).types.includes('complained'),
+    )
   }, 60_000)
 
   test('is told by events of the contract’s shape, and the message by their fold', async () => {
     expect(mail).toMatchObject({ simulated: true, status: 'queued' })
-    expect(end).toMatchObject({ simulated: true, status: 'partially_delivered', tags: ['a'], metadata: { order: '1' } })
+    expect(end).toMatchObject({
+      simulated: true,
+      status: 'partially_delivered',
+      tags: ['a'],
+      metadata: { order: '1' },
+    })
     for (const { id, type, timestamp, data } of await timeline(valija.api, mail)) {
       expect(id).toMatch(/^evt_[0-9a-f]{32}$/)
       expect(timestamp).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
       expect(type).toMatch(/^message\./)
-      expect(data).toMatchObject({ message_id: mail.id, domain: 'acme.test', tags: ['a'], metadata: { order: '1' }, simulated: true })
+      expect(data).toMatchObject({
+        message_id: mail.id,
+        domain: 'acme.test',
+        tags: ['a'],
+        metadata: { order: '1' },
+        simulated: true,
+      })
       expect(recipient(data.email.split('@')[0]!).id).toBe(data.recipient_id)
     }
   })
@@ -169,15 +255,30 @@ describe('each fate of a recipient', () => {
     const { types, last } = await fateOf(mail, at('delivered'))
     expect(types).toEqual(['accepted', 'delivered'])
     expect(last.data).toMatchObject({ reply: expect.stringMatching(/^250 /), enhanced_status: '2.0.0' })
-    expect(recipient('delivered')).toMatchObject({ status: 'delivered', attempts: 1, reason: null, next_attempt_at: null })
+    expect(recipient('delivered')).toMatchObject({
+      status: 'delivered',
+      attempts: 1,
+      reason: null,
+      next_attempt_at: null,
+    })
     expect(recipient('delivered').delivered_at).toMatch(/Z$/)
   })
 
   test('bounced', async () => {
     const { types, last } = await fateOf(mail, at('bounced'))
     expect(types).toEqual(['accepted', 'bounced'])
-    expect(last.data).toMatchObject({ reason: 'mailbox_unknown', bounce_type: 'hard', enhanced_status: '5.1.1', reply: expect.stringMatching(/^550 5\.1\.1 /) })
-    expect(recipient('bounced')).toMatchObject({ status: 'bounced', reason: 'mailbox_unknown', enhanced_status: '5.1.1', delivered_at: null })
+    expect(last.data).toMatchObject({
+      reason: 'mailbox_unknown',
+      bounce_type: 'hard',
+      enhanced_status: '5.1.1',
+      reply: expect.stringMatching(/^550 5\.1\.1 /),
+    })
+    expect(recipient('bounced')).toMatchObject({
+      status: 'bounced',
+      reason: 'mailbox_unknown',
+      enhanced_status: '5.1.1',
+      delivered_at: null,
+    })
   })
 
   test('deferred once, then delivered at the first retry', async () => {
@@ -185,7 +286,9 @@ describe('each fate of a recipient', () => {
     expect(types).toEqual(['accepted', 'deferred', 'delivered'])
     const [, deferred] = events
     expect(deferred!.data.reply).toMatch(/^451 /)
-    expect(Date.parse(String(deferred!.data.next_attempt_at))).toBeGreaterThan(Date.parse(deferred!.timestamp))
+    expect(Date.parse(String(deferred!.data.next_attempt_at))).toBeGreaterThan(
+      Date.parse(deferred!.timestamp),
+    )
     expect(recipient('deferred')).toMatchObject({ status: 'delivered', attempts: 2 })
   })
 
@@ -223,9 +326,18 @@ describe('each fate of a recipient', () => {
     type Attempt = { recipient_ids: string[]; number: number; outcome: string; reply: string | null }
     const attempts = await readAll<Attempt>(valija.api, `/messages/${mail.id}/attempts`)
     const of = (name: string) => attempts.filter(({ recipient_ids: [id] }) => id === recipient(name).id)
-    expect(of('deferred').map(({ number, outcome }) => [number, outcome])).toEqual([[1, 'deferred'], [2, 'delivered']])
+    expect(of('deferred').map(({ number, outcome }) => [number, outcome])).toEqual([
+      [1, 'deferred'],
+      [2, 'delivered'],
+    ])
     for (const name of KINDS) expect(of(name), name).toHaveLength(recipient(name).attempts)
-    const { seen } = await follow(() => valija.api, 100, () => true, '', `&type=message.attempted&after=${mail.created_at}`)
+    const { seen } = await follow(
+      () => valija.api,
+      100,
+      () => true,
+      '',
+      `&type=message.attempted&after=${mail.created_at}`,
+    )
     expect(seen.filter(({ data }) => data.message_id === mail.id)).toHaveLength(attempts.length)
   })
 
@@ -252,13 +364,19 @@ describe('a real conversation', () => {
         return '451 4.3.0 try again'
       },
     }
-    const sent = await sendMail(valija.api, valija.mail({ to: ['ann@example.org', 'gone@example.org', 'slow@example.org'] }))
+    const sent = await sendMail(
+      valija.api,
+      valija.mail({ to: ['ann@example.org', 'gone@example.org', 'slow@example.org'] }),
+    )
     expect(sent.simulated).toBeUndefined()
     const end = await endOfMail(valija.api, sent.id)
     expect(end).toMatchObject({ status: 'partially_delivered', size_bytes: peer.mails[0]!.raw.length })
     expect((await fateOf(sent, 'slow@example.org')).types).toEqual(['accepted', 'deferred', 'delivered'])
     const { last } = await fateOf(sent, 'gone@example.org')
-    expect(last).toMatchObject({ type: 'message.bounced', data: { reason: 'mailbox_unknown', bounce_type: 'hard', enhanced_status: '5.1.1' } })
+    expect(last).toMatchObject({
+      type: 'message.bounced',
+      data: { reason: 'mailbox_unknown', bounce_type: 'hard', enhanced_status: '5.1.1' },
+    })
     expect(last.data.reply).toMatch(/no such user.*here/s)
     expect(last.data.simulated).toBeUndefined()
     expect(peer.mails.map(({ to }) => to[0]).sort()).toEqual(['ann@example.org', 'slow@example.org'])

@@ -2,14 +2,19 @@
  * Webhooks as their receivers see them, checked by the reference library of Standard Webhooks: every event is told, again
  * after a failure and after the death of a worker, under one id, to whom it concerns, and to nobody inside the network.
  */
-import net from 'node:net'
+
 import { once } from 'node:events'
+import net from 'node:net'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { endOfMail, type Listed, type MailEvent, readAll, sendMail } from './support/messages.ts'
 import { until } from './support/until.ts'
 import { expectStatus, startValija, type Valija } from './support/valija.ts'
-import { type ReceivedWebhook, startWebhookReceiver, type WebhookReceiver } from './support/webhook-receiver.ts'
+import {
+  type ReceivedWebhook,
+  startWebhookReceiver,
+  type WebhookReceiver,
+} from './support/webhook-receiver.ts'
 
 type Told = ReceivedWebhook<MailEvent>
 type Try = {
@@ -24,7 +29,13 @@ type Try = {
   next_try_at: string | null
 }
 type Endpoint = { id: string; secret: string; receiver: WebhookReceiver }
-type WebhookView = { id: string; secret: string; status: string; disabled_reason: string | null; events: string[] }
+type WebhookView = {
+  id: string
+  secret: string
+  status: string
+  disabled_reason: string | null
+  events: string[]
+}
 
 /** How soon a healthy endpoint is told, whatever the others do; the promise is 1 s on a machine that has time. */
 const PROMPT_MS = 3_000
@@ -53,7 +64,11 @@ async function addEndpoint(fields: object = {}, url?: string): Promise<Endpoint>
   const receiver = await startWebhookReceiver()
   const body = { url: url ?? receiver.url, events: ['*'], ...fields }
   const { json } = expectStatus(await valija.api<WebhookView>('POST', '/webhooks', body), 201)
-  expect(json).toMatchObject({ status: 'enabled', events: body.events, secret: expect.stringMatching(/^whsec_/) })
+  expect(json).toMatchObject({
+    status: 'enabled',
+    events: body.events,
+    secret: expect.stringMatching(/^whsec_/),
+  })
   receiver.secret = json.secret
   const endpoint = { id: json.id, secret: json.secret, receiver }
   endpoints.push(endpoint)
@@ -71,7 +86,10 @@ function verified({ secret, receiver }: Endpoint): Told[] {
   })
 }
 
-const typesAt = (endpoint: Endpoint): string[] => verified(endpoint).map(({ json }) => json.type).sort()
+const typesAt = (endpoint: Endpoint): string[] =>
+  verified(endpoint)
+    .map(({ json }) => json.type)
+    .sort()
 
 const tries = ({ id }: { id: string }) => readAll<Try>(valija.api, `/webhooks/${id}/deliveries`)
 
@@ -94,19 +112,35 @@ describe('an endpoint', () => {
     const told = verified(endpoint)
     expect(told.map(({ json }) => json).sort((a, b) => a.data.seq - b.data.seq)).toEqual(events)
     expect(told.every(({ headers }) => headers['content-type']?.startsWith('application/json'))).toBe(true)
-    const made = await until('both on record', async () => ((await tries(endpoint)).length === 2 ? tries(endpoint) : null))
+    const made = await until('both on record', async () =>
+      (await tries(endpoint)).length === 2 ? tries(endpoint) : null,
+    )
     expect(made.map(({ event_id }) => event_id).sort()).toEqual(events.map(({ id }) => id).sort())
-    for (const entry of made) expect(entry).toMatchObject({ number: 1, outcome: 'delivered', status_code: 200, error: null, next_try_at: null })
+    for (const entry of made)
+      expect(entry).toMatchObject({
+        number: 1,
+        outcome: 'delivered',
+        status_code: 200,
+        error: null,
+        next_try_at: null,
+      })
   })
 
   test('is told of an acceptance at once, also when nothing else happens to the mail for long', async () => {
-    const endpoint = await addEndpoint({ events: ['message.accepted', 'message.scheduled', 'message.suppressed'] })
+    const endpoint = await addEndpoint({
+      events: ['message.accepted', 'message.scheduled', 'message.suppressed'],
+    })
     const startedAt = performance.now()
     await sendOne({ send_at: new Date(Date.now() + 3_600_000).toISOString() })
     await sendOne({ to: 'suppressed@simulator.valija.test' })
     await endpoint.receiver.received(4)
     expect(performance.now() - startedAt).toBeLessThan(PROMPT_MS)
-    expect(typesAt(endpoint)).toEqual(['message.accepted', 'message.accepted', 'message.scheduled', 'message.suppressed'])
+    expect(typesAt(endpoint)).toEqual([
+      'message.accepted',
+      'message.accepted',
+      'message.scheduled',
+      'message.suppressed',
+    ])
   })
 
   test('whose secret is another one cannot be deceived', async () => {
@@ -116,7 +150,9 @@ describe('an endpoint', () => {
     const other = new Webhook(`whsec_${Buffer.alloc(24, 1).toString('base64')}`)
     expect(() => other.verify(call!.text, call!.headers as Record<string, string>)).toThrow()
     const altered = call!.text.replace('message.', 'message:')
-    expect(() => new Webhook(endpoint.secret).verify(altered, call!.headers as Record<string, string>)).toThrow()
+    expect(() =>
+      new Webhook(endpoint.secret).verify(altered, call!.headers as Record<string, string>),
+    ).toThrow()
   })
 
   test('hears only of the events, domains and tags that it asked for', async () => {
@@ -132,12 +168,17 @@ describe('an endpoint', () => {
     await Promise.all([tagged.receiver.received(2), here.receiver.received(2)])
     expect(typesAt(only)).toEqual(['message.delivered', 'message.delivered'])
     expect(typesAt(named)).toEqual(['message.attempted', 'message.attempted'])
-    expect(new Set(typesAt(both))).toEqual(new Set(['message.accepted', 'message.attempted', 'message.delivered']))
+    expect(new Set(typesAt(both))).toEqual(
+      new Set(['message.accepted', 'message.attempted', 'message.delivered']),
+    )
     expect(verified(tagged).every(({ json }) => (json.data.tags as string[]).includes('receipt'))).toBe(true)
     expect(typesAt(tagged)).toEqual(['message.accepted', 'message.delivered'])
     expect(typesAt(here)).toEqual(['message.accepted', 'message.accepted'])
+    await until(
+      'nothing left to tell',
+      async () => (await valija.sql('SELECT FROM valija.webhook_outbox')).length === 0,
+    )
     expect(elsewhere.receiver.calls).toEqual([])
-    expect(await valija.sql('SELECT FROM valija.webhook_outbox')).toEqual([])
   })
 
   test('of another tenant hears nothing', async () => {
@@ -147,7 +188,10 @@ describe('an endpoint', () => {
     const mine = await addEndpoint()
     await sendOne()
     await mine.receiver.received(2)
-    await sendMail(other.call, { ...valija.mail({ to: 'delivered@simulator.valija.test' }), from: 'x@beta.test' })
+    await sendMail(other.call, {
+      ...valija.mail({ to: 'delivered@simulator.valija.test' }),
+      from: 'x@beta.test',
+    })
     await receiver.received(2)
     expect(receiver.calls.every(({ json }) => (json as MailEvent).data.domain === 'beta.test')).toBe(true)
     await other.call('DELETE', `/webhooks/${made.json.id}`)
@@ -159,14 +203,24 @@ describe('a failure', () => {
   test('is tried again after 5 s, then after 5 min, under the same id, and every try is on record', async () => {
     const endpoint = await addEndpoint({ events: ['message.delivered'] })
     const { receiver } = endpoint
-    receiver.answers = [{ status: 500, body: 'out of order' }, { status: 302, headers: { location: 'http://127.0.0.1:1/' } }]
+    receiver.answers = [
+      { status: 500, body: 'out of order' },
+      { status: 302, headers: { location: 'http://127.0.0.1:1/' } },
+    ]
     await sendOne()
     await receiver.received(2, FIRST_RETRY_MS + 10_000)
     const waited = receiver.calls[1]!.atMs - receiver.calls[0]!.atMs
     expect(waited).toBeGreaterThanOrEqual(FIRST_RETRY_MS - 100)
     expect(waited).toBeLessThan(FIRST_RETRY_MS + 5_000)
-    const [second, first] = await until('two tries', async () => ((await tries(endpoint)).length === 2 ? tries(endpoint) : null))
-    expect(first).toMatchObject({ number: 1, outcome: 'failed', status_code: 500, response_start: 'out of order' })
+    const [second, first] = await until('two tries', async () =>
+      (await tries(endpoint)).length === 2 ? tries(endpoint) : null,
+    )
+    expect(first).toMatchObject({
+      number: 1,
+      outcome: 'failed',
+      status_code: 500,
+      response_start: 'out of order',
+    })
     expect(second).toMatchObject({ number: 2, outcome: 'failed', status_code: 302 })
     const nextInMs = Date.parse(second!.next_try_at!) - Date.parse(second!.started_at)
     expect(nextInMs).toBeGreaterThanOrEqual(SECOND_RETRY_MS)
@@ -176,7 +230,9 @@ describe('a failure', () => {
     expect(new Set(verified(endpoint).map(({ id }) => id)).size).toBe(1)
     // Signed anew each time: a receiver refuses what is older than five minutes.
     expect(new Set(receiver.calls.map(({ headers }) => headers['webhook-signature'])).size).toBeGreaterThan(1)
-    const all = await until('three tries', async () => ((await tries(endpoint)).length === 3 ? tries(endpoint) : null))
+    const all = await until('three tries', async () =>
+      (await tries(endpoint)).length === 3 ? tries(endpoint) : null,
+    )
     expect(all[0]).toMatchObject({ number: 3, outcome: 'delivered', next_try_at: null })
   })
 
@@ -184,7 +240,9 @@ describe('a failure', () => {
     const endpoint = await addEndpoint({ events: ['message.delivered'] })
     endpoint.receiver.answers = [{ status: 429, headers: { 'retry-after': '3600' } }]
     await sendOne()
-    const [made] = await until('a try', async () => ((await tries(endpoint)).length === 1 ? tries(endpoint) : null))
+    const [made] = await until('a try', async () =>
+      (await tries(endpoint)).length === 1 ? tries(endpoint) : null,
+    )
     const waitMs = Date.parse(made!.next_try_at!) - Date.parse(made!.started_at)
     expect(waitMs).toBeGreaterThanOrEqual(3_600_000)
     expect(waitMs).toBeLessThan(3_700_000)
@@ -196,12 +254,18 @@ describe('a failure', () => {
     gone.receiver.answers = () => ({ status: 410 })
     await sendOne()
     const [told] = await watching.receiver.received(1)
-    expect(verified(watching)[0]!.json).toMatchObject({ type: 'webhook.disabled', data: { webhook_id: gone.id } })
+    expect(verified(watching)[0]!.json).toMatchObject({
+      type: 'webhook.disabled',
+      data: { webhook_id: gone.id },
+    })
     expect(told!.isVerified).toBe(true)
     const view = await valija.api<WebhookView>('GET', `/webhooks/${gone.id}`)
     expect(view.json).toMatchObject({ status: 'disabled', disabled_reason: expect.any(String) })
     await sendOne()
-    const { data } = expectStatus(await valija.api<Listed<MailEvent>>('GET', '/events?type=webhook.disabled'), 200).json
+    const { data } = expectStatus(
+      await valija.api<Listed<MailEvent>>('GET', '/events?type=webhook.disabled'),
+      200,
+    ).json
     expect(data.at(-1)!.data.webhook_id).toBe(gone.id)
     expect(gone.receiver.calls).toHaveLength(1)
     // What it missed is kept: it goes on where it stopped.
@@ -243,7 +307,9 @@ describe('the death of a worker', () => {
     const [first, second] = verified(endpoint)
     expect(second!.id).toBe(first!.id)
     expect(second!.json).toEqual(first!.json)
-    const [made] = await until('the try', async () => ((await tries(endpoint)).length === 1 ? tries(endpoint) : null))
+    const [made] = await until('the try', async () =>
+      (await tries(endpoint)).length === 1 ? tries(endpoint) : null,
+    )
     expect(made).toMatchObject({ outcome: 'delivered', event_id: first!.id })
   })
 })
@@ -273,10 +339,46 @@ describe('an address inside the network', () => {
     await valija.addWorker({ VALIJA_ALLOW_NETWORKS: '' })
     const canary = await startCanary()
     const hosts = [
-      ...['127.0.0.1', '127.1', '127.0.0.2', '0.0.0.0', '0', '2130706433', '0x7f000001', '0177.0.0.1', '0x7f.1', 'localhost'],
-      ...['LOCALHOST.', '[::1]', '[::]', '[0:0:0:0:0:0:0:1]', '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '[::127.0.0.1]'],
-      ...['[64:ff9b::7f00:1]', '[2002:7f00:1::]', '１２７.0.0.1', '10.0.0.1', '172.16.0.1', '192.168.0.1', '169.254.169.254'],
-      ...['[fe80::1]', '[fd00::1]', '100.64.0.1', '198.18.0.1', '224.0.0.1', '255.255.255.255', '192.0.2.1', '[2001:db8::1]'],
+      ...[
+        '127.0.0.1',
+        '127.1',
+        '127.0.0.2',
+        '0.0.0.0',
+        '0',
+        '2130706433',
+        '0x7f000001',
+        '0177.0.0.1',
+        '0x7f.1',
+        'localhost',
+      ],
+      ...[
+        'LOCALHOST.',
+        '[::1]',
+        '[::]',
+        '[0:0:0:0:0:0:0:1]',
+        '[::ffff:127.0.0.1]',
+        '[::ffff:7f00:1]',
+        '[::127.0.0.1]',
+      ],
+      ...[
+        '[64:ff9b::7f00:1]',
+        '[2002:7f00:1::]',
+        '１２７.0.0.1',
+        '10.0.0.1',
+        '172.16.0.1',
+        '192.168.0.1',
+        '169.254.169.254',
+      ],
+      ...[
+        '[fe80::1]',
+        '[fd00::1]',
+        '100.64.0.1',
+        '198.18.0.1',
+        '224.0.0.1',
+        '255.255.255.255',
+        '192.0.2.1',
+        '[2001:db8::1]',
+      ],
     ]
     const made: string[] = []
     for (const host of hosts) {
@@ -289,19 +391,37 @@ describe('an address inside the network', () => {
     const mail = await sendOne()
     await endOfMail(valija.api, mail.id)
     for (const id of made) {
-      const [attempt] = await until(`a try at ${id}`, async () => ((await tries({ id })).length > 0 ? tries({ id }) : null), 20_000)
-      expect(attempt, id).toMatchObject({ outcome: 'failed', status_code: null, error: expect.stringMatching(/^(?:address_refused|name_unknown)/) })
+      const [attempt] = await until(
+        `a try at ${id}`,
+        async () => ((await tries({ id })).length > 0 ? tries({ id }) : null),
+        20_000,
+      )
+      expect(attempt, id).toMatchObject({
+        outcome: 'failed',
+        status_code: null,
+        error: expect.stringMatching(/^(?:address_refused|name_unknown)/),
+      })
     }
     expect(canary.count()).toBe(0)
     await canary.stop()
     for (const id of made) await valija.api('DELETE', `/webhooks/${id}`)
   })
 
-  test.each(['ftp://acme.test/', 'file:///etc/passwd', 'https://user:pass@acme.test/', 'acme.test', '//acme.test', '', 'https://', 'http://ac me.test/', 'javascript:alert(1)'])(
-    'no URL such as %j is taken',
-    async (url) => {
-      const { status, json } = await valija.api<{ errors: { path: string }[] }>('POST', '/webhooks', { url, events: ['*'] })
-      expect([status, json.errors[0]?.path]).toEqual([400, '/url'])
-    },
-  )
+  test.each([
+    'ftp://acme.test/',
+    'file:///etc/passwd',
+    'https://user:pass@acme.test/',
+    'acme.test',
+    '//acme.test',
+    '',
+    'https://',
+    'http://ac me.test/',
+    'javascript:alert(1)',
+  ])('no URL such as %j is taken', async (url) => {
+    const { status, json } = await valija.api<{ errors: { path: string }[] }>('POST', '/webhooks', {
+      url,
+      events: ['*'],
+    })
+    expect([status, json.errors[0]?.path]).toEqual([400, '/url'])
+  })
 })

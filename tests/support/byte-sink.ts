@@ -83,7 +83,7 @@ export async function startByteSink(): Promise<ByteSink> {
     sockets.add(socket)
     const read = createReader(sink, (reply) => socket.write(`${reply}\r\n`))
     socket.on('error', () => undefined)
-    socket.on('data', (chunk) => {
+    socket.on('data', (chunk: Buffer) => {
       chunks.push(chunk)
       read(chunk)
     })

@@ -1,5 +1,5 @@
 /** What end-to-end tests ask of messages over HTTP: sending one that must be taken, and waiting for what becomes of it. */
-import { type Answer } from './http.ts'
+import type { Answer } from './http.ts'
 import { until } from './until.ts'
 import { expectStatus } from './valija.ts'
 
@@ -88,8 +88,8 @@ export async function readAll<T>(call: CallApi, path: string, limit = 100): Prom
   const seen = new Set<string>()
   const mark = path.includes('?') ? '&' : '?'
   for (let cursor: string | null = ''; cursor !== null; ) {
-    const query = `${mark}limit=${limit}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`
-    const { json } = expectStatus(await call<Listed<T>>('GET', `${path}${query}`), 200)
+    const query: string = `${mark}limit=${limit}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`
+    const { json }: Answer<Listed<T>> = expectStatus(await call<Listed<T>>('GET', `${path}${query}`), 200)
     if (json.data.length > limit) throw new Error(`a page of ${path} has ${json.data.length} entries`)
     all.push(...json.data)
     cursor = json.next_cursor

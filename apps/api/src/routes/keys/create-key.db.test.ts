@@ -20,7 +20,7 @@ describe('201', () => {
         scopes: ['send', 'read'],
         domains: ['ACME.test.', 'bücher.example'],
         networks: ['192.0.2.0/24', '2001:DB8::/32', '198.51.100.7'],
-        route: 'main',
+        route: 'smarthost',
         recipients: ['Ann@Example.test', '@Example.COM'],
         expires_at,
       },
@@ -36,7 +36,7 @@ describe('201', () => {
       scopes: ['send', 'read'],
       domains: ['acme.test', 'xn--bcher-kva.example'],
       networks: ['192.0.2.0/24', '2001:db8::/32', '198.51.100.7'],
-      route: 'main',
+      route: 'smarthost',
       recipients: ['ann@example.test', '@example.com'],
       expires_at,
     })
@@ -84,6 +84,7 @@ describe('400', () => {
     ['a domain that is none', { name: 'n', scopes: ['send'], domains: ['ok.test', 'no dot'] }, '/domains/1'],
     ['a prefix that is too long', { name: 'n', scopes: ['send'], networks: ['192.0.2.0/33'] }, '/networks/0'],
     ['a network that is a name', { name: 'n', scopes: ['send'], networks: ['localhost'] }, '/networks/0'],
+    ['a route that does not exist', { name: 'n', scopes: ['send'], route: 'mian' }, '/route'],
     ['a recipient that is none', { name: 'n', scopes: ['send'], recipients: ['@'] }, '/recipients/0'],
     [
       'an expiry in the past',
@@ -101,7 +102,7 @@ describe('403 for a key that could do more than the one that asks', () => {
   const bounds = {
     domains: ['acme.test'],
     networks: ['127.0.0.0/8'],
-    route: 'main',
+    route: 'smarthost',
     recipients: ['@acme.test', 'ann@b.test'],
     expires_at: new Date(Date.now() + 3_600_000).toISOString(),
   }
@@ -123,7 +124,7 @@ describe('403 for a key that could do more than the one that asks', () => {
     ['another network', { networks: ['10.0.0.1'] }, 'key_restricted'],
     ['IPv6 networks', { networks: ['::/0'] }, 'key_restricted'],
     ['no networks', { networks: [] }, 'key_restricted'],
-    ['route', { route: 'other' }, 'key_restricted'],
+    ['route', { route: 'capture' }, 'key_restricted'],
     ['no route', { route: null }, 'key_restricted'],
     ['recipients', { recipients: ['bob@b.test'] }, 'key_restricted'],
     ['a recipient whose domain only ends alike', { recipients: ['bob@notacme.test'] }, 'key_restricted'],

@@ -14,7 +14,7 @@ const makeKey = async (fields: object = {}, key = api.tenant.key) =>
 
 describe('200', () => {
   test('changes the fields that are given and leaves the others', async () => {
-    const { key: _, ...made } = await makeKey({ domains: ['acme.test'], route: 'main' })
+    const { key: _, ...made } = await makeKey({ domains: ['acme.test'], route: 'smarthost' })
     const answer = await api.ask('PATCH', `/keys/${made.id}`, { body: { name: 'new', route: null } })
     expect(answer.statusCode).toBe(200)
     expect(answer.json()).toEqual({ ...made, name: 'new', route: null })
