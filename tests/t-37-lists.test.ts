@@ -69,9 +69,10 @@ async function fill(call: Call): Promise<Record<string, string>> {
   const to = numbers.map((i) => `r${i}@example.org`)
   const many = await sendMail(call, valija.mail({ to, subject: 'to many' }))
   await endOfMail(call, many.id)
-  await forEachOf(numbers, 1, async (i) =>
-    endOfMail(call, (await sendMail(call, valija.mail({ subject: `Größe ${i}` }))).id),
-  )
+  for (const i of numbers) {
+    const { id } = await sendMail(call, valija.mail({ subject: `Größe ${i}` }))
+    await endOfMail(call, id)
+  }
   const inbox = (await readAll<Entry>(call, '/inbox'))[0]!.id
   const keys = (await readAll<Entry>(call, '/keys'))[0]!.id
   const domains = (await readAll<Entry>(call, '/domains'))[0]!.id

@@ -130,6 +130,7 @@ function assemble(foundation: Foundation, options: Partial<ApiOptions>, replaced
     clock,
     nextId,
     senderDomains,
+    wake,
     admission: createAdmission({ database, queue, wake, onError: () => undefined }),
     mailLog: createMailLog(() => undefined),
     options: {

@@ -42,6 +42,7 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
     clock,
     nextId,
     senderDomains,
+    wake,
     admission: createAdmission({ database, queue, wake, onError }),
     mailLog: meterMailLog(
       createMailLog((fields, text) => log.info(fields, text)),

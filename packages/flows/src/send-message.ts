@@ -25,6 +25,7 @@ import {
   findStoredAnswer,
   isDataError,
   type NewMessage,
+  type Wake,
 } from '@valija/store'
 import type { Admission } from './admit-deliveries.ts'
 import { createBatcher } from './batcher.ts'
@@ -61,6 +62,7 @@ export interface SendDeskDependencies {
   nextId: IdSource
   senderDomains: SenderDomains
   admission: Admission
+  wake: Pick<Wake, 'send'>
   mailLog: MailLog
   options: SendOptions
 }
@@ -83,12 +85,15 @@ const batchLimits = { maxItems: 200, maxWeight: 256 * 1024 }
 const directShare = 256
 
 export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
-  const { database, admission } = dependencies
+  const { database, admission, wake } = dependencies
   const accept = createBatcher(
     async (messages: NewMessage[]) => {
-      const { results, hasWaiting } = await acceptMessages(database.engine, messages, { directShare })
+      const { results, hasWaiting, hasWebhooks } = await acceptMessages(database.engine, messages, {
+        directShare,
+      })
       admission.hint(results.flatMap((result) => (result.kind === 'accepted' ? result.admitted : [])))
       if (hasWaiting) admission.wakeDispatcher()
+      if (hasWebhooks) wake.send('webhooks')
       return results
     },
     { ...batchLimits, weigh: (message) => message.body.length, isItemsFault: isDataError },

@@ -80,17 +80,25 @@ export interface AcceptLimits {
   directShare: number
 }
 
+export interface AcceptOutcome {
+  /** Per message, in order. */
+  results: AcceptResult[]
+  /** Rows were left waiting: the dispatcher is to be woken. */
+  hasWaiting: boolean
+  /** Endpoints have something to be told: the webhooks are to be woken. */
+  hasWebhooks: boolean
+}
+
 /**
  * Writes a batch in one transaction and commits it.
  *
- * @returns a result per message, in order, and whether rows were left waiting (then the dispatcher is to be woken)
  * @throws what PostgreSQL throws: then nothing of the batch is kept
  */
 export async function acceptMessages(
   pool: pg.Pool,
   messages: readonly NewMessage[],
   limits: AcceptLimits,
-): Promise<{ results: AcceptResult[]; hasWaiting: boolean }> {
+): Promise<AcceptOutcome> {
   if (messages.every((message) => message.idempotency === null)) {
     return insertMessages(pool, messages, limits)
   }
@@ -119,6 +127,7 @@ async function acceptKeyed(client: pg.PoolClient, messages: readonly NewMessage[
   return {
     results: results.map((result) => result ?? inserted!.results[next++]!),
     hasWaiting: inserted?.hasWaiting ?? false,
+    hasWebhooks: inserted?.hasWebhooks ?? false,
   }
 }
 
@@ -192,6 +201,7 @@ const liveStates = recipientStates
   .join(', ')
 
 /*
+ * The last row, of no recipient and with the state `told`, is there when webhooks have something to tell.
  * $1…$17 messages (with bodies: one blob and the offset and length of each) · recipients · idempotency rows · events · share.
  * `share` decides once per tenant; a message that is not due yet waits in any case.
  */
@@ -246,14 +256,15 @@ WITH new_message AS MATERIALIZED (
   ON CONFLICT (tenant_id, key) DO UPDATE SET body_hash = excluded.body_hash, message_id = excluded.message_id,
     response = excluded.response, expires_at = excluded.expires_at
 ), ${eventExpressions(firstEvent)}
-SELECT recipient_id AS "recipientId", message_id AS "messageId", state FROM delivery`
+SELECT recipient_id AS "recipientId", message_id AS "messageId", state FROM delivery
+UNION ALL (SELECT NULL, NULL, 'told' FROM outbox LIMIT 1)`
 
 async function insertMessages(
   client: pg.Pool | pg.PoolClient,
   messages: readonly NewMessage[],
   limits: AcceptLimits,
-): Promise<{ results: AcceptResult[]; hasWaiting: boolean }> {
-  const rows = await client.query<{ recipientId: Uuid; messageId: Uuid; state: DeliveryState }>({
+): Promise<AcceptOutcome> {
+  const rows = await client.query<{ recipientId: Uuid; messageId: Uuid; state: DeliveryState | 'told' }>({
     name: 'accept-messages',
     text: insertSql,
     values: [
@@ -266,13 +277,16 @@ async function insertMessages(
   })
   const admitted = new Map<Uuid, Uuid[]>(messages.map((message) => [message.id, []]))
   let hasWaiting = false
+  let hasWebhooks = false
   for (const row of rows.rows) {
-    if (row.state === 'admitted') admitted.get(row.messageId)?.push(row.recipientId)
+    if (row.state === 'told') hasWebhooks = true
+    else if (row.state === 'admitted') admitted.get(row.messageId)?.push(row.recipientId)
     else hasWaiting = true
   }
   return {
     results: messages.map((message) => ({ kind: 'accepted', admitted: admitted.get(message.id) ?? [] })),
     hasWaiting,
+    hasWebhooks,
   }
 }
 
