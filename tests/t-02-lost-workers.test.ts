@@ -23,8 +23,6 @@ type Minute = {
   valija: Valija
   ids: Record<'before' | 'after' | 'paused' | 'unhinted', string>
   messages: Record<'before' | 'after' | 'paused' | 'unhinted', MessageView>
-  unhintedAtMs: number
-  repairedAtMs: number
   stopped: Running
   arrived: (name: string) => ReceivedMail[]
 }
@@ -44,9 +42,8 @@ async function killWorkerInConversation(valija: Valija, peer: SmtpPeer) {
       return silence()
     },
     // The peer has taken the mail, and nobody is left to hear so.
-    body: ({ session }) => {
-      void session
-      void worker.kill()
+    body: ({ to }) => {
+      if (to[0]?.startsWith('after@')) void worker.kill()
       return undefined
     },
   }
@@ -103,9 +100,8 @@ async function killApiBeforeHint(valija: Valija) {
   const unmute = valija.redis ? await muteRedis(valija) : await muteQueueTable(valija.databaseUrl)
   const unhinted = await post(call, valija.mail({ to: 'unhinted@example.org' }))
   await process.kill()
-  const unhintedAtMs = performance.now()
   await unmute()
-  return { unhinted, unhintedAtMs }
+  return unhinted
 }
 
 async function liveThrough(queue: 'postgres' | 'redis'): Promise<Minute> {
@@ -115,14 +111,14 @@ async function liveThrough(queue: 'postgres' | 'redis'): Promise<Minute> {
   closers.push(() => valija.stop())
   const { before, after } = await killWorkerInConversation(valija, peer)
   const { paused, stopped } = await stopWorkerBeforeData(valija, peer)
-  const { unhinted, unhintedAtMs } = await killApiBeforeHint(valija)
+  const unhinted = await killApiBeforeHint(valija)
   await valija.addWorker({ VALIJA_EHLO_NAME: 'rescuer.test' })
   const ids = { before, after, paused, unhinted }
   const ended = async (id: string) => untilEnded(valija.api, id, REPAIR_MS)
   const [unhintedMessage, ...others] = await Promise.all([unhinted, before, after, paused].map(ended))
   const messages = { unhinted: unhintedMessage!, before: others[0]!, after: others[1]!, paused: others[2]! }
   const arrived = (name: string) => peer.mails.filter(({ to }) => to[0] === `${name}@example.org`)
-  return { peer, valija, ids, messages, unhintedAtMs, repairedAtMs: performance.now(), stopped, arrived }
+  return { peer, valija, ids, messages, stopped, arrived }
 }
 
 beforeAll(async () => {
@@ -154,7 +150,7 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
     expect(first!.text).toContain(messages.after.rfc_message_id)
   })
 
-  test('a mail that was accepted and never hinted arrives within 35 s, though no worker ran at the time', async () => {
+  test('a mail that was accepted and never hinted arrives within about 35 s, though no worker ran at the time', async () => {
     const { valija, ids, messages, arrived } = minute()
     expect(messages.unhinted).toMatchObject({ status: 'delivered', recipients: [{ attempts: 1 }] })
     expect(arrived('unhinted')).toHaveLength(1)
@@ -165,6 +161,8 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
     )
     expect(ids.unhinted).toMatch(/^msg_/)
     expect(waited!.seconds).toBeLessThan(37)
+    // And no sooner than a lost hint is found: otherwise it was hinted after all, and this proves nothing.
+    expect(waited!.seconds).toBeGreaterThan(25)
   })
 
   test('a worker that was stopped beyond its lease sends nothing when it goes on: the mail arrives exactly once', async () => {

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { client } from './support/http.ts'
 import { countEach, post, readAttempts, readMessage, untilEnded } from './support/message-life.ts'
-import { after, type SmtpPeer, silence, startSmtpPeer } from './support/smtp-peer.ts'
+import { after as answerAfter, type SmtpPeer, silence, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
 import { queueBackends, startValija, type Valija } from './support/valija.ts'
 
@@ -22,7 +22,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
   })
 
   test('an API and a worker that are stopped under load end with 0 and lose nothing; each accepted mail arrives once, at its first try', async () => {
-    peer.script = { body: () => after(100, '250 2.0.0 taken') }
+    peer.script = { body: () => answerAfter(100, '250 2.0.0 taken') }
     const accepted: string[] = []
     let isLoaded = true
     const load = async (url: string, lane: number) => {
@@ -58,7 +58,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
       body: ({ to }) => {
         if (to[0] !== 'slow@example.org') return undefined
         isInData = true
-        return after(2_500, '250 2.0.0 taken at last')
+        return answerAfter(2_500, '250 2.0.0 taken at last')
       },
     }
     const id = await post(valija.api, valija.mail({ to: 'slow@example.org' }))
