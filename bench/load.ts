@@ -105,7 +105,7 @@ async function post({ port, apiKey, first, count, connections }: LoadInput): Pro
   await Promise.all(lanes.map(work))
   const endedAtMs = monotonicMs()
   durations.sort()
-  const quantile = (share: number) => durations[Math.min(count - 1, Math.floor(share * count))] ?? 0
+  const quantile = (share: number) => durations[Math.max(0, Math.ceil(share * count) - 1)] ?? 0
   return { startedAtMs, endedAtMs, statuses, p50Ms: quantile(0.5), p99Ms: quantile(0.99) }
 }
 

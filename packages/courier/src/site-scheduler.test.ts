@@ -13,6 +13,7 @@ const bytes = Buffer.from('Subject: x\r\n\r\nx\r\n')
 
 /** A real delivery that tells when it begins and how it ended. */
 class Delivery implements SiteJob {
+  readonly turn = 'one'
   readonly #begun = Promise.withResolvers<void>()
   readonly #settled = Promise.withResolvers<TransactionReport>()
   readonly address: string

@@ -1,15 +1,18 @@
 /**
  * Runs leased deliveries, in this process, on sessions to their sites.
  *
- * A site is a peer that sessions can be shared for. Its jobs wait in one line and run on whichever of its sessions comes free;
+ * A site is a peer that sessions can be shared for. Its jobs wait in one line, in which tenants take turns, and run on whichever of its sessions comes free;
  * another session is opened only when the line grows faster than it moves, and more at once only while opening succeeds. A
  * site that cannot be reached keeps nothing: one job is told why, the others are handed back at once, until the pause is over.
  */
 import type { TransactionReport } from '@valija/core'
 import type { OpenSession, Session } from './session.ts'
+import { type Turned, TurnLine } from './turn-line.ts'
 
 /** One delivery. */
 export interface SiteJob {
+  /** Who it is for, such as a tenant's stream: parties take turns, however much one of them has waiting. */
+  readonly turn: string
   /** The transaction: composes, sends, never rejects. Runs again, on another session, if the peer had given the first one up. */
   run(session: Session): Promise<TransactionReport>
   /** Told once how it ended: the report of its run, or of the opening that failed before it could run. */
@@ -62,7 +65,7 @@ const patienceMs = 20
 /** More jobs than this for each session: no need to wait and see. */
 const jobsPerSession = 2
 
-interface Waiting<Job> {
+interface Waiting<Job> extends Turned {
   job: Job
   sinceMs: number
 }
@@ -91,7 +94,7 @@ export function createSiteScheduler<Job extends SiteJob>(parts: SiteSchedulerPar
 class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   readonly #parts: SiteSchedulerParts<Job>
   readonly #sites = new Map<string, SiteState>()
-  readonly #lines = new Map<SiteState, Waiting<Job>[]>()
+  readonly #lines = new Map<SiteState, TurnLine<Waiting<Job>>>()
   /** Sites that would open a connection if the bound on all sockets let them, longest waiting first. */
   readonly #wanting = new Set<SiteState>()
   #sockets = 0
@@ -120,7 +123,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       this.#parts.onHeldBack([job], Math.max(site.pausedUntilMs, Date.now()))
       return
     }
-    this.#lineOf(site).push({ job, sinceMs: performance.now() })
+    this.#lineOf(site).push({ job, turn: job.turn, sinceMs: performance.now() })
     this.#pump(site)
   }
 
@@ -128,7 +131,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     this.#drained ??= Promise.withResolvers<void>()
     const returned: Job[] = []
     for (const line of this.#lines.values()) {
-      for (const { job } of line.splice(0)) returned.push(job)
+      for (const { job } of line.takeAll()) returned.push(job)
     }
     this.#wanting.clear()
     this.#endDrain()
@@ -154,12 +157,12 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       timer: undefined,
     }
     this.#sites.set(key, site)
-    this.#lines.set(site, [])
+    this.#lines.set(site, new TurnLine())
     return site
   }
 
-  #lineOf(site: SiteState): Waiting<Job>[] {
-    return this.#lines.get(site) ?? []
+  #lineOf(site: SiteState): TurnLine<Waiting<Job>> {
+    return this.#lines.get(site) ?? new TurnLine()
   }
 
   /** Gives waiting jobs to free sessions, then sees whether the site needs another one. */
@@ -194,9 +197,9 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   #isBehind(site: SiteState): boolean {
     const line = this.#lineOf(site)
-    const oldest = line[0]
-    if (site.lanes.size === 0 || oldest === undefined) return true
-    return line.length > jobsPerSession * site.lanes.size || performance.now() - oldest.sinceMs >= patienceMs
+    const next = line.peek()
+    if (site.lanes.size === 0 || next === undefined) return true
+    return line.length > jobsPerSession * site.lanes.size || performance.now() - next.sinceMs >= patienceMs
   }
 
   async #openLane(site: SiteState): Promise<void> {
@@ -236,7 +239,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     // The length of the pause is remembered for a while, so that the next failure doubles it.
     clearTimeout(site.timer)
     site.timer = setTimeout(() => this.#forget(site), site.pauseMs + longestPauseMs).unref()
-    const jobs = line.splice(0).map(({ job }) => job)
+    const jobs = line.takeAll().map(({ job }) => job)
     if (jobs.length > 0) this.#parts.onHeldBack(jobs, site.pausedUntilMs)
   }
 
@@ -282,7 +285,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       const report = await waiting.job.run(lane.session)
       // Ends: every stale session is one fewer, and a fresh one is never called stale.
       if (!wasFresh && this.#drained === null && isLostBeforeMail(report)) {
-        this.#lineOf(lane.site).unshift(waiting)
+        this.#lineOf(lane.site).putBack(waiting)
       } else {
         this.#settle(waiting.job, report)
       }

@@ -168,6 +168,7 @@ function createJob(parts: Parts, delivery: LeasedDelivery, lease: HeldLease): De
   return {
     delivery,
     lease,
+    turn: `${delivery.tenantId} ${delivery.stream}`,
     run: (session) => {
       const run = runJob(parts, session, delivery, lease)
       parts.running.set(session, run)

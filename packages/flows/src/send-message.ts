@@ -81,8 +81,8 @@ export const idempotencyKeptMs = 24 * 3_600_000
 
 /** A batch: about what one statement carries without making the first of it wait; larger bodies go alone. */
 const batchLimits = { maxItems: 200, maxWeight: 256 * 1024 }
-/** Rows of a tenant that an API process may admit without the dispatcher: two full hints for each of a few workers. */
-const directShare = 256
+/** Rows of a tenant that may be admitted without the dispatcher: a few full hints. */
+const directShare = 128
 
 export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
   const { database, admission, wake } = dependencies
