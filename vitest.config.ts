@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
+    // Most tests wait for databases, peers and leases, so two at a time pay even on two cores.
+    maxWorkers: 2,
     projects: [
       {
         test: {
@@ -16,6 +18,8 @@ export default defineConfig({
           name: 'store',
           include: ['packages/**/*.db.test.ts', 'apps/**/*.db.test.ts'],
           globalSetup: ['tests/support/cluster.ts'],
+          // Importing a file has no effect, so files can share what is loaded; each has a database of its own.
+          isolate: false,
           testTimeout: 30_000,
           hookTimeout: 60_000,
         },
@@ -25,7 +29,6 @@ export default defineConfig({
           name: 'e2e',
           include: ['tests/t-*.test.ts'],
           globalSetup: ['tests/support/cluster.ts'],
-          fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

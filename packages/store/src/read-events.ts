@@ -62,7 +62,7 @@ export async function readEvents(
     client.query<
       { horizon: string; nowMs: number; transaction: string } & (EventRow | { [K in keyof EventRow]: null })
     >({
-      text: `WITH horizon AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin)
+      text: `WITH horizon AS MATERIALIZED (SELECT valija.event_horizon() AS xmin)
         SELECT horizon.xmin::text AS horizon, (extract(epoch FROM now()) * 1000)::float8 AS "nowMs",
           e.transaction::text AS transaction, e.id, e.type, e.created_at AS "createdAt", e.data
         FROM horizon LEFT JOIN LATERAL (

@@ -31,6 +31,16 @@ CREATE FUNCTION valija.current_tenant() RETURNS uuid LANGUAGE sql STABLE PARALLE
 CREATE FUNCTION valija.lowest_uuid(at timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid $$;
 
+-- No transaction below this can still write an event: what readers of the stream may see (DESIGN 4.13). Transactions of other
+-- databases in the cluster count only where the owner of this function may not see whose they are.
+CREATE FUNCTION valija.event_horizon() RETURNS xid8 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(min(open.xid), pg_snapshot_xmax(pg_current_snapshot()))
+  FROM pg_snapshot_xip(pg_current_snapshot()) AS open (xid)
+  WHERE NOT EXISTS (
+    SELECT FROM pg_stat_activity AS other
+    WHERE other.backend_xid::text::bigint = open.xid::text::bigint % 4294967296 AND other.datname <> current_database())
+$$;
+
 -- Management ----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE valija.instance (

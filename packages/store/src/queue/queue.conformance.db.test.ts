@@ -248,14 +248,16 @@ function describeQueue(name: string, start: () => Promise<Store>): void {
 
     test('closing a worker waits for its running handlers', async () => {
       const gate = Promise.withResolvers<void>()
+      const begun = Promise.withResolvers<void>()
       let ended = false
       const { queue, work } = await open()
       const worker = work(async () => {
+        begun.resolve()
         await gate.promise
         ended = true
       })
       await queue.add([{ ids: ['slow'] }])
-      await until('the slow one to be taken', async () => (await queue.depth()) === 0)
+      await begun.promise
       const closed = worker.close().then(() => ended)
       gate.resolve()
       expect(await closed).toBe(true)
