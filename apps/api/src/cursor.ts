@@ -28,7 +28,7 @@ export function eventCursor({ transaction, id, floorMs }: EventPosition): string
 
 /** @throws {ProductError} invalid_request at `cursor` */
 export function readEventCursor(cursor: string): EventPosition {
-  const match = /^(\d{1,19})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,14})$/.exec(decode(cursor))
+  const match = /^(\d{1,19})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(\d{1,15})$/.exec(decode(cursor))
   const [, transaction, id, floorMs] = match ?? []
   if (transaction === undefined || id === undefined || floorMs === undefined) throw badCursor()
   return { transaction, id, floorMs: Number(floorMs) }

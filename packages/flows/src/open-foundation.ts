@@ -50,7 +50,13 @@ export async function openFoundation(options: FoundationOptions): Promise<Founda
   const { databaseUrl, redisUrl, onError } = options
   const closers: (() => unknown)[] = []
   const close = async () => {
-    for (const closer of closers.splice(0).reverse()) await closer()
+    for (const closer of closers.splice(0).reverse()) {
+      try {
+        await closer()
+      } catch (error) {
+        onError(error as Error)
+      }
+    }
   }
   try {
     const database = openDatabase({ url: databaseUrl, onError })

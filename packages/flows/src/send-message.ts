@@ -79,25 +79,31 @@ const inProgressProbeMs = 50
 /** How long an answer is kept after acceptance or send_at. */
 export const idempotencyKeptMs = 24 * 3_600_000
 
-/** A batch: about what one statement carries without making the first of it wait; larger bodies go alone. */
+/** A batch: about what one statement carries without making the first of it wait; larger messages go alone, in a line of their own. */
 const batchLimits = { maxItems: 200, maxWeight: 256 * 1024 }
+/** What a recipient costs beside its message's body, in octets. */
+const recipientWeight = 1024
 /** Rows of a tenant that may be admitted without the dispatcher: a few full hints. */
 const directShare = 128
 
 export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
   const { database, admission, wake } = dependencies
-  const accept = createBatcher(
-    async (messages: NewMessage[]) => {
-      const { results, hasWaiting, hasWebhooks } = await acceptMessages(database.engine, messages, {
-        directShare,
-      })
-      admission.hint(results.flatMap((result) => (result.kind === 'accepted' ? result.admitted : [])))
-      if (hasWaiting) admission.wakeDispatcher()
-      if (hasWebhooks) wake.send('webhooks')
-      return results
-    },
-    { ...batchLimits, weigh: (message) => message.body.length, isItemsFault: isDataError },
-  )
+  const accept = async (messages: NewMessage[]) => {
+    const { results, hasWaiting, hasWebhooks } = await acceptMessages(database.engine, messages, {
+      directShare,
+    })
+    admission.hint(results.flatMap((result) => (result.kind === 'accepted' ? result.admitted : [])))
+    if (hasWaiting) admission.wakeDispatcher()
+    if (hasWebhooks) wake.send('webhooks')
+    return results
+  }
+  const limits = { ...batchLimits, weigh: weightOf, isItemsFault: isDataError }
+  // Two lines, so that a small message never waits for a large one's octets.
+  const small = createBatcher(accept, limits)
+  const large = createBatcher(accept, limits)
+  const acceptInTurn = (message: NewMessage) =>
+    (weightOf(message) > batchLimits.maxWeight ? large : small).add(message)
+
   /** Claims under way in this process: `tenant key` → its hash and its end. */
   const underWay = new Map<string, { bodyHash: Buffer; end: Promise<unknown> }>()
 
@@ -109,7 +115,7 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
     const message = await prepare(dependencies, caller, input, claim)
     const deadline = performance.now() + inProgressWaitMs
     for (;;) {
-      const result = await accept.add(message.row).catch((error: unknown) => {
+      const result = await acceptInTurn(message.row).catch((error: unknown) => {
         throw asProductError(error)
       })
       if (result.kind === 'accepted') {
@@ -146,7 +152,7 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
   return {
     send: (caller, input, claim) => (claim ? sendInTurn(caller, input, claim) : send(caller, input, null)),
     drain: async () => {
-      await accept.drain()
+      await Promise.all([small.drain(), large.drain()])
       await admission.drain()
     },
   }
@@ -221,6 +227,10 @@ function assertRoute({ route }: Caller, delivery: string): void {
   throw new ProductError('key_restricted', {
     detail: `The key is bound to the route ${route}, which is not set up here.`,
   })
+}
+
+function weightOf(message: NewMessage): number {
+  return message.body.length + recipientWeight * message.recipients.length
 }
 
 /** Whether the promise settles, in whatever way, within the time. */

@@ -21,8 +21,6 @@ export interface DatabaseOptions {
   url: string
   /** Told of every broken idle connection; the pool replaces it by itself. */
   onError: (error: Error) => void
-  /** A statement of a request or a worker ends after this, in milliseconds. */
-  statementTimeoutMs?: number
 }
 
 export interface Database {
@@ -38,8 +36,8 @@ export interface Database {
 
 /** Opens the pools; connects on first use. */
 export function openDatabase(options: DatabaseOptions): Database {
-  const engine = openPool(options, 'valija_engine', 4)
-  const tenant = openPool(options, 'valija_tenant', 2)
+  const engine = openPool(options, { role: 'valija_engine', connections: 4, statementTimeoutMs: 30_000 })
+  const tenant = openPool(options, { role: 'valija_tenant', connections: 2, statementTimeoutMs: 10_000 })
   const operators = new PrismaClient({ adapter: new PrismaPg(engine) })
   const tenants = new PrismaClient({ adapter: new PrismaPg(tenant) })
   return {
@@ -55,19 +53,39 @@ export function openDatabase(options: DatabaseOptions): Database {
   }
 }
 
-function openPool(options: DatabaseOptions, role: string, connections: number): pg.Pool {
+interface PoolSettings {
+  role: string
+  connections: number
+  /** A statement ends after this: one tenant's search of a long history must not keep the others waiting. */
+  statementTimeoutMs: number
+}
+
+function openPool({ url, onError }: DatabaseOptions, settings: PoolSettings): pg.Pool {
+  const { role, connections, statementTimeoutMs } = settings
   const pool = new pg.Pool({
-    connectionString: options.url,
+    connectionString: withServerSettings(url, {
+      role,
+      statement_timeout: `${statementTimeoutMs}`,
+      synchronous_commit: 'on',
+      TimeZone: 'UTC',
+    }),
     max: connections,
     application_name: `valija ${role.slice('valija_'.length)}`,
-    options: `-c role=${role} -c statement_timeout=${options.statementTimeoutMs ?? 30_000} -c synchronous_commit=on -c TimeZone=UTC`,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 60_000,
     keepAlive: true,
     types,
   })
-  pool.on('error', options.onError)
+  pool.on('error', onError)
   return pool
+}
+
+/** Adds settings behind those that the operator's URL has in `options`, so that ours decide and theirs stay. */
+export function withServerSettings(url: string, settings: Readonly<Record<string, string>>): string {
+  const parsed = new URL(url)
+  const ours = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`)
+  parsed.searchParams.set('options', [parsed.searchParams.get('options') ?? '', ...ours].join(' ').trim())
+  return parsed.href
 }
 
 /**

@@ -18,10 +18,12 @@ export function openLeadership(
 ): Leadership {
   let client: pg.Client | null = null
   let isLeader = false
+  let isClosed = false
   const connect = async (): Promise<pg.Client> => {
     const next = new pg.Client({
       connectionString: databaseUrl,
       application_name: 'valija leader',
+      connectionTimeoutMillis: 5_000,
       keepAlive: true,
     })
     next.on('error', onError)
@@ -33,6 +35,7 @@ export function openLeadership(
     })
     await next.connect()
     client = next
+    if (isClosed) await next.end()
     return next
   }
   return {
@@ -47,6 +50,7 @@ export function openLeadership(
       return isLeader
     },
     close: async () => {
+      isClosed = true
       await client?.end()
     },
   }

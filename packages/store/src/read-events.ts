@@ -8,6 +8,7 @@
  */
 import { type EventType, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import { type Database, readAsTenant } from './database.ts'
+import { earliestIdOf } from './message-ids.ts'
 
 export interface EventRow {
   id: Uuid
@@ -141,7 +142,7 @@ export async function readMessageEvents(
       values: [
         tenantId,
         messageId,
-        page.after ?? messageId,
+        page.after ?? earliestIdOf(messageId),
         lowestUuidAt(expiresAt.getTime() + lateEventsMs),
         filter.types,
         page.limit,

@@ -2,7 +2,7 @@
  * Reading messages and what became of them, with a tenant's rights.
  *
  * Every query is bounded by ids, so that PostgreSQL opens only the days it needs: what belongs to a message has ids
- * (UUIDv7) that begin with it and end a known time later. `sending` is derived here from the delivery's lease; a message's
+ * (UUIDv7) of about its own time or later, and end a known time after. `sending` is derived here from the delivery's lease; a message's
  * status is a fold over its recipients' states (packages/core/src/recipient-state.ts).
  */
 import {
@@ -19,6 +19,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { type Database, readAsTenant } from './database.ts'
+import { earliestIdOf } from './message-ids.ts'
 
 /** A message as its list shows it. */
 export interface MessageRow {
@@ -269,7 +270,7 @@ export async function findAttempts(
       values: [
         tenantId,
         messageId,
-        page.after ?? messageId,
+        page.after ?? earliestIdOf(messageId),
         lowestUuidAt(message.expiresAt.getTime() + slackMs),
         page.limit,
       ],

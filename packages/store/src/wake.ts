@@ -20,6 +20,8 @@ export interface Wake {
 
 const channel = 'valija_wake'
 const reconnectMs = 500
+/** A server that does not answer within this is away. */
+const connectTimeoutMs = 5_000
 
 export async function openWake(databaseUrl: string, onError: (error: Error) => void): Promise<Wake> {
   const listeners = new Map<WakeTopic, Set<(payload: string) => void>>()
@@ -33,6 +35,8 @@ export async function openWake(databaseUrl: string, onError: (error: Error) => v
     max: 1,
     application_name: 'valija wake',
     options: '-c synchronous_commit=off',
+    connectionTimeoutMillis: connectTimeoutMs,
+    query_timeout: connectTimeoutMs,
     keepAlive: true,
   })
   pool.on('error', onError)
@@ -91,6 +95,7 @@ function createEar(
     const next = new pg.Client({
       connectionString: databaseUrl,
       application_name: 'valija listen',
+      connectionTimeoutMillis: connectTimeoutMs,
       keepAlive: true,
     })
     next.on('error', onError)
@@ -102,9 +107,15 @@ function createEar(
       const [topic = '', payload = ''] = split(message.payload ?? '')
       if ((wakeTopics as readonly string[]).includes(topic)) emit(topic as WakeTopic, payload)
     })
-    await next.connect()
-    await next.query(`LISTEN ${channel}`)
-    client = next
+    try {
+      await next.connect()
+      await next.query(`LISTEN ${channel}`)
+    } catch (error) {
+      await next.end().catch(() => undefined)
+      throw error
+    }
+    if (isClosed) await next.end()
+    else client = next
   }
   const reconnect = async () => {
     if (isClosed) return
