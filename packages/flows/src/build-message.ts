@@ -5,16 +5,31 @@ import {
   type Caller,
   formatId,
   type IdSource,
+  type MessageTtlMs,
   messageStatus,
   messageTtlMs,
-  type Simulation,
   simulationOf,
   type Uuid,
   type ValidatedMessage,
 } from '@valija/core'
 import { formatMailbox, prepareRaw } from '@valija/mail'
 import { encodeBody, type NewEvent, type NewMessage, type NewRecipient } from '@valija/store'
-import { type IdempotencyClaim, idempotencyKeptMs, type SendOptions } from './send-message.ts'
+import { eventData } from './event-data.ts'
+
+export interface IdempotencyClaim {
+  key: string
+  /** SHA-256 of the request's bytes. */
+  bodyHash: Buffer
+}
+
+export interface SendOptions {
+  maxMessageSizeBytes: number
+  delivery: string
+  messageTtlMs: MessageTtlMs
+}
+
+/** How long an answer is kept after acceptance or send_at. */
+const idempotencyKeptMs = 24 * 3_600_000
 
 export interface BuiltMessage {
   row: NewMessage
@@ -158,30 +173,6 @@ function buildEvents(row: NewMessage, nextId: IdSource): NewEvent[] {
     }
     return [accepted]
   })
-}
-
-/** The part of `data` that all message.* events share. */
-export function eventData(
-  message: {
-    id: Uuid
-    fromDomain: string
-    tags: readonly string[]
-    metadata: Readonly<Record<string, string>>
-  },
-  recipient: { id: Uuid; email: string },
-  simulation: Simulation | null,
-  seq: number,
-): object {
-  return {
-    message_id: formatId('message', message.id),
-    recipient_id: formatId('recipient', recipient.id),
-    email: recipient.email,
-    domain: message.fromDomain,
-    tags: message.tags,
-    metadata: message.metadata,
-    seq,
-    ...(simulation !== null && { simulated: true }),
-  }
 }
 
 function answerOf(row: NewMessage, isSandbox: boolean): object {

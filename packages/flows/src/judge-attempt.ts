@@ -17,7 +17,7 @@ import {
 } from '@valija/core'
 import { formatSmtpReply } from '@valija/mail'
 import type { LeasedDelivery, Settlement } from '@valija/store'
-import { eventData } from './build-message.ts'
+import { eventData } from './event-data.ts'
 
 /** The longest pause of a site that takes no connection, in milliseconds (DESIGN 4.16). */
 const sitePauseMs = 5_000

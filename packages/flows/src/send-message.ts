@@ -11,7 +11,6 @@ import {
   invalidRequest,
   type MailLog,
   type MessageInput,
-  type MessageTtlMs,
   ProductError,
   type Uuid,
   type ValidatedMessage,
@@ -29,7 +28,7 @@ import {
 } from '@valija/store'
 import type { Admission } from './admit-deliveries.ts'
 import { createBatcher } from './batcher.ts'
-import { buildMessage } from './build-message.ts'
+import { buildMessage, type IdempotencyClaim, type SendOptions } from './build-message.ts'
 import type { SenderDomains } from './sender-domains.ts'
 
 export interface SendDesk {
@@ -42,12 +41,6 @@ export interface SendDesk {
   send(caller: Caller, input: MessageInput, idempotency: IdempotencyClaim | null): Promise<SendAnswer>
   /** Resolves when every acceptance under way has been answered and hinted. */
   drain(): Promise<void>
-}
-
-export interface IdempotencyClaim {
-  key: string
-  /** SHA-256 of the request's bytes. */
-  bodyHash: Buffer
 }
 
 export interface SendAnswer {
@@ -67,17 +60,9 @@ export interface SendDeskDependencies {
   options: SendOptions
 }
 
-export interface SendOptions {
-  maxMessageSizeBytes: number
-  delivery: string
-  messageTtlMs: MessageTtlMs
-}
-
 /** A repeated request waits this long for the first one's answer (docs/api-guide.md). */
 const inProgressWaitMs = 2_000
 const inProgressProbeMs = 50
-/** How long an answer is kept after acceptance or send_at. */
-export const idempotencyKeptMs = 24 * 3_600_000
 
 /** A batch: about what one statement carries without making the first of it wait; larger messages go alone, in a line of their own. */
 const batchLimits = { maxItems: 200, maxWeight: 256 * 1024 }
@@ -87,25 +72,10 @@ const recipientWeight = 1024
 const directShare = 128
 
 export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
-  const { database, admission, wake } = dependencies
-  const accept = async (messages: NewMessage[]) => {
-    const { results, hasWaiting, hasWebhooks } = await acceptMessages(database.engine, messages, {
-      directShare,
-    })
-    admission.hint(results.flatMap((result) => (result.kind === 'accepted' ? result.admitted : [])))
-    if (hasWaiting) admission.wakeDispatcher()
-    if (hasWebhooks) wake.send('webhooks')
-    return results
-  }
-  const limits = { ...batchLimits, weigh: weightOf, isItemsFault: isDataError }
-  // Two lines, so that a small message never waits for a large one's octets.
-  const small = createBatcher(accept, limits)
-  const large = createBatcher(accept, limits)
-  const acceptInTurn = (message: NewMessage) =>
-    (weightOf(message) > batchLimits.maxWeight ? large : small).add(message)
-
+  const { database, admission } = dependencies
+  const acceptance = createAcceptance(dependencies)
   /** Claims under way in this process: `tenant key` → its hash and its end. */
-  const underWay = new Map<string, { bodyHash: Buffer; end: Promise<unknown> }>()
+  const underWay = new Map<string, { bodyHash: Buffer; end: Promise<SendAnswer> }>()
 
   const send = async (caller: Caller, input: MessageInput, claim: IdempotencyClaim | null) => {
     if (claim) {
@@ -115,7 +85,7 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
     const message = await prepare(dependencies, caller, input, claim)
     const deadline = performance.now() + inProgressWaitMs
     for (;;) {
-      const result = await acceptInTurn(message.row).catch((error: unknown) => {
+      const result = await acceptance.accept(message.row).catch((error: unknown) => {
         throw asProductError(error)
       })
       if (result.kind === 'accepted') {
@@ -137,8 +107,9 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
       const other = underWay.get(name)
       if (other === undefined) break
       if (!other.bodyHash.equals(claim.bodyHash)) throw new ProductError('idempotency_key_reused')
-      const isOver = await endsWithin(other.end, deadline - performance.now())
-      if (!isOver) throw new ProductError('idempotency_in_progress', { retryAfterS: 1 })
+      const end = await endWithin(other.end, deadline - performance.now())
+      if (end === 'late') throw new ProductError('idempotency_in_progress', { retryAfterS: 1 })
+      if (end !== 'failed') return { body: end.body, isReplay: true }
     }
     const work = send(caller, input, claim)
     underWay.set(name, { bodyHash: claim.bodyHash, end: work })
@@ -152,7 +123,7 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
   return {
     send: (caller, input, claim) => (claim ? sendInTurn(caller, input, claim) : send(caller, input, null)),
     drain: async () => {
-      await Promise.all([small.drain(), large.drain()])
+      await acceptance.drain()
       await admission.drain()
     },
   }
@@ -229,22 +200,39 @@ function assertRoute({ route }: Caller, delivery: string): void {
   })
 }
 
+/** The accept transactions: messages that arrive together share one. */
+function createAcceptance({ database, admission, wake }: SendDeskDependencies) {
+  const accept = async (messages: NewMessage[]) => {
+    const { results, hasWaiting, hasWebhooks } = await acceptMessages(database.engine, messages, {
+      directShare,
+    })
+    admission.hint(results.flatMap((result) => (result.kind === 'accepted' ? result.admitted : [])))
+    if (hasWaiting) admission.wakeDispatcher()
+    if (hasWebhooks) wake.send('webhooks')
+    return results
+  }
+  const limits = { ...batchLimits, weigh: weightOf, isItemsFault: isDataError }
+  // Two lines, so that a small message never waits for a large one's octets.
+  const small = createBatcher(accept, limits)
+  const large = createBatcher(accept, limits)
+  return {
+    accept: (message: NewMessage) => (weightOf(message) > batchLimits.maxWeight ? large : small).add(message),
+    drain: () => Promise.all([small.drain(), large.drain()]),
+  }
+}
+
 function weightOf(message: NewMessage): number {
   return message.body.length + recipientWeight * message.recipients.length
 }
 
-/** Whether the promise settles, in whatever way, within the time. */
-async function endsWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+/** What the promise comes to within the time. */
+async function endWithin<T>(promise: Promise<T>, ms: number): Promise<T | 'failed' | 'late'> {
   let timer: NodeJS.Timeout | undefined
-  const tooLong = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), Math.max(0, ms))
+  const tooLong = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), Math.max(0, ms))
   })
-  const over = promise.then(
-    () => true,
-    () => true,
-  )
   try {
-    return await Promise.race([over, tooLong])
+    return await Promise.race([promise.catch(() => 'failed' as const), tooLong])
   } finally {
     clearTimeout(timer)
   }
