@@ -13,7 +13,7 @@ import {
   meterMailLog,
   StartError,
 } from '@valija/flows'
-import type { Config, Life, Logger, Metrics } from '@valija/runtime'
+import { type Config, type Life, type Logger, lineLogger, type Metrics } from '@valija/runtime'
 import { type Database, msUntilDue } from '@valija/store'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
@@ -30,6 +30,7 @@ export interface ServerParts {
 /** Serves the API; everything it starts is registered with `life` to be stopped. */
 export async function startServer({ config, foundation, metrics, log, life }: ServerParts): Promise<void> {
   const { database, clock, nextId, wake, queue, sealer } = foundation
+  const lines = lineLogger(log)
   const onError = (err: Error) => log.error({ err }, 'api trouble')
   const isAllInOne = config.profile === 'start'
   const { delivery } = config
@@ -45,7 +46,7 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
     wake,
     admission: createAdmission({ database, queue, wake, onError }),
     mailLog: meterMailLog(
-      createMailLog((fields, text) => log.info(fields, text)),
+      createMailLog((fields, text) => lines.info(fields, text)),
       createCounters(metrics, database),
     ),
     options: { maxMessageSizeBytes, delivery, messageTtlMs },

@@ -41,6 +41,25 @@ describe('the end of a transaction', () => {
     },
   )
 
+  test.each(['protocol', 'tls'] as const)('by %s trouble blames the host only before MAIL', (failure) => {
+    const blames = (phase: Phase) => judge({ phase, reply: null, failure }).blame
+    expect((['connect', 'greeting', 'tls', 'ehlo', 'auth'] as const).map(blames)).toEqual(Array(5).fill('host'))
+    expect((['mail', 'rcpt', 'data', 'body'] as const).map(blames)).toEqual(Array(4).fill('none'))
+  })
+
+  test('by a nonsensical reply after MAIL blames nobody else', () => {
+    expect(answered('rcpt', 354, null).blame).toBe('none')
+    expect(answered('ehlo', 354, null).blame).toBe('host')
+  })
+
+  test('by a mail larger than the peer takes is final, for its size', () => {
+    expect(judge({ phase: 'mail', reply: null, failure: 'too_large' })).toMatchObject({
+      event: 'fail',
+      reason: 'size',
+      blame: 'message',
+    })
+  })
+
   test.each([
     'listed at zen.spamhaus.org',
     'your IP is on our block list',
@@ -62,7 +81,7 @@ describe('the end of a transaction', () => {
       .filter(
         (failure: TransportFailure) => judge({ phase: 'connect', reply: null, failure }).event === 'fail',
       )
-    expect(final).toEqual(['name_unknown', 'address_refused', 'capability', 'compose'])
+    expect(final).toEqual(['name_unknown', 'address_refused', 'capability', 'too_large', 'compose'])
   })
 
   test('that was not ours to make has no meaning for the recipient', () => {

@@ -63,6 +63,7 @@ const failures: Record<Exclude<TransportFailure, 'lease_lost'>, Disposition> = {
   protocol: { event: 'defer', reason: 'protocol', bounceType: null, blame: 'host' },
   login_refused: { event: 'defer', reason: 'authentication', bounceType: null, blame: 'route' },
   capability: { event: 'fail', reason: 'protocol', bounceType: null, blame: 'message' },
+  too_large: { event: 'fail', reason: 'size', bounceType: null, blame: 'message' },
   compose: { event: 'fail', reason: 'internal', bounceType: null, blame: 'message' },
 }
 
@@ -73,8 +74,8 @@ const failures: Record<Exclude<TransportFailure, 'lease_lost'>, Disposition> = {
  */
 export function judge(report: Pick<TransactionReport, 'phase' | 'reply' | 'failure'>): Disposition {
   if (report.failure === 'lease_lost') throw new Error('a lost lease has no disposition')
-  if (report.failure !== null) return failures[report.failure]
   const { reply, phase } = report
+  if (report.failure !== null) return judgeFailure(report.failure, phase)
   if (reply === null) return failures.connection_lost
   if (phase === 'body' && reply.code >= 200 && reply.code < 300) {
     return { event: 'deliver', reason: null, bounceType: null, blame: 'none' }
@@ -88,7 +89,16 @@ export function judge(report: Pick<TransactionReport, 'phase' | 'reply' | 'failu
       blame: isEarly(phase) ? 'host' : 'none',
     }
   }
-  return failures.protocol
+  return judgeFailure('protocol', phase)
+}
+
+/** A host that came as far as MAIL takes connections: what failed there is this mail's try, not the host's absence. */
+function judgeFailure(
+  failure: Exclude<TransportFailure, 'lease_lost'>,
+  phase: TransactionReport['phase'],
+): Disposition {
+  const disposition = failures[failure]
+  return disposition.blame === 'host' && !isEarly(phase) ? { ...disposition, blame: 'none' } : disposition
 }
 
 /** Before MAIL a refusal says nothing of the recipient: it blames the host. */

@@ -39,8 +39,10 @@ export const transportFailures = [
   'protocol',
   /** The peer refused our login. */
   'login_refused',
-  /** The peer lacks an extension that this mail needs (SMTPUTF8, SIZE too small). */
+  /** The peer lacks an extension that this mail needs (SMTPUTF8). */
   'capability',
+  /** The mail is larger than the peer says it takes (SIZE, RFC 1870 §6.1). */
+  'too_large',
   /** We stopped before DATA because the lease was no longer ours: nothing was sent, and nothing is recorded. */
   'lease_lost',
   /** We could not compose the mail. */

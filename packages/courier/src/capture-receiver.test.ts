@@ -85,7 +85,7 @@ test('many mails go over one session', async () => {
 
 test('a mail that is too large is refused by its size', async () => {
   await begin(() => Promise.reject(new Error('must not be called')), 1_000)
-  expect(await send(Buffer.alloc(2_000, 'x'))).toMatchObject({ phase: 'mail', failure: 'capability' })
+  expect(await send(Buffer.alloc(2_000, 'x'))).toMatchObject({ phase: 'mail', failure: 'too_large' })
 })
 
 test('it says what it can do, and offers neither TLS nor a login', async () => {

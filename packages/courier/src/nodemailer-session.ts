@@ -192,7 +192,7 @@ export class NodemailerSession implements Session, DialogueListener {
     }
     if (maxSizeBytes > 0 && bytes.length > maxSizeBytes) {
       const detail = `the mail has ${bytes.length} octets, the peer takes at most ${maxSizeBytes}`
-      return failureVerdict('mail', 'capability', detail)
+      return failureVerdict('mail', 'too_large', detail)
     }
     if (!guard.isStillMine()) {
       return failureVerdict('mail', 'lease_lost', 'the delivery was no longer ours before MAIL')

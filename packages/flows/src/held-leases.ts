@@ -37,8 +37,10 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
     const askedAtMs = performance.now()
     const renewed = await renewLeases(database.engine, leases)
     for (const lease of leases) {
-      if (renewed.has(lease.recipientId)) lease.validUntilMs = askedAtMs + leaseMs - marginMs
-      else lease.validUntilMs = 0
+      const renewal = renewed.get(lease.recipientId)
+      if (renewal === 'renewed') lease.validUntilMs = askedAtMs + leaseMs - marginMs
+      else if (renewal === undefined) lease.validUntilMs = 0
+      // A busy one is being settled: it holds as long as it did.
     }
   }
   const timer = setInterval(() => void renew().catch(onError), renewEveryMs)

@@ -105,6 +105,20 @@ describe('an attempt', () => {
     })
   })
 
+  test.each([
+    ['nonsense in place of a reply to the final dot', { failure: 'protocol', phase: 'body' }],
+    ['nonsense at RCPT', { failure: 'protocol', phase: 'rcpt' }],
+    ['TLS that fails on every connection', { failure: 'tls', phase: 'tls' }],
+  ] as const)('that met %s is tried again by the schedule: the site takes connections, so no pause slows it', (_what, met) => {
+    const settlement = judgeAttempt(judging, delivery, { ...failedReport('smarthost', met.failure, 'x'), ...met })
+    expect(settlement).toMatchObject({ change: { to: 'deferred' }, nextInMs: 180_000, retrySteps: 2 })
+  })
+
+  test('that met nonsense in place of a greeting goes on after the site’s pause', () => {
+    const report = { ...failedReport('smarthost', 'protocol', 'x'), phase: 'greeting' as const }
+    expect(judgeAttempt(judging, delivery, report)).toMatchObject({ nextInMs: 5_000, retrySteps: 1 })
+  })
+
   test('whose reply PostgreSQL could not store is stored without what it refuses', () => {
     const transcript = [{ t_ms: 1, from: 'server' as const, line: 'x\0\ud800y' }]
     const settlement = judgeAttempt(

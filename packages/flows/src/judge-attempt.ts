@@ -42,7 +42,7 @@ export function judgeAttempt(
 ): Settlement {
   const disposition = judge(report)
   const number = delivery.attempts + 1
-  const isHostsFault = disposition.event === 'defer' && disposition.blame === 'host' && !report.isSimulated
+  const isHostsFault = isHostAbsent(disposition) && !report.isSimulated
   const retrySteps = delivery.retrySteps + (isHostsFault ? 0 : 1)
   const retryMs = waitAfter(disposition, isHostsFault, retryPolicy, retrySteps, random())
   const shown = report.reply ? formatSmtpReply(report.reply) : report.detail
@@ -72,6 +72,14 @@ export function judgeAttempt(
     },
     events: attemptEvents({ nextId, at }, delivery, disposition, report, reply, number, retryMs),
   }
+}
+
+/**
+ * Whether the host took no connection, or refused us before MAIL: it may be back any moment. Broken TLS is the host's fault too,
+ * but it took the connection, and stays broken until somebody mends it: that is for the schedule.
+ */
+function isHostAbsent({ event, blame, reason }: Disposition): boolean {
+  return event === 'defer' && blame === 'host' && reason !== 'tls'
 }
 
 /**

@@ -51,13 +51,13 @@ export function createSweep({ database, queue, wake, log, onError }: SweepDepend
     const found = await queue.readEpoch()
     if (found !== null && found === expected) return
     const epoch = randomUUID()
-    // The queue's side first: if we die in between, the two differ and the next sweep does it all again.
+    // What this database expects is written last: if we die before, the two differ and the next sweep does it all again.
     await queue.writeEpoch(epoch)
-    await writeInstanceValue(database, epochName, epoch)
     report(
       await readmitAll(database.engine),
       'the queue had lost its hints: all admitted deliveries wait again',
     )
+    await writeInstanceValue(database, epochName, epoch)
   }
   const checkHints = async () => {
     const count = await readmitOlderThan(database.engine, hintLostAfterMs)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createLogger, withoutSecrets } from './log.ts'
+import { createLogger, lineLogger, withoutSecrets } from './log.ts'
 
 function logged(format: 'json' | 'readable', write: (log: ReturnType<typeof createLogger>) => void): string {
   const lines: string[] = []
@@ -53,4 +53,10 @@ test('the readable form has level, message, fields, and the stack of an error', 
   expect(output).toMatch(/Z info {2}accepted {2}id=m1 {2}recipients=2\n/)
   expect(output).toMatch(/Z error failed\nError: boom\n {4}at /)
   expect(output).toMatch(/Z info {2}tried {2}\(minor\)\n$/)
+})
+
+test('a line logger writes the same lines, and still cuts what looks like a secret', () => {
+  const output = logged('json', (log) => lineLogger(log).info({ id: 'm1', reply: `Bearer ${CANARY}` }, 'x'))
+  expect(JSON.parse(output)).toMatchObject({ name: 'api', id: 'm1', msg: 'x' })
+  expect(output).not.toContain(CANARY)
 })

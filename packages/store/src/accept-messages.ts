@@ -18,6 +18,7 @@ import {
   type Uuid,
 } from '@valija/core'
 import type pg from 'pg'
+import { hasDueRow } from './admission.ts'
 import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
 
 export interface NewRecipient {
@@ -234,9 +235,7 @@ WITH new_message AS MATERIALIZED (
     CASE WHEN status = ANY (ARRAY[${liveStates}]) THEN send_at END, seq
   FROM new_recipient
 ), share AS MATERIALIZED (
-  SELECT tenant_id, NOT EXISTS (
-      SELECT FROM valija.deliveries AS d
-      WHERE d.tenant_id = t.tenant_id AND d.state = 'waiting' AND d.due_at <= now())
+  SELECT tenant_id, NOT (${hasDueRow('t.tenant_id', "'bulk'")} OR ${hasDueRow('t.tenant_id', "'transactional'")})
     AND (SELECT count(*) FROM (
       SELECT FROM valija.deliveries AS d WHERE d.tenant_id = t.tenant_id AND d.state = 'admitted' LIMIT $${shareParameter}) AS busy)
       < $${shareParameter} AS is_free

@@ -26,6 +26,22 @@ export interface AdmittedRow {
 }
 
 /**
+ * An SQL condition: the tenant has a row of the stream that waits and is due.
+ *
+ * One look at the first entry of deliveries_waiting_idx from that stream on. It is worded as an order with a limit, which only
+ * that index can give, and not as EXISTS: once a few tenants have most of what waits, the planner expects the row
+ * that EXISTS asks for soon, and reads the whole table for a tenant that has none (100 ms at 300,000 rows, against 0.1 ms).
+ *
+ * @param tenantId an SQL expression, as `stream`
+ */
+export function hasDueRow(tenantId: string, stream: string): string {
+  return `coalesce((
+    SELECT d.stream = ${stream} AND d.due_at <= now() FROM valija.deliveries AS d
+    WHERE d.tenant_id = ${tenantId} AND d.state = 'waiting' AND (d.stream, d.due_at) >= (${stream}, '-infinity'::timestamptz)
+    ORDER BY d.stream, d.due_at LIMIT 1), false)`
+}
+
+/**
  * The streams that have something waiting and due. Walks the index from tenant to tenant, so its cost grows with the
  * number of tenants that wait, not with the number of rows.
  */
@@ -44,9 +60,7 @@ SELECT tenant.tenant_id AS "tenantId", coalesce(t.weight, 1) AS weight, s.stream
 FROM tenant
 LEFT JOIN valija.tenants AS t ON t.id = tenant.tenant_id
 CROSS JOIN (VALUES ('transactional'), ('bulk')) AS s (stream)
-WHERE tenant.tenant_id IS NOT NULL AND EXISTS (
-  SELECT FROM valija.deliveries AS d
-  WHERE d.state = 'waiting' AND d.tenant_id = tenant.tenant_id AND d.stream = s.stream AND d.due_at <= now())`,
+WHERE tenant.tenant_id IS NOT NULL AND ${hasDueRow('tenant.tenant_id', 's.stream')}`,
   })
   return result.rows
 }
@@ -96,11 +110,22 @@ export async function msUntilDue(pool: pg.Pool): Promise<number | null> {
   return result.rows[0]?.ms ?? null
 }
 
+/**
+ * Rows wait again. One that another transaction has this moment is left alone: it is being leased, renewed or settled,
+ * and if not, the next sweep finds it.
+ */
+const returnSql = (condition: string): string => `
+WITH locked AS MATERIALIZED (
+  SELECT recipient_id FROM valija.deliveries WHERE ${condition} ORDER BY recipient_id FOR UPDATE SKIP LOCKED
+)
+UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL, leased_until = NULL
+FROM locked WHERE d.recipient_id = locked.recipient_id`
+
 /** Sends rows whose hint could not be given, or was lost, back to waiting. */
 export async function readmit(pool: pg.Pool, recipientIds: readonly Uuid[]): Promise<number> {
   const result = await pool.query({
     name: 'readmit',
-    text: `UPDATE valija.deliveries SET state = 'waiting', admitted_at = NULL WHERE recipient_id = ANY ($1::uuid[]) AND state = 'admitted'`,
+    text: returnSql(`recipient_id = ANY ($1::uuid[]) AND state = 'admitted'`),
     values: [recipientIds],
   })
   return result.rowCount ?? 0
@@ -108,27 +133,30 @@ export async function readmit(pool: pg.Pool, recipientIds: readonly Uuid[]): Pro
 
 /** The queue's store lost its content: every admitted row waits again, at once. */
 export async function readmitAll(pool: pg.Pool): Promise<number> {
-  const result = await pool.query(
-    `UPDATE valija.deliveries SET state = 'waiting', admitted_at = NULL WHERE state = 'admitted'`,
-  )
+  const result = await pool.query(returnSql(`state = 'admitted'`))
   return result.rowCount ?? 0
 }
 
 /** Rows admitted longer ago than this wait again: their hint is taken for lost. */
 export async function readmitOlderThan(pool: pg.Pool, ageMs: number): Promise<number> {
   const result = await pool.query(
-    `UPDATE valija.deliveries SET state = 'waiting', admitted_at = NULL
-     WHERE state = 'admitted' AND admitted_at < now() - make_interval(secs => $1)`,
+    returnSql(`state = 'admitted' AND admitted_at < now() - make_interval(secs => $1)`),
     [ageMs / 1000],
   )
   return result.rowCount ?? 0
 }
 
-/** Leases that ran out: their worker is dead or stopped; the rows are due at once. */
+/**
+ * Leases that ran out: their worker is dead or stopped; the rows are due at once.
+ *
+ * Not within 2 s of their end, and not within 5 s of PostgreSQL's start: workers that were cut off from it hold results in
+ * memory, ask again every 500 ms, and are to come before the sweep, or those mails would be sent again.
+ */
 export async function releaseExpiredLeases(pool: pg.Pool): Promise<number> {
   const result = await pool.query({
     name: 'release-expired',
-    text: `UPDATE valija.deliveries SET state = 'waiting', leased_until = NULL WHERE state = 'leased' AND leased_until < now()`,
+    text: returnSql(`state = 'leased' AND leased_until < now() - interval '2 seconds'
+      AND pg_postmaster_start_time() < now() - interval '5 seconds'`),
   })
   return result.rowCount ?? 0
 }

@@ -4,22 +4,33 @@
  */
 import { ProductError } from '@valija/core'
 
-/** SQLSTATE classes (first two characters) of trouble that passes: connection, login, resources, operator, system. */
-const passingClasses = new Set(['08', '28', '53', '57', '58'])
 /**
- * Serialization failure, deadlock, lock not available, statement timeout; no such database, and one that takes no
- * connections (while it is restored or renamed). Then what the network says.
+ * SQLSTATE classes (first two characters) of trouble that passes: connection, login, resources, operator, system, and a fault
+ * inside PostgreSQL: somebody repairs it, and the statement is as good as before.
+ */
+const passingClasses = new Set(['08', '28', '53', '57', '58', 'XX'])
+/**
+ * Serialization failure, deadlock, lock not available; no such database, and one that takes no connections (while it is
+ * restored or renamed); a server that only reads (just before or after a failover); a transaction that an earlier error had
+ * ended; a stack that was too small. Then what the network and this machine say.
  */
 const passingCodes = new Set([
   '40001',
   '40P01',
   '55P03',
-  '57014',
   '3D000',
   '55000',
+  '25006',
+  '25P02',
+  '54001',
+  'EADDRNOTAVAIL',
+  'ECONNABORTED',
   'ECONNREFUSED',
   'ECONNRESET',
+  'EHOSTDOWN',
   'EHOSTUNREACH',
+  'EMFILE',
+  'ENFILE',
   'ENETUNREACH',
   'ENETDOWN',
   'ENOENT',
@@ -47,10 +58,13 @@ export function isPassingDatabaseError(error: unknown): boolean {
   return passingTexts.test(error.message)
 }
 
-/** Whether PostgreSQL refused the data of a statement (classes 22 and 23): then one item of a batch is to blame. */
+/**
+ * Whether PostgreSQL refused the data of a statement (classes 22 and 23, and 54000: a value is too large for what is to hold
+ * it): then one item of a batch is to blame.
+ */
 export function isDataError(error: unknown): boolean {
   const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' && /^2[23]...$/.test(code)
+  return typeof code === 'string' && /^(?:2[23]...|54000)$/.test(code)
 }
 
 /** The product's error for a database error; any other error comes back as it is. */

@@ -1,10 +1,15 @@
 /**
  * Leases: a worker's right to send to a recipient for the next 30 s, renewed every 10 s (DESIGN 4.2, 4.3, 4.5).
  * Leases own the work, not BullMQ's locks.
+ *
+ * Statements that take many rows of `deliveries` take them by rising recipient id, or skip those that somebody else has: so
+ * they can never wait in a circle (here, admission.ts, settle-attempts.ts).
  */
 import {
+  isEnd,
   lowestUuidAt,
   type RecipientState,
+  recipientStates,
   type Simulation,
   type Stream,
   type Uuid,
@@ -14,6 +19,11 @@ import type pg from 'pg'
 
 /** How long a lease holds without renewal, in milliseconds. */
 export const leaseMs = 30_000
+
+const liveStates = recipientStates
+  .filter((state) => !isEnd(state))
+  .map((state) => `'${state}'`)
+  .join(', ')
 
 /** A leased recipient with all that sending to it needs, but for the body. */
 export interface LeasedDelivery {
@@ -62,11 +72,14 @@ export async function leaseDeliveries(
   const result = await pool.query<LeasedDelivery>({
     name: 'lease-deliveries',
     text: `
-WITH leased AS (
-  UPDATE valija.deliveries
-  SET state = 'leased', epoch = epoch + 1, admitted_at = NULL, leased_until = now() + make_interval(secs => ${leaseMs / 1000})
-  WHERE recipient_id = ANY ($1::uuid[]) AND state = 'admitted'
-  RETURNING *
+WITH locked AS MATERIALIZED (
+  SELECT recipient_id FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND state = 'admitted'
+  ORDER BY recipient_id FOR UPDATE SKIP LOCKED
+), leased AS (
+  UPDATE valija.deliveries AS d
+  SET state = 'leased', epoch = d.epoch + 1, admitted_at = NULL, leased_until = now() + make_interval(secs => ${leaseMs / 1000})
+  FROM locked WHERE d.recipient_id = locked.recipient_id
+  RETURNING d.*
 )
 SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", leased.tenant_id AS "tenantId", leased.stream,
   leased.route, leased.simulation, r.attempts, leased.retry_steps AS "retrySteps", leased.epoch, leased.due_at AS "dueAt", leased.expires_at AS "expiresAt",
@@ -88,38 +101,71 @@ export function messageBounds(first: Uuid, last: Uuid): [Uuid, Uuid] {
   return [lowestUuidAt(uuidTimeMs(first) - acceptSpreadMs), lowestUuidAt(uuidTimeMs(last) + acceptSpreadMs)]
 }
 
-/** Prolongs leases; returns those that are still ours. */
+/** `busy`: another transaction has the row this moment, so it was not waited for; its lease holds as long as it did before. */
+export type Renewal = 'renewed' | 'busy'
+
+/**
+ * Prolongs leases; those that are no longer ours are missing in what comes back.
+ *
+ * It waits for no row: whoever has one is settling it, most likely with this worker's own result, and a renewal that waits
+ * while it holds other rows can wait in a circle with that.
+ */
 export async function renewLeases(
   pool: pg.Pool,
   leases: readonly { recipientId: Uuid; epoch: number }[],
-): Promise<Set<Uuid>> {
-  const result = await pool.query<{ recipientId: Uuid }>({
+): Promise<Map<Uuid, Renewal>> {
+  const result = await pool.query<{ recipientId: Uuid; isRenewed: boolean }>({
     name: 'renew-leases',
     text: `
-UPDATE valija.deliveries AS d SET leased_until = now() + make_interval(secs => ${leaseMs / 1000})
-FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
-WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'
-RETURNING d.recipient_id AS "recipientId"`,
+WITH ours AS MATERIALIZED (
+  SELECT d.recipient_id FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
+  JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'
+), locked AS MATERIALIZED (
+  SELECT d.recipient_id FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
+  JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'
+  ORDER BY d.recipient_id FOR UPDATE OF d SKIP LOCKED
+), renewed AS (
+  UPDATE valija.deliveries AS d SET leased_until = now() + make_interval(secs => ${leaseMs / 1000})
+  FROM locked WHERE d.recipient_id = locked.recipient_id
+  RETURNING d.recipient_id
+)
+SELECT ours.recipient_id AS "recipientId", renewed.recipient_id IS NOT NULL AS "isRenewed"
+FROM ours LEFT JOIN renewed USING (recipient_id)`,
     values: [leases.map((lease) => lease.recipientId), leases.map((lease) => lease.epoch)],
   })
-  return new Set(result.rows.map((row) => row.recipientId))
+  return new Map(result.rows.map((row) => [row.recipientId, row.isRenewed ? 'renewed' : 'busy']))
 }
 
-/** Gives leases back untried: their rows are due at once (a drain, or a site that is held back until `dueInMs` from now). */
+/**
+ * Gives leases back untried: their rows are due at once (a drain), or `dueInMs` from now (a site that is held back), which
+ * is then also the time that people see.
+ */
 export async function releaseLeases(
   pool: pg.Pool,
   leases: readonly { recipientId: Uuid; epoch: number }[],
   dueInMs: number,
 ): Promise<void> {
+  const ids = leases.map((lease) => lease.recipientId)
+  const sorted = [...ids].sort()
   await pool.query({
     name: 'release-leases',
     text: `
-UPDATE valija.deliveries AS d
-SET state = 'waiting', leased_until = NULL,
-  due_at = CASE WHEN $3::float8 > 0 THEN least(d.expires_at, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
-FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
-WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'`,
-    values: [leases.map((lease) => lease.recipientId), leases.map((lease) => lease.epoch), dueInMs],
+WITH locked AS MATERIALIZED (
+  SELECT d.recipient_id FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
+  JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'
+  ORDER BY d.recipient_id FOR UPDATE OF d
+), released AS (
+  UPDATE valija.deliveries AS d
+  SET state = 'waiting', leased_until = NULL,
+    due_at = CASE WHEN $3::float8 > 0 THEN least(d.expires_at, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
+  FROM locked WHERE d.recipient_id = locked.recipient_id
+  RETURNING d.recipient_id, d.due_at
+)
+UPDATE valija.recipients AS r SET next_attempt_at = released.due_at
+FROM released
+WHERE $3::float8 > 0 AND r.id = released.recipient_id AND r.id BETWEEN $4::uuid AND $5::uuid
+  AND r.status = ANY (ARRAY[${liveStates}])`,
+    values: [ids, leases.map((lease) => lease.epoch), dueInMs, sorted[0], sorted.at(-1)],
   })
 }
 

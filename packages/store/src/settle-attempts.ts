@@ -58,8 +58,11 @@ const firstEvent = firstAttempt + attemptColumns
 const firstEventOwner = firstEvent + eventParameterCount
 
 /*
- * `held` is every row that the settlement may speak for. The state changes only where the present one is among those it may
- * follow. next_attempt_at is what the delivery row says, so people and queue never see different times.
+ * `locked` is every row that the settlement may speak for, taken in one order by all (lease-deliveries.ts), `held` the same
+ * with its next time. The state changes only where the present one is among those it may follow, and a recipient
+ * whose state does not change gets no event either. next_attempt_at is what the delivery row says, so people and queue
+ * never see different times. An attempt was made in any case; one that is there already was written by a commit whose
+ * answer was lost. Events need no such care: what that commit settled is not held any more.
  */
 const settleSql = `
 WITH input AS MATERIALIZED (
@@ -68,17 +71,21 @@ WITH input AS MATERIALIZED (
       $14::integer[])
     AS input (recipient_id, epoch, is_fact, status, status_before, reason, reply, enhanced_status, attempts, next_in_ms,
       delivered_at, size_bytes, seq, retry_steps)
+), locked AS MATERIALIZED (
+  SELECT d.recipient_id, input.next_in_ms, input.retry_steps
+  FROM input JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id
+  WHERE (input.is_fact AND input.next_in_ms IS NULL) OR (d.epoch = input.epoch AND d.state = 'leased')
+  ORDER BY d.recipient_id FOR UPDATE OF d
 ), ended AS (
-  DELETE FROM valija.deliveries AS d USING input
-  WHERE d.recipient_id = input.recipient_id AND input.next_in_ms IS NULL
-    AND (input.is_fact OR (d.epoch = input.epoch AND d.state = 'leased'))
+  DELETE FROM valija.deliveries AS d USING locked
+  WHERE d.recipient_id = locked.recipient_id AND locked.next_in_ms IS NULL
   RETURNING d.recipient_id, NULL::timestamptz AS due_at
 ), kept AS (
   UPDATE valija.deliveries AS d
-  SET state = 'waiting', leased_until = NULL, retry_steps = input.retry_steps,
-    due_at = least(d.expires_at, now() + make_interval(secs => input.next_in_ms / 1000))
-  FROM input
-  WHERE d.recipient_id = input.recipient_id AND input.next_in_ms IS NOT NULL AND d.epoch = input.epoch AND d.state = 'leased'
+  SET state = 'waiting', leased_until = NULL, retry_steps = locked.retry_steps,
+    due_at = least(d.expires_at, now() + make_interval(secs => locked.next_in_ms / 1000))
+  FROM locked
+  WHERE d.recipient_id = locked.recipient_id AND locked.next_in_ms IS NOT NULL
   RETURNING d.recipient_id, d.due_at
 ), held AS MATERIALIZED (
   SELECT * FROM ended UNION ALL SELECT * FROM kept
@@ -92,6 +99,7 @@ WITH input AS MATERIALIZED (
   FROM input JOIN held USING (recipient_id)
   WHERE r.id = input.recipient_id AND r.id BETWEEN $15::uuid AND $16::uuid
     AND (input.status IS NULL OR r.status = ANY (string_to_array(input.status_before, ',')))
+  RETURNING r.id AS recipient_id
 ), attempt AS (
   INSERT INTO valija.attempts (id, message_id, recipient_id, tenant_id, number, outcome, reason, started_at, report)
   SELECT a.id, a.message_id, a.recipient_id, a.tenant_id, a.number, a.outcome, a.reason, a.started_at, a.report::jsonb
@@ -99,23 +107,26 @@ WITH input AS MATERIALIZED (
       $${firstAttempt + 4}::integer[], $${firstAttempt + 5}::text[], $${firstAttempt + 6}::text[], $${firstAttempt + 7}::timestamptz[],
       $${firstAttempt + 8}::text[])
     AS a (id, message_id, recipient_id, tenant_id, number, outcome, reason, started_at, report)
+  ON CONFLICT DO NOTHING
 ), event_owner AS MATERIALIZED (
-  SELECT event_id, due_at FROM unnest($${firstEventOwner}::uuid[], $${firstEventOwner + 1}::uuid[]) AS owner (event_id, recipient_id)
-  JOIN held USING (recipient_id)
+  SELECT event_id FROM unnest($${firstEventOwner}::uuid[], $${firstEventOwner + 1}::uuid[]) AS owner (event_id, recipient_id)
+  JOIN recipient USING (recipient_id)
 ), ${eventExpressions(firstEvent, 'id IN (SELECT event_id FROM event_owner)')}
 SELECT held.recipient_id AS "recipientId", (SELECT count(*) FROM outbox)::int AS outbox FROM held`
 
 /**
- * Settles a batch in one statement and so in one commit.
+ * Settles a batch in one statement and so in one commit. Of several settlements of one recipient (its lease was lost and given
+ * to the same worker again) one counts, by `oneEach`; the attempts of all are kept.
  *
  * @returns which recipients the settlements spoke for (the others had been taken over), and whether webhooks are to be told
  */
 export async function settleAttempts(
   pool: pg.Pool,
-  settlements: readonly Settlement[],
+  allSettlements: readonly Settlement[],
 ): Promise<{ settled: Set<Uuid>; hasWebhooks: boolean }> {
+  const settlements = oneEach(allSettlements)
   const ids = settlements.map((settlement) => settlement.recipientId).sort()
-  const attempts = settlements.flatMap((settlement) =>
+  const attempts = allSettlements.flatMap((settlement) =>
     settlement.attempt ? [{ settlement, ...settlement.attempt }] : [],
   )
   const events = settlements.flatMap((settlement) =>
@@ -143,6 +154,19 @@ export async function settleAttempts(
     settled: new Set(result.rows.map((row) => row.recipientId)),
     hasWebhooks: (result.rows[0]?.outbox ?? 0) > 0,
   }
+}
+
+/** Per recipient the settlement that counts: a fact before anything else, then the one of the later lease. */
+function oneEach(settlements: readonly Settlement[]): Settlement[] {
+  const chosen = new Map<Uuid, Settlement>()
+  for (const settlement of settlements) {
+    const other = chosen.get(settlement.recipientId)
+    const isBetter =
+      other === undefined ||
+      (settlement.isFact === other.isFact ? settlement.epoch > other.epoch : settlement.isFact)
+    if (isBetter) chosen.set(settlement.recipientId, settlement)
+  }
+  return [...chosen.values()]
 }
 
 function settlementParameters(settlements: readonly Settlement[]): unknown[] {

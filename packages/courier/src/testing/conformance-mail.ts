@@ -207,7 +207,7 @@ export function describeRefusals(bench: SessionBench): void {
 
     test('a mail larger than SIZE is not offered', async () => {
       const report = await bench.attempt({ features: ['SIZE 10'] })
-      expectReport(report, { phase: 'mail', failure: 'capability' })
+      expectReport(report, { phase: 'mail', failure: 'too_large' })
       expect(report.detail).toContain('at most 10')
       expect(bench.peer.connections[0]).toEqual(['EHLO us.example'])
     })
