@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { post, readMessage, untilEnded } from './support/message-life.ts'
 import { type DevFile, processesOf, runStart, type Started, startAll } from './support/npm-start.ts'
 import type { Running } from './support/processes.ts'
-import { until } from './support/until.ts'
+import { needsEnterableCheckout, until } from './support/until.ts'
 
 const MAIL = { from: 'Acme <hi@acme.test>', to: 'ann@example.org', subject: 'Hello', text: 'It works.' }
 const LIMIT_MS = 120_000
@@ -168,7 +168,7 @@ describe('a start that cannot succeed says why in a sentence, and exits with 1',
   })
 })
 
-test.skipIf(process.getuid?.() !== 0)(
+test.skipIf(needsEnterableCheckout())(
   'an unprivileged user starts it too, from a folder that nobody else may enter, and the first mail arrives',
   async () => {
     const folder = path.join(root, 'private', 'data')

@@ -1,4 +1,5 @@
 /** Waiting for what gives no signal, and skipping what needs a program that is not there. */
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -51,6 +52,20 @@ const isInstalled = (program: string): boolean =>
 export function needsProgram(program: string): boolean {
   if (isInstalled(program)) return false
   const hint = `${program} is not installed (Debian: apt-get install ${DEBIAN_PACKAGE[program] ?? program})`
+  if (process.env.REQUIRE_ALL === '1') throw new Error(`${hint}, and REQUIRE_ALL=1 allows no skip`)
+  process.stderr.write(`skipped: ${hint}\n`)
+  return true
+}
+
+/**
+ * For tests that run the product as an unprivileged user while they are root themselves: true, and one line, when that user cannot
+ * enter the checkout (it lies in somebody's private folder), or when we are not root.
+ */
+export function needsEnterableCheckout(): boolean {
+  if (process.getuid?.() !== 0) return true // then everything else runs unprivileged already
+  const { status } = spawnSync(process.execPath, ['--eval', ''], { uid: 65534, gid: 65534 })
+  if (status === 0) return false
+  const hint = `user 65534 cannot enter ${process.cwd()}: use a checkout in a folder that is open to all`
   if (process.env.REQUIRE_ALL === '1') throw new Error(`${hint}, and REQUIRE_ALL=1 allows no skip`)
   process.stderr.write(`skipped: ${hint}\n`)
   return true

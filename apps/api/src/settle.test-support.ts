@@ -11,7 +11,7 @@ export async function lease(api: TestApi, recipientId: string): Promise<LeasedDe
     `UPDATE valija.deliveries SET state = 'admitted', admitted_at = now() WHERE recipient_id = $1 AND state = 'waiting'`,
     [id],
   )
-  const [delivery] = await leaseDeliveries(api.foundation.database.engine, [id])
+  const [delivery] = (await leaseDeliveries(api.foundation.database.engine, [id])).deliveries
   if (delivery === undefined) throw new Error(`${recipientId} has no delivery to lease`)
   return delivery
 }

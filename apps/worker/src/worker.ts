@@ -3,7 +3,7 @@
  * share one database and one queue. Everything is wired here and nowhere else.
  */
 import { hostname } from 'node:os'
-import { createMailLog } from '@valija/core'
+import { createMailLog, type MailLog } from '@valija/core'
 import {
   captureTarget,
   createNetworkGuard,
@@ -24,6 +24,7 @@ import {
   createReturnPath,
   createSweep,
   createWebhookDispatcher,
+  type Deliverer,
   type Foundation,
   keepCapturedMail,
   type MailCounters,
@@ -46,6 +47,8 @@ export interface WorkerParts {
 const leasesPerConversation = 4
 /** Hints taken at once; each is a query, then its rows are in hand. */
 const hintConcurrency = 4
+/** Of these, one site that cannot be reached may keep a quarter: the others go on beside it. */
+const keptPerConversation = leasesPerConversation / 4
 const siteLimits = { connectionsPerSite: 20, mailsPerConnection: 1_000, idleMs: 10_000 }
 
 /** Starts working; everything it starts is registered with `life` to be stopped. */
@@ -54,8 +57,6 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
   assertDeliverable(config.delivery)
   const routes = await openRoutes({ config, foundation, log, life })
-  const guard = createNetworkGuard(config.allowNetworks)
-  const openSession = createOpenSession({ guard })
   const mailLog = meterMailLog(
     createMailLog((fields, text) => log.info(fields, text)),
     metrics === null ? {} : createCounters(metrics),
@@ -64,26 +65,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   const leadership = openLeadership(foundation.database.url, 'dispatch', onError)
   life.onStop({ name: 'leadership', stop: () => leadership.close() })
   const admission = createAdmission({ database, queue, wake, onError })
-  const deliverer = createDeliverer({
-    database,
-    clock,
-    nextId,
-    wake,
-    mailLog,
-    onError,
-    maxLeased: leasesPerConversation * config.workerConcurrency,
-    retryPolicy: { networkScheduleMs: config.retryScheduleMs },
-    routes: {
-      has: (route) => routes.has(route),
-      returnPath: createReturnPath({ bounceDomain: config.bounceDomain, sealer }),
-    },
-    createSites: (callbacks) =>
-      createSiteScheduler({
-        ...callbacks,
-        limits: { ...siteLimits, sockets: config.workerConcurrency },
-        open: (route) => openSession(routes.get(route)!, defaultDeadlines),
-      }),
-  })
+  const deliverer = openDeliverer({ config, foundation }, { routes, mailLog, onError })
   life.onStop({ name: 'deliveries', stop: () => deliverer.drain(), hurry: () => deliverer.hurry() })
 
   const http = createOutgoingHttp({ allowNetworks: [...config.allowNetworks] })
@@ -116,7 +98,47 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   life.onStop({ name: 'maintenance', stop: () => maintenance.stop() })
 
   const hints = queue.work((hint) => deliverer.takeHint(hint), { concurrency: hintConcurrency, onError })
-  life.onStop({ name: 'hints', stop: () => hints.close() })
+  life.onStop({
+    name: 'hints',
+    stop: () => {
+      // First: a hint that waits for room would wait for as long as the conversations take.
+      deliverer.stop()
+      return hints.close()
+    },
+  })
+}
+
+function openDeliverer(
+  { config, foundation }: Pick<WorkerParts, 'config' | 'foundation'>,
+  ways: { routes: Map<string, SessionTarget>; mailLog: MailLog; onError: (error: Error) => void },
+): Deliverer {
+  const { database, clock, nextId, wake, sealer } = foundation
+  const { routes, mailLog, onError } = ways
+  const openSession = createOpenSession({ guard: createNetworkGuard(config.allowNetworks) })
+  return createDeliverer({
+    database,
+    clock,
+    nextId,
+    wake,
+    mailLog,
+    onError,
+    maxLeased: leasesPerConversation * config.workerConcurrency,
+    retryPolicy: { networkScheduleMs: config.retryScheduleMs },
+    routes: {
+      has: (route) => routes.has(route),
+      returnPath: createReturnPath({ bounceDomain: config.bounceDomain, sealer }),
+    },
+    createSites: (callbacks) =>
+      createSiteScheduler({
+        ...callbacks,
+        limits: {
+          ...siteLimits,
+          sockets: config.workerConcurrency,
+          waitingWhileDown: keptPerConversation * config.workerConcurrency,
+        },
+        open: (route) => openSession(routes.get(route)!, defaultDeadlines),
+      }),
+  })
 }
 
 function createCounters(metrics: Metrics): MailCounters {

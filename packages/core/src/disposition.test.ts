@@ -43,7 +43,9 @@ describe('the end of a transaction', () => {
 
   test.each(['protocol', 'tls'] as const)('by %s trouble blames the host only before MAIL', (failure) => {
     const blames = (phase: Phase) => judge({ phase, reply: null, failure }).blame
-    expect((['connect', 'greeting', 'tls', 'ehlo', 'auth'] as const).map(blames)).toEqual(Array(5).fill('host'))
+    expect((['connect', 'greeting', 'tls', 'ehlo', 'auth'] as const).map(blames)).toEqual(
+      Array(5).fill('host'),
+    )
     expect((['mail', 'rcpt', 'data', 'body'] as const).map(blames)).toEqual(Array(4).fill('none'))
   })
 

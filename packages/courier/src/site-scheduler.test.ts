@@ -8,7 +8,13 @@ import { defaultDeadlines, type Session } from './session.ts'
 import { createSiteScheduler, type SiteJob, type SiteLimits, type SiteScheduler } from './site-scheduler.ts'
 import { type PeerScript, type ScriptedPeer, startScriptedPeer } from './testing/scripted-peer.ts'
 
-const limits: SiteLimits = { connectionsPerSite: 20, mailsPerConnection: 1_000, idleMs: 60_000, sockets: 100 }
+const limits: SiteLimits = {
+  connectionsPerSite: 20,
+  mailsPerConnection: 1_000,
+  idleMs: 60_000,
+  sockets: 100,
+  waitingWhileDown: 100,
+}
 const bytes = Buffer.from('Subject: x\r\n\r\nx\r\n')
 
 /** A real delivery that tells when it begins and how it ended. */
@@ -65,15 +71,20 @@ async function startPeer(script: Parameters<typeof startScriptedPeer>[0] = {}): 
   return peer
 }
 
-/** The site's key is its port. */
+/** The site's key is its port; another one cannot even be tried. */
 function begin(overrides: Partial<SiteLimits> = {}): void {
-  const open = createOpenSession({ guard: createNetworkGuard([]) })
+  const openSession = createOpenSession({ guard: createNetworkGuard([]) })
   heldBack = []
   crashes = []
   onHeldBack = () => {}
   scheduler = createSiteScheduler<Delivery>({
-    open: (site) =>
-      open(captureTarget({ host: '127.0.0.1', port: Number(site) }, 'us.example'), defaultDeadlines),
+    open: (site) => {
+      if (site === 'broken') throw new Error('a broken target')
+      return openSession(
+        captureTarget({ host: '127.0.0.1', port: Number(site) }, 'us.example'),
+        defaultDeadlines,
+      )
+    },
     limits: { ...limits, ...overrides },
     onHeldBack: (jobs, untilMs) => {
       heldBack.push({ jobs, untilMs })
@@ -159,31 +170,68 @@ describe('sessions are shared', () => {
 })
 
 describe('a site that cannot be reached', () => {
-  test('tells one job why and hands the others back, with a pause that doubles', async () => {
+  /** Refuses this many connections, then works. */
+  const startRefusing = (count: number) =>
+    startPeer((connection) => (connection < count ? { greeting: '421 4.3.2 busy' } : {}))
+
+  test('tells one job why at each try, with a pause that doubles; the others keep their turns and go when it is back', async () => {
+    begin({ connectionsPerSite: 1 })
+    const peer = await startRefusing(2)
+    const startedAt = performance.now()
+    const deliveries = submit(peer, 10)
+    const reports = await settled(deliveries)
+    expect(reports.map(({ phase, reply }) => [phase, reply?.code])).toEqual([
+      ['greeting', 421],
+      ['greeting', 421],
+      ...Array(8).fill(['body', 250]),
+    ])
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(740)
+    expect(peer.mails.map(({ rcptLines }) => rcptLines[0])).toEqual(
+      deliveries.slice(2).map(({ address }) => `RCPT TO:<${address}>`),
+    )
+    expect(connectionsOf(peer)).toBe(3)
+    expect(heldBack).toEqual([])
+  })
+
+  test('keeps no more than its share; the rest is handed back until the pause is over', async () => {
+    begin({ connectionsPerSite: 1, waitingWhileDown: 4 })
+    const peer = await startRefusing(1)
+    const deliveries = submit(peer, 10)
+    await deliveries[0]?.settled
+    expect(heldBack.map(({ jobs }) => jobs)).toEqual([deliveries.slice(5)])
+    const late = submit(peer, 2)
+    expect(heldBack.slice(1).map(({ jobs }) => jobs)).toEqual(late.map((delivery) => [delivery]))
+    expect(scheduler.waiting).toBe(4)
+    for (const { untilMs } of heldBack) expect(untilMs - Date.now()).toBeGreaterThan(0)
+    for (const { untilMs } of heldBack) expect(untilMs - Date.now()).toBeLessThanOrEqual(250)
+    await settled(deliveries.slice(1, 5))
+    await settled(submit(peer, 10))
+  })
+
+  test('gives up a job whose time is over, and all of them at a drain', async () => {
     begin()
-    const peer = await startPeer()
-    const { port } = peer
-    await peers.pop()?.close()
-    const told = Promise.withResolvers<void>()
-    onHeldBack = told.resolve
-    const deliveries = submit(String(port), 10)
-    expect(await deliveries[0]?.settled).toMatchObject({ phase: 'connect', failure: 'connection_refused' })
-    await told.promise
-    expect(heldBack).toHaveLength(1)
-    expect(heldBack[0]?.jobs).toEqual(deliveries.slice(1))
-    const firstPause = (heldBack[0]?.untilMs ?? 0) - Date.now()
-    expect(firstPause).toBeGreaterThan(0)
-    expect(firstPause).toBeLessThanOrEqual(250)
+    const peer = await startPeer({ greeting: '421 4.3.2 busy' })
+    const [first, ...others] = submit(peer, 5)
+    await first?.settled
+    expect(scheduler.withdraw((job) => job === others[1])).toEqual([others[1]])
+    expect(scheduler.waiting).toBe(3)
+    const { returned, done } = scheduler.drain()
+    expect(returned).toEqual([others[0], others[2], others[3]])
+    await done
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(connectionsOf(peer)).toBe(1)
+  })
+
+  test('because opening it throws is down as well: its job is handed over with the error, the others wait', async () => {
+    begin()
+    const [good] = [await startPeer()]
+    const broken = submit('broken', 2)
+    await expect.poll(() => crashes).toEqual([expect.objectContaining({ message: 'a broken target' })])
+    expect(scheduler.waiting).toBe(1)
     expect(scheduler.sockets).toBe(0)
-
-    const during = submit(String(port), 1)
-    expect(heldBack[1]).toEqual({ jobs: during, untilMs: heldBack[0]?.untilMs })
-
-    await expect.poll(() => Date.now()).toBeGreaterThan(heldBack[0]?.untilMs ?? 0)
-    const [again, behind] = submit(String(port), 2)
-    expect(await again?.settled).toMatchObject({ failure: 'connection_refused' })
-    expect(heldBack[2]?.jobs).toEqual([behind])
-    expect((heldBack[2]?.untilMs ?? 0) - Date.now()).toBeGreaterThan(300)
+    await settled(submit(good, 5))
+    await expect.poll(() => crashes.length).toBe(2)
+    expect(broken.map(({ runs }) => runs)).toEqual([0, 0])
   })
 
   test('costs the others nothing', async () => {
@@ -194,16 +242,6 @@ describe('a site that cannot be reached', () => {
     expect(reports.every((report) => report.reply?.code === 250)).toBe(true)
     expect(connectionsOf(silent)).toBe(1)
     await silent.close()
-  })
-
-  test('is used again when it is back', async () => {
-    begin()
-    const peer = await startPeer((connection) => (connection === 0 ? { greeting: '421 4.3.2 busy' } : {}))
-    const [first] = submit(peer, 1)
-    expect(await first?.settled).toMatchObject({ phase: 'greeting', reply: { code: 421 } })
-    await expect.poll(() => submit(peer, 1).length - heldBack.splice(0).length, { interval: 50 }).toBe(1)
-    await settled(submit(peer, 5))
-    expect(peer.mails.length).toBeGreaterThanOrEqual(5)
   })
 })
 

@@ -1,9 +1,13 @@
 /**
  * Runs leased deliveries, in this process, on sessions to their sites.
  *
- * A site is a peer that sessions can be shared for. Its jobs wait in one line, in which tenants take turns, and run on whichever of its sessions comes free;
- * another session is opened only when the line grows faster than it moves, and more at once only while opening succeeds. A
- * site that cannot be reached keeps nothing: one job is told why, the others are handed back at once, until the pause is over.
+ * A site is a peer that sessions can be shared for. Its jobs wait in one line, in which tenants take turns, and run on
+ * whichever of its sessions comes free; another session is opened only when the line grows faster than it moves, and more at
+ * once only while opening succeeds.
+ *
+ * A site that cannot be reached is tried again after a pause. Each time one job is told why; the others keep their places, so
+ * an outage costs the database nothing and ends with the first connection that succeeds. What is beyond a site's share is
+ * handed back until the pause is over, so that a site that is down does not fill its worker.
  */
 import type { TransactionReport } from '@valija/core'
 import type { OpenSession, Session } from './session.ts'
@@ -28,6 +32,8 @@ export interface SiteLimits {
   idleMs: number
   /** Connections of all sites together, those being opened included. */
   sockets: number
+  /** Jobs that a site keeps while it cannot be reached. */
+  waitingWhileDown: number
 }
 
 export interface SiteSchedulerParts<Job extends SiteJob> {
@@ -35,12 +41,14 @@ export interface SiteSchedulerParts<Job extends SiteJob> {
   limits: SiteLimits
   /** These jobs were not begun and are the caller's again; their site takes no connection before `untilMs` (`Date.now()`). */
   onHeldBack: (jobs: Job[], untilMs: number) => void
-  /** A job broke its promise not to reject, or `settle` threw. */
-  onCrash: (job: Job, error: unknown) => void
+  /** A job broke its promise not to reject, or `settle` threw, or `open`, perhaps for no job any more; the job is the caller's again. */
+  onCrash: (job: Job | null, error: unknown) => void
 }
 
 export interface SiteScheduler<Job extends SiteJob> {
   submit(siteKey: string, job: Job): void
+  /** Takes jobs that wait out of their lines, such as those whose time is over. */
+  withdraw(isOver: (job: Job) => boolean): Job[]
   /** Jobs that wait for a session. */
   readonly waiting: number
   /** Connections open or being opened. */
@@ -83,7 +91,7 @@ interface SiteState {
   opening: number
   pauseMs: number
   pausedUntilMs: number
-  /** Looks again after the patience is over. */
+  /** Looks again after the patience or the pause is over. */
   timer: NodeJS.Timeout | undefined
 }
 
@@ -118,13 +126,20 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   submit(siteKey: string, job: Job): void {
     const site = this.#siteOf(siteKey)
-    const isPaused = site.lanes.size === 0 && site.pausedUntilMs > Date.now()
-    if (this.#drained !== null || isPaused) {
-      this.#parts.onHeldBack([job], Math.max(site.pausedUntilMs, Date.now()))
+    const line = this.#lineOf(site)
+    const isFull = isDown(site) && line.length >= this.#parts.limits.waitingWhileDown
+    if (this.#drained !== null || isFull) {
+      this.#parts.onHeldBack([job], this.#drained === null ? endOfPause(site) : Date.now())
       return
     }
-    this.#lineOf(site).push({ job, turn: job.turn, sinceMs: performance.now() })
+    line.push({ job, turn: job.turn, sinceMs: performance.now() })
     this.#pump(site)
+  }
+
+  withdraw(isOver: (job: Job) => boolean): Job[] {
+    return [...this.#lines.values()].flatMap((line) =>
+      line.takeWhere(({ job }) => isOver(job)).map(({ job }) => job),
+    )
   }
 
   drain(): { returned: Job[]; done: Promise<void> } {
@@ -173,7 +188,8 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       if (!lane.isBusy) this.#runNext(lane)
     }
     clearTimeout(site.timer)
-    while (line.length > 0 && this.#drained === null && this.#hasRoomFor(site)) {
+    if (this.#drained !== null) return
+    while (line.length > 0 && this.#hasRoomFor(site)) {
       if (!this.#isBehind(site)) {
         site.timer = setTimeout(() => this.#pump(site), patienceMs)
         return
@@ -185,6 +201,11 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       }
       void this.#openLane(site)
     }
+    const restMs = Math.max(0, site.pausedUntilMs - Date.now())
+    if (line.length > 0 && restMs > 0) site.timer = setTimeout(() => this.#pump(site), restMs)
+    // The length of the pause is remembered for a while, so that the next failure doubles it.
+    if (line.length === 0 && isDown(site))
+      site.timer = setTimeout(() => this.#forget(site), restMs + longestPauseMs).unref()
   }
 
   /** One attempt at first and after a failure; as many at a time as there are sessions while it goes well. */
@@ -206,41 +227,51 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     site.opening += 1
     this.#sockets += 1
     this.#wanting.delete(site)
-    const opened = await this.#parts.open(site.key)
+    const opened = await this.#tryToOpen(site.key)
     site.opening -= 1
-    if (!opened.ok) {
-      this.#sockets -= 1
-      this.#holdBack(site, opened.report)
-      this.#pumpWanting()
-      this.#endDrain()
-      return
-    }
-    site.pauseMs = 0
-    site.pausedUntilMs = 0
-    const lane: Lane = { site, session: opened.session, isBusy: false, idleTimer: undefined }
-    site.lanes.add(lane)
-    this.#runNext(lane)
-    this.#pump(site)
+    if ('session' in opened) this.#begin(site, opened.session)
+    else this.#endOpening(site, opened.tell)
     this.#endDrain()
   }
 
-  /** One job is told; the others go back if there is no session that could take them. */
-  #holdBack(site: SiteState, report: TransactionReport): void {
+  /** Never rejects. `tell` says what the failure is for the job that meets it. */
+  async #tryToOpen(siteKey: string): Promise<{ session: Session } | { tell: (job: Job | null) => void }> {
+    try {
+      const opened = await this.#parts.open(siteKey)
+      if (opened.ok) return { session: opened.session }
+      return { tell: (job) => job && this.#settle(job, opened.report) }
+    } catch (error) {
+      return { tell: (job) => this.#parts.onCrash(job, error) }
+    }
+  }
+
+  #begin(site: SiteState, session: Session): void {
+    site.pauseMs = 0
+    site.pausedUntilMs = 0
+    const lane: Lane = { site, session, isBusy: false, idleTimer: undefined }
+    site.lanes.add(lane)
+    this.#runNext(lane)
+    this.#pump(site)
+  }
+
+  /** An opening has failed: one job is told; the others wait for the end of the pause, as many as a site may keep. */
+  #endOpening(site: SiteState, tell: (job: Job | null) => void): void {
+    this.#sockets -= 1
     const line = this.#lineOf(site)
-    const met = site.pausedUntilMs > Date.now() ? undefined : line.shift()
+    const isPausedAlready = site.pausedUntilMs > Date.now()
+    const met = isPausedAlready ? undefined : line.shift()
     site.pauseMs = Math.min(Math.max(site.pauseMs * 2, firstPauseMs), longestPauseMs)
     site.pausedUntilMs = Date.now() + site.pauseMs
-    if (met !== undefined) this.#settle(met.job, report)
-    if (site.lanes.size > 0) {
-      clearTimeout(site.timer)
-      site.timer = setTimeout(() => this.#pump(site), site.pauseMs)
-      return
+    tell(met?.job ?? null)
+    const excess = isDown(site) ? line.takeBehind(this.#parts.limits.waitingWhileDown) : []
+    if (excess.length > 0) {
+      this.#parts.onHeldBack(
+        excess.map(({ job }) => job),
+        site.pausedUntilMs,
+      )
     }
-    // The length of the pause is remembered for a while, so that the next failure doubles it.
-    clearTimeout(site.timer)
-    site.timer = setTimeout(() => this.#forget(site), site.pauseMs + longestPauseMs).unref()
-    const jobs = line.takeAll().map(({ job }) => job)
-    if (jobs.length > 0) this.#parts.onHeldBack(jobs, site.pausedUntilMs)
+    this.#pump(site)
+    this.#pumpWanting()
   }
 
   #runNext(lane: Lane): void {
@@ -357,6 +388,17 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     }
     this.#drained.resolve()
   }
+}
+
+/** Its last opening failed, and no session is left. */
+function isDown(site: SiteState): boolean {
+  return site.lanes.size === 0 && site.pauseMs > 0
+}
+
+/** While it is being tried anew nobody knows: as if that failed at once. */
+function endOfPause(site: SiteState): number {
+  const now = Date.now()
+  return site.pausedUntilMs > now ? site.pausedUntilMs : now + site.pauseMs
 }
 
 /** The peer had given up an idle session: the mail was not begun, and says nothing of the site. */

@@ -32,4 +32,22 @@ describe('a line with turns', () => {
     expect(line.length).toBe(3)
     expect(line.takeAll().map(({ name }) => name)).toEqual(['a1', 'b1', 'a2'])
   })
+
+  test('loses what stands behind a place, by turns, and the others keep theirs', () => {
+    const line = lineOf('a1', 'a2', 'a3', 'b1', 'b2')
+    expect(line.takeBehind(5)).toEqual([])
+    expect(line.takeBehind(3).map(({ name }) => name)).toEqual(['b2', 'a3'])
+    expect(line.length).toBe(3)
+    expect(line.takeAll().map(({ name }) => name)).toEqual(['a1', 'b1', 'a2'])
+  })
+
+  test('loses those that are meant, and the others keep their turns', () => {
+    const line = lineOf('a1', 'a2', 'b1', 'c1')
+    expect(line.takeWhere(({ name }) => name === 'a1' || name === 'b1').map(({ name }) => name)).toEqual([
+      'a1',
+      'b1',
+    ])
+    expect(line.length).toBe(2)
+    expect(line.takeAll().map(({ name }) => name)).toEqual(['a2', 'c1'])
+  })
 })

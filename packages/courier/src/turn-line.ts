@@ -58,4 +58,28 @@ export class TurnLine<Entry extends Turned> {
     for (let entry = this.shift(); entry !== undefined; entry = this.shift()) entries.push(entry)
     return entries
   }
+
+  /** Takes out what stands behind the next `count`, in the order of their turns. */
+  takeBehind(count: number): Entry[] {
+    if (this.#length <= count) return []
+    const entries = this.takeAll()
+    for (const entry of entries.slice(0, count)) this.push(entry)
+    return entries.slice(count)
+  }
+
+  /** Takes out those of which `isMeant` is true; the others keep their turns. */
+  takeWhere(isMeant: (entry: Entry) => boolean): Entry[] {
+    const taken: Entry[] = []
+    for (const [turn, party] of this.#parties) {
+      const { meant = [], others = [] } = Object.groupBy(party, (entry) =>
+        isMeant(entry) ? 'meant' : 'others',
+      )
+      if (meant.length === 0) continue
+      taken.push(...meant)
+      if (others.length > 0) this.#parties.set(turn, others)
+      else this.#parties.delete(turn)
+    }
+    this.#length -= taken.length
+    return taken
+  }
 }

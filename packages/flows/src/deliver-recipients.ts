@@ -10,25 +10,29 @@ import { parseAddress } from '@valija/mail'
 import {
   type Database,
   type DatabaseClock,
+  deleteOrphans,
   type Hint,
-  isPassingDatabaseError,
   type LeasedDelivery,
   leaseDeliveries,
-  leaseMs,
-  releaseLeases,
+  readmit,
   type Wake,
 } from '@valija/store'
+import { askPatiently } from './ask-patiently.ts'
 import { ComposeError, type Compositions, createCompositions } from './compositions.ts'
 import { failedReport } from './failed-report.ts'
+import { createGiveBackDesk, type GiveBackDesk } from './give-back.ts'
 import { createHeldLeases, type HeldLease, type HeldLeases } from './held-leases.ts'
 import { complain, discard, expire, type JudgeDependencies, judgeAttempt } from './judge-attempt.ts'
+import { firstOf, pauseUnless } from './pause.ts'
 import { createSettleDesk, type SettleDesk } from './settle-desk.ts'
 import { simulateAttempt } from './simulate-attempt.ts'
 
 export interface Deliverer {
   /** Works on one hint; resolves when its rows are leased and in hand. */
   takeHint(hint: Hint): Promise<void>
-  /** Ends what is in DATA, gives the rest back, and settles all that has an end. No hint may come after it. */
+  /** Takes no more: what was not begun is given back, and so are the rows of hints that wait for room or still come. */
+  stop(): void
+  /** Stops, waits for what is in conversation, and settles all that has an end. No hint may come after it. */
   drain(): Promise<void>
   /** Cuts the conversations that a drain waits for: their mails are deferred, past the final dot as uncertain. */
   hurry(): void
@@ -61,7 +65,7 @@ export interface DelivererDependencies {
 
 export interface SiteCallbacks {
   onHeldBack: (jobs: DeliveryJob[], untilMs: number) => void
-  onCrash: (job: DeliveryJob, error: unknown) => void
+  onCrash: (job: DeliveryJob | null, error: unknown) => void
 }
 
 export interface DeliveryJob extends SiteJob {
@@ -74,13 +78,19 @@ const setAsideMs = 60_000
 const crashPauseMs = 5_000
 /** The simulator complains this long after it took the mail. */
 const complaintAfterMs = 1_000
-/** While PostgreSQL is away it is asked again this often, for as long as a lease holds; then the sweep mends it anyway. */
-const awayPauseMs = 500
+/** A mail whose time is over while it waits for its site is noticed this soon. */
+const expiryEveryMs = 1_000
+/**
+ * The next hint is taken this much later when rows of one were more than their site, which is down, may keep. Four at a time
+ * with 32 rows each make 250 rows a second that come and go, however many wait; others' mail is late by this at most.
+ */
+const excessPauseMs = 500
 
 interface Parts extends DelivererDependencies {
   leases: HeldLeases
   compositions: Compositions
   desk: SettleDesk
+  backDesk: GiveBackDesk
   judging: JudgeDependencies
   /** Conversations under way. */
   running: Map<Session, Promise<unknown>>
@@ -88,49 +98,105 @@ interface Parts extends DelivererDependencies {
 
 export function createDeliverer(dependencies: DelivererDependencies): Deliverer {
   const { database, clock, nextId, wake, mailLog, retryPolicy, onError } = dependencies
+  const [stopping, hurried] = [new AbortController(), new AbortController()]
   const leases = createHeldLeases(database, onError)
   const parts: Parts = {
     ...dependencies,
     leases,
     compositions: createCompositions(database),
     desk: createSettleDesk({ database, wake, mailLog, leases, onError }),
+    backDesk: createGiveBackDesk({ database, wake, leases, hurried: hurried.signal, onError }),
     judging: { nextId, nowMs: clock.nowMs, retryPolicy, random: Math.random },
     running: new Map(),
   }
-  const hurried = Promise.withResolvers<void>()
-  const sites = dependencies.createSites({
-    onHeldBack: (jobs, untilMs) => void giveBack(parts, jobs, untilMs - Date.now()),
-    onCrash: (job, error) => {
-      onError(error as Error)
-      void giveBack(parts, [job], crashPauseMs)
-    },
-  })
+  const { sites, countHeldBack } = openSites(parts)
+  const expiryTimer = watchExpiry(parts, sites)
+
+  const take = async (hint: Hint): Promise<void> => {
+    await firstOf(stopping.signal, leases.waitForRoom(dependencies.maxLeased))
+    if (stopping.signal.aborted) return returnHint(parts, hint)
+    const heldBackBefore = countHeldBack()
+    await leaseHint(parts, sites, hint, stopping.signal)
+    if (countHeldBack() > heldBackBefore) await pauseUnless(stopping.signal, excessPauseMs)
+  }
+  const taking = new Set<Promise<void>>()
+  const stop = () => {
+    stopping.abort()
+    clearInterval(expiryTimer)
+    giveBack(parts, sites.drain().returned, 0)
+  }
+  const cut = Promise.withResolvers<void>()
   return {
-    takeHint: async (hint) => {
-      await leases.waitForRoom(dependencies.maxLeased)
-      let askedAtMs = 0
-      const deliveries = await patiently(() => {
-        askedAtMs = performance.now()
-        return leaseDeliveries(database.engine, hint.ids)
-      })
-      if (deliveries.length > 0) wake.send('dispatch')
-      for (const delivery of deliveries) {
-        const lease = leases.add(delivery.recipientId, delivery.epoch, askedAtMs)
-        begin(parts, sites, delivery, lease)
-      }
+    takeHint: (hint) => {
+      const work = take(hint).finally(() => taking.delete(work))
+      taking.add(work)
+      return work
     },
+    stop,
     drain: async () => {
-      const { returned, done } = sites.drain()
-      await giveBack(parts, returned, 0)
-      await Promise.race([done.then(() => sites.close()), hurried.promise])
-      await parts.desk.drain()
+      stop()
+      await Promise.allSettled(taking)
+      await Promise.race([sites.close(), cut.promise])
+      await Promise.all([parts.desk.drain(), parts.backDesk.drain()])
       leases.stop()
     },
-    hurry: () => void cutConversations(parts).then(hurried.resolve),
+    hurry: () => {
+      hurried.abort()
+      parts.desk.hurry()
+      void cutConversations(parts).then(cut.resolve)
+    },
     get leased() {
       return leases.size
     },
   }
+}
+
+function openSites(parts: Parts): { sites: SiteScheduler<DeliveryJob>; countHeldBack: () => number } {
+  let heldBack = 0
+  const sites = parts.createSites({
+    onHeldBack: (jobs, untilMs) => {
+      heldBack += jobs.length
+      giveBack(parts, jobs, untilMs)
+    },
+    onCrash: (job, error) => {
+      parts.onError(error as Error)
+      if (job) giveBack(parts, [job], Date.now() + crashPauseMs)
+    },
+  })
+  return { sites, countHeldBack: () => heldBack }
+}
+
+/** Gives back mails whose time is over: PostgreSQL decides. Leased again, they are ended if it says so too. */
+function watchExpiry(parts: Parts, sites: SiteScheduler<DeliveryJob>): NodeJS.Timeout {
+  const isOver = ({ delivery }: DeliveryJob) => delivery.expiresAt.getTime() <= parts.clock.nowMs()
+  return setInterval(() => giveBack(parts, sites.withdraw(isOver), 0), expiryEveryMs)
+}
+
+async function leaseHint(
+  parts: Parts,
+  sites: SiteScheduler<DeliveryJob>,
+  hint: Hint,
+  stop: AbortSignal,
+): Promise<void> {
+  let askedAtMs = 0
+  const { deliveries, orphans } = await askPatiently(() => {
+    askedAtMs = performance.now()
+    return leaseDeliveries(parts.database.engine, hint.ids)
+  }, stop)
+  if (deliveries.length > 0) parts.wake.send('dispatch')
+  for (const delivery of deliveries) {
+    const lease = parts.leases.add(delivery.recipientId, delivery.epoch, askedAtMs)
+    begin(parts, sites, delivery, lease)
+  }
+  if (orphans.length === 0) return
+  parts.onError(new Error(`${orphans.length} deliveries without their recipient or message are dropped`))
+  await askPatiently(() => deleteOrphans(parts.database.engine, orphans), stop)
+}
+
+/** The rows of a hint that this worker takes no more: another one may have them at once. When it cannot be told, the sweep finds them. */
+async function returnHint({ database, wake }: Parts, hint: Hint): Promise<void> {
+  await readmit(database.engine, hint.ids)
+  wake.send('dispatch')
 }
 
 /** Decides what a leased delivery needs: most go to their site; some end without a conversation. */
@@ -160,7 +226,7 @@ function begin(
   } else {
     const job = createJob(parts, delivery, lease)
     if (parts.routes.has(delivery.route)) sites.submit(delivery.route, job)
-    else void giveBack(parts, [job], setAsideMs)
+    else giveBack(parts, [job], Date.now() + setAsideMs)
   }
 }
 
@@ -208,6 +274,13 @@ async function runJob(
   }
 }
 
+function giveBack({ backDesk }: Parts, jobs: readonly DeliveryJob[], untilMs: number): void {
+  backDesk.giveBack(
+    jobs.map(({ lease }) => lease),
+    untilMs,
+  )
+}
+
 /** Resolves when every conversation has ended and handed in its result. */
 async function cutConversations({ running }: Parts): Promise<void> {
   const runs = [...running.values()]
@@ -215,35 +288,4 @@ async function cutConversations({ running }: Parts): Promise<void> {
   await Promise.allSettled(runs)
   // The scheduler settles a job in the turn after its run.
   await new Promise((resolve) => setImmediate(resolve))
-}
-
-/** Asks again while PostgreSQL is away: else a moment's absence would cost every mail in hand the 30 s of its lease. */
-async function patiently<T>(ask: () => Promise<T>): Promise<T> {
-  const endMs = performance.now() + leaseMs
-  for (;;) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (!isPassingDatabaseError(error) || performance.now() > endMs) throw error
-      await new Promise<void>((resolve) => setTimeout(resolve, awayPauseMs))
-    }
-  }
-}
-
-/** Gives leases back untried; when the database stays away they run out by themselves. */
-async function giveBack(
-  { database, leases, wake, onError }: Parts,
-  jobs: DeliveryJob[],
-  dueInMs: number,
-): Promise<void> {
-  if (jobs.length === 0) return
-  const held = jobs.map((job) => job.lease)
-  try {
-    await patiently(() => releaseLeases(database.engine, held, dueInMs))
-    wake.send('dispatch')
-  } catch (error) {
-    if (!isPassingDatabaseError(error)) onError(error as Error)
-  } finally {
-    for (const lease of held) leases.drop(lease)
-  }
 }

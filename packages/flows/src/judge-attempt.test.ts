@@ -2,7 +2,7 @@ import { createIdSource, type TransactionReport } from '@valija/core'
 import type { LeasedDelivery } from '@valija/store'
 import { describe, expect, test } from 'vitest'
 import { failedReport } from './failed-report.ts'
-import { complain, discard, expire, judgeAttempt } from './judge-attempt.ts'
+import { complain, discard, expire, judgeAttempt, withoutTexts } from './judge-attempt.ts'
 import { simulateAttempt } from './simulate-attempt.ts'
 
 const now = Date.parse('2026-11-23T14:00:00Z')
@@ -109,10 +109,16 @@ describe('an attempt', () => {
     ['nonsense in place of a reply to the final dot', { failure: 'protocol', phase: 'body' }],
     ['nonsense at RCPT', { failure: 'protocol', phase: 'rcpt' }],
     ['TLS that fails on every connection', { failure: 'tls', phase: 'tls' }],
-  ] as const)('that met %s is tried again by the schedule: the site takes connections, so no pause slows it', (_what, met) => {
-    const settlement = judgeAttempt(judging, delivery, { ...failedReport('smarthost', met.failure, 'x'), ...met })
-    expect(settlement).toMatchObject({ change: { to: 'deferred' }, nextInMs: 180_000, retrySteps: 2 })
-  })
+  ] as const)(
+    'that met %s is tried again by the schedule: the site takes connections, so no pause slows it',
+    (_what, met) => {
+      const settlement = judgeAttempt(judging, delivery, {
+        ...failedReport('smarthost', met.failure, 'x'),
+        ...met,
+      })
+      expect(settlement).toMatchObject({ change: { to: 'deferred' }, nextInMs: 180_000, retrySteps: 2 })
+    },
+  )
 
   test('that met nonsense in place of a greeting goes on after the site’s pause', () => {
     const report = { ...failedReport('smarthost', 'protocol', 'x'), phase: 'greeting' as const }
@@ -145,6 +151,31 @@ describe('an attempt', () => {
       outcome: 'delivered',
       report: { duration_ms: 13, host: 'mx.example.org', route: 'smarthost' },
     })
+  })
+})
+
+describe('an attempt that PostgreSQL refuses for a text in it', () => {
+  const tls = {
+    version: 'TLSv1.3',
+    cipher: 'c',
+    verified: false,
+    policy: 'opportunistic',
+    detail: 'bad',
+  } as const
+  const transcript = [{ t_ms: 1, from: 'server' as const, line: 'bad' }]
+  const report = answered(550, 'bad', { host: 'mx.example.org', phase: 'rcpt', tls, transcript })
+  const settlement = judgeAttempt(judging, delivery, report)
+
+  test('loses what the peer said, and nothing else', () => {
+    const stripped = withoutTexts(settlement)
+    expect(JSON.stringify(stripped)).not.toContain('bad')
+    expect(stripped).toMatchObject({ isFact: true, change: { to: 'bounced' }, reason: 'mailbox_unknown' })
+    const [full, kept] = [settlement, stripped].map(({ attempt }) => attempt?.report)
+    expect(kept).toEqual({ ...full, reply: null, tls: { ...tls, detail: null }, transcript: [] })
+    expect(stripped.events.map(({ data }) => data)).toMatchObject([
+      { seq: 6, email: 'ann@example.org', outcome: 'bounced', uncertain: false },
+      { seq: 7, domain: 'acme.test', tags: ['a'], metadata: { k: 'v' }, bounce_type: 'hard' },
+    ])
   })
 })
 

@@ -228,8 +228,10 @@ function dataOf(delivery: LeasedDelivery, step: number): object {
   return eventData(message, recipient, delivery.simulation, delivery.seq + step)
 }
 
+type ShownReport = ReturnType<typeof shownReport>
+
 /** What GET /messages/:id/attempts shows of it, but for what the attempt's columns hold. */
-function shownReport(report: TransactionReport, reply: string | null): object {
+function shownReport(report: TransactionReport, reply: string | null) {
   return {
     route: report.route,
     host: report.host,
@@ -245,4 +247,25 @@ function shownReport(report: TransactionReport, reply: string | null): object {
     timings_ms: report.timingsMs,
     transcript: report.transcript.map((entry) => ({ ...entry, line: storableText(entry.line) })),
   }
+}
+
+/**
+ * The same end without the texts that came from the peer: what PostgreSQL surely takes. Everything else stays, so an attempt
+ * and an event have all that the API promises of them.
+ */
+export function withoutTexts(settlement: Settlement): Settlement {
+  const { attempt, events } = settlement
+  return {
+    ...settlement,
+    reply: null,
+    attempt: attempt && { ...attempt, report: withoutPeersWords(attempt.report as ShownReport) },
+    events: events.map(({ data, ...event }) => {
+      const { reply: _, ...rest } = data as { reply?: string }
+      return { ...event, data: rest }
+    }),
+  }
+}
+
+function withoutPeersWords(report: ShownReport): ShownReport {
+  return { ...report, reply: null, tls: report.tls && { ...report.tls, detail: null }, transcript: [] }
 }

@@ -1,7 +1,7 @@
 /**
- * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, and idempotency
- * keys whose time is over.
- * Doing it twice at the same time is harmless.
+ * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, idempotency keys
+ * whose time is over, and what disabled endpoints were never told.
+ * Doing it twice at the same time is harmless. A step that fails keeps no other from its turn.
  */
 import {
   countStrayRows,
@@ -10,6 +10,7 @@ import {
   ensurePartitions,
   forgetOldInboxMails,
   forgetOldKeys,
+  forgetUntoldEvents,
 } from '@valija/store'
 import { createSleeper } from './sleeper.ts'
 
@@ -30,22 +31,53 @@ const everyMs = 15 * 60_000
 const afterErrorMs = 60_000
 
 export function createMaintenance({
-  database,
+  database: { engine },
   retention,
   log,
   onError,
 }: MaintenanceDependencies): Maintenance {
+  let isStopped = false
+  /** Does a bounded piece of work again until there is none left. Returns how much was done. */
+  const exhaust = async (work: () => Promise<number>): Promise<number> => {
+    let total = 0
+    for (let done = 1; done > 0 && !isStopped; total += done) done = await work()
+    return total
+  }
+  // What endpoints are no longer told of comes before the days that it keeps.
+  const steps = [
+    () => ensurePartitions(engine),
+    () => exhaust(() => forgetOldKeys(engine)),
+    () => exhaust(() => forgetOldInboxMails(engine, retention.contentMs)),
+    () => exhaust(() => forgetUntoldEvents(engine, retention.historyMs)),
+    async () => {
+      const dropped = await exhaust(() => dropOldPartitions(engine, retention))
+      if (dropped > 0) log({ count: dropped }, 'partitions beyond the retention were dropped')
+    },
+    async () => {
+      const strayRows = await countStrayRows(engine)
+      if (strayRows > 0)
+        log({ count: strayRows }, 'rows stand in a default partition: their day had none of its own')
+    },
+  ]
   const round = async () => {
-    await ensurePartitions(database.engine)
-    while ((await forgetOldKeys(database.engine)) > 0);
-    while ((await forgetOldInboxMails(database.engine, retention.contentMs)) > 0);
-    const dropped = await dropOldPartitions(database.engine, retention)
-    if (dropped > 0) log({ count: dropped }, 'partitions beyond the retention were dropped')
-    const strayRows = await countStrayRows(database.engine)
-    if (strayRows > 0)
-      log({ count: strayRows }, 'rows stand in a default partition: their day had none of its own')
-    return everyMs
+    let hasFailed = false
+    for (const step of steps) {
+      if (isStopped) break
+      try {
+        await step()
+      } catch (error) {
+        hasFailed = true
+        onError(error as Error)
+      }
+    }
+    return hasFailed ? afterErrorMs : everyMs
   }
   const sleeper = createSleeper({ round, onError, afterErrorMs })
-  return { start: sleeper.wake, stop: sleeper.stop }
+  return {
+    start: sleeper.wake,
+    stop: () => {
+      isStopped = true
+      return sleeper.stop()
+    },
+  }
 }

@@ -1,13 +1,12 @@
 /**
  * Settling in batches: results that come while one commit runs share the next. A result is never forgotten: while
- * PostgreSQL is away it is kept and written first when it is back, and its lease keeps anybody else from
- * sending the mail again for as long as that can be.
+ * PostgreSQL is away, reads only, or fails in a way that nobody foresaw, it is kept and written first when that is over, and
+ * its lease keeps anybody else from sending the mail again for as long as that can be.
  */
-import { formatId, type MailLog, type TransactionReport } from '@valija/core'
+import type { MailLog, TransactionReport } from '@valija/core'
 import {
   type Database,
   isDataError,
-  isPassingDatabaseError,
   type LeasedDelivery,
   type Settlement,
   settleAttempts,
@@ -15,12 +14,15 @@ import {
 } from '@valija/store'
 import { createBatcher } from './batcher.ts'
 import type { HeldLease, HeldLeases } from './held-leases.ts'
+import { withoutTexts } from './judge-attempt.ts'
 
 export interface SettleDesk {
   /** Hands in one result; `report` is what came of a conversation, for the log. Never throws. */
   settle(delivery: LeasedDelivery, lease: HeldLease, settlement: Settlement, report?: TransactionReport): void
   /** Resolves when all that was handed in is committed. */
   drain(): Promise<void>
+  /** From now on each commit is tried once: what PostgreSQL does not take is lost, and its mail is sent again. */
+  hurry(): void
 }
 
 export interface SettleDeskDependencies {
@@ -41,6 +43,7 @@ export function createSettleDesk({
   leases,
   onError,
 }: SettleDeskDependencies): SettleDesk {
+  let isHurried = false
   const commit = async (settlements: Settlement[]) => {
     for (;;) {
       try {
@@ -50,7 +53,8 @@ export function createSettleDesk({
         return settlements.map((settlement) => settled.has(settlement.recipientId))
       } catch (error) {
         onError(error as Error)
-        if (!isPassingDatabaseError(error)) throw error
+        // Anything but refused data says nothing of these results: forgotten, they would be mails sent twice.
+        if (isDataError(error) || isHurried) throw error
         await new Promise<void>((resolve) => setTimeout(resolve, retryPauseMs))
       }
     }
@@ -61,7 +65,8 @@ export function createSettleDesk({
   const settleOne = async (settlement: Settlement): Promise<boolean> => {
     try {
       return await batcher.add(settlement)
-    } catch {
+    } catch (error) {
+      if (!isDataError(error)) throw error
       // PostgreSQL refuses something in it; without its texts it is known to be storable, and an end must be recorded.
       return batcher.add(withoutTexts(settlement))
     }
@@ -82,22 +87,9 @@ export function createSettleDesk({
     drain: async () => {
       await Promise.all(underWay)
     },
-  }
-}
-
-function withoutTexts(settlement: Settlement): Settlement {
-  const { attempt } = settlement
-  return {
-    ...settlement,
-    reply: null,
-    attempt: attempt && { ...attempt, report: {} },
-    events: settlement.events.map((event) => ({
-      ...event,
-      data: {
-        message_id: formatId('message', settlement.messageId),
-        recipient_id: formatId('recipient', settlement.recipientId),
-      },
-    })),
+    hurry: () => {
+      isHurried = true
+    },
   }
 }
 

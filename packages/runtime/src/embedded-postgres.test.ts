@@ -18,7 +18,7 @@ import path from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type Running, startNode, startProcess } from '../../../tests/support/processes.ts'
-import { until } from '../../../tests/support/until.ts'
+import { needsEnterableCheckout, until } from '../../../tests/support/until.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded-postgres.ts'
 import { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 
@@ -327,19 +327,22 @@ describe.skipIf(!isRoot)('as root', { timeout: 30_000 }, () => {
     }
   })
 
-  test('and not as root: PostgreSQL runs as the user that we are', async () => {
-    const folder = path.join(base, 'plain')
-    await mkdir(folder)
-    await chown(folder, 65534, 65534)
-    const { running, url, pid } = await startElsewhere(path.join(folder, 'postgres'), 65534)
-    expect((await stat(`/proc/${pid}`)).uid).toBe(65534)
-    await running.kill()
-    await expect(query(url, 'SELECT 1')).resolves.toHaveLength(1)
-    process.kill(pid, 'SIGINT')
-    await until('PostgreSQL is gone', () => !isAlive(pid))
-  })
+  test.skipIf(needsEnterableCheckout())(
+    'and not as root: PostgreSQL runs as the user that we are',
+    async () => {
+      const folder = path.join(base, 'plain')
+      await mkdir(folder)
+      await chown(folder, 65534, 65534)
+      const { running, url, pid } = await startElsewhere(path.join(folder, 'postgres'), 65534)
+      expect((await stat(`/proc/${pid}`)).uid).toBe(65534)
+      await running.kill()
+      await expect(query(url, 'SELECT 1')).resolves.toHaveLength(1)
+      process.kill(pid, 'SIGINT')
+      await until('PostgreSQL is gone', () => !isAlive(pid))
+    },
+  )
 
-  test('and not as root: a folder that is not ours is named', async () => {
+  test.skipIf(needsEnterableCheckout())('and not as root: a folder that is not ours is named', async () => {
     const folder = path.join(base, 'foreign')
     await mkdir(folder, { mode: 0o755 })
     const script = `

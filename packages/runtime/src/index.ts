@@ -19,6 +19,13 @@ export {
 } from './embedded-postgres.ts'
 export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 export { type Life, type RunOptions, runUntilSignal, type StopStep } from './lifecycle.ts'
-export { createLogger, lineLogger, type Logger, type LoggerOptions, type LogLevel, withoutSecrets } from './log.ts'
+export {
+  createLogger,
+  type Logger,
+  type LoggerOptions,
+  type LogLevel,
+  lineLogger,
+  withoutSecrets,
+} from './log.ts'
 export { type Count, createMetrics, type Distribution, type Level, type Metrics } from './metrics.ts'
 export { loadOrCreateSecrets, type Secrets, SecretsFileError } from './secrets-file.ts'

@@ -60,6 +60,19 @@ describe('a process', { timeout: 20_000 }, () => {
     expect(said(running)).toContain('hurried')
   })
 
+  test('hurries by itself when its time to drain is nearly over', async () => {
+    const running = run(
+      `const { promise, resolve } = Promise.withResolvers()
+      life.onStop(step('postgres'))
+      life.onStop(step('http', () => promise, () => { say('hurried'); resolve() }))`,
+      'drainLimitMs: 1000',
+    )
+    await running.line('ready')
+    running.signal('SIGTERM')
+    expect(await running.ended).toEqual({ code: 0, signal: null })
+    expect(said(running)).toEqual(['ready', 'stopping http', 'hurried', 'stopping postgres'])
+  })
+
   test('is cut off at the drain limit, exit 1', async () => {
     const running = run(`life.onStop(step('http', () => new Promise(() => {})))`, 'drainLimitMs: 100')
     await running.line('ready')

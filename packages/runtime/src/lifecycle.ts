@@ -3,7 +3,8 @@
  *
  *   start fails              one sentence on standard error, what had started is stopped, exit 1
  *   SIGTERM, SIGINT, SIGHUP  the stop steps run, last one first; exit 0 when all of them went well
- *   a second signal          the drain is hurried (each step may say how); a third ends the process at once, exit 1
+ *   a second signal          the drain is hurried (each step may say how), as it is 10 s before its limit; a third
+ *                            ends the process at once, exit 1
  *   an uncaught error        logged, exit 1 at once: a state that nobody foresaw is not worth draining
  *
  * Signals within a second count as one: Ctrl-C under npm comes twice, from the terminal and from npm.
@@ -17,13 +18,16 @@ const ONE_SIGNAL_MS = 1_000
 /** A worker waits for the reply to its final dot for up to ten minutes (RFC 5321, section 4.5.3.2.6), but not at a stop. */
 const DRAIN_LIMIT_MS = 60_000
 
+/** What is given up needs this long to be written down before the limit. */
+const HURRY_BEFORE_LIMIT_MS = 10_000
+
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
 export type StopStep = {
   /** For the log: "http", "worker", "postgres". */
   name: string
   stop: () => Promise<unknown> | unknown
-  /** Called when a second signal comes while this step runs or waits: give up what is under way. */
+  /** Called when a second signal comes, or the drain's limit comes near, while this step runs or waits: give up what is under way. */
   hurry?: () => void
 }
 
@@ -41,7 +45,7 @@ export type RunOptions = {
   start: (life: Life) => Promise<void>
   /** Called when start has resolved and no signal has come. */
   onReady?: () => void
-  /** For the whole drain; what is not done by then is cut off, exit 1. */
+  /** For the whole drain: hurried 10 s before (or half-way, if that is later), and what is not done by then is cut off, exit 1. */
   drainLimitMs?: number
 }
 
@@ -81,6 +85,10 @@ function exitOnUncaught(log: Logger): void {
   process.on('uncaughtException', end).on('unhandledRejection', end)
 }
 
+function hurry(steps: readonly StopStep[]): void {
+  for (const step of steps) step.hurry?.()
+}
+
 /** Runs the steps, last one first. False when one failed or the limit was reached. */
 async function drain(steps: StopStep[], log: Logger, limitMs: number): Promise<boolean> {
   let isClean = true
@@ -97,7 +105,14 @@ async function drain(steps: StopStep[], log: Logger, limitMs: number): Promise<b
     }
     return true
   }
-  if (await Promise.race([run(), delay(limitMs, false)])) return isClean
+  const hurryAfterMs = Math.max(limitMs - HURRY_BEFORE_LIMIT_MS, limitMs / 2)
+  const timer = setTimeout(() => {
+    log.info({ waitedMs: hurryAfterMs, steps: steps.map((step) => step.name) }, 'hurrying')
+    hurry(steps)
+  }, hurryAfterMs)
+  const isInTime = await Promise.race([run(), delay(limitMs, false)])
+  clearTimeout(timer)
+  if (isInTime) return isClean
   log.error({ limitMs }, 'not everything stopped in time')
   return false
 }
@@ -113,9 +128,7 @@ export async function runUntilSignal(options: RunOptions): Promise<never> {
   const { log, start, onReady, drainLimitMs = DRAIN_LIMIT_MS } = options
   const steps: StopStep[] = []
   exitOnUncaught(log)
-  const { stopping, ended, fail } = listen(log, () => {
-    for (const step of steps) step.hurry?.()
-  })
+  const { stopping, ended, fail } = listen(log, () => hurry(steps))
   const onStop = (step: StopStep) => void steps.push(step)
   const keepAlive = setInterval(() => undefined, 2 ** 30) // signal handlers alone do not keep a process
   const started = start({ onStop, stopping, fail }).then(

@@ -55,6 +55,12 @@ export interface LeasedDelivery {
   isSimulated: boolean
 }
 
+/** A leased row whose recipient or message is gone: nothing can be sent, and nobody waits for its end. */
+export interface Orphan {
+  recipientId: Uuid
+  epoch: number
+}
+
 /**
  * Leases those of the given rows that are still admitted. A hint that came twice, or too late, finds nothing.
  *
@@ -64,12 +70,12 @@ export interface LeasedDelivery {
 export async function leaseDeliveries(
   pool: pg.Pool,
   recipientIds: readonly Uuid[],
-): Promise<LeasedDelivery[]> {
+): Promise<{ deliveries: LeasedDelivery[]; orphans: Orphan[] }> {
   const sorted = [...recipientIds].sort()
   const first = sorted[0]
   const last = sorted.at(-1)
-  if (first === undefined || last === undefined) return []
-  const result = await pool.query<LeasedDelivery>({
+  if (first === undefined || last === undefined) return { deliveries: [], orphans: [] }
+  const result = await pool.query<LeasedDelivery & { isOrphan: boolean }>({
     name: 'lease-deliveries',
     text: `
 WITH locked AS MATERIALIZED (
@@ -83,14 +89,28 @@ WITH locked AS MATERIALIZED (
 )
 SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", leased.tenant_id AS "tenantId", leased.stream,
   leased.route, leased.simulation, r.attempts, leased.retry_steps AS "retrySteps", leased.epoch, leased.due_at AS "dueAt", leased.expires_at AS "expiresAt",
-  leased.expires_at <= now() AS "isExpired", r.email, r.domain, r.ordinal, r.status, r.seq, m.from_email AS "fromEmail",
+  leased.expires_at <= now() AS "isExpired", r.id IS NULL OR m.id IS NULL AS "isOrphan", r.email, r.domain, r.ordinal, r.status, r.seq, m.from_email AS "fromEmail",
   m.from_domain AS "fromDomain", m.tags, m.metadata, m.created_at AS "createdAt", m.send_at AS "sendAt", m.is_simulated AS "isSimulated"
 FROM leased
-JOIN valija.recipients AS r ON r.id = leased.recipient_id AND r.id BETWEEN $2::uuid AND $3::uuid
-JOIN valija.messages AS m ON m.id = leased.message_id AND m.id BETWEEN $4::uuid AND $5::uuid`,
+LEFT JOIN valija.recipients AS r ON r.id = leased.recipient_id AND r.id BETWEEN $2::uuid AND $3::uuid
+LEFT JOIN valija.messages AS m ON m.id = leased.message_id AND m.id BETWEEN $4::uuid AND $5::uuid`,
     values: [recipientIds, first, last, ...messageBounds(first, last)],
   })
-  return result.rows
+  return {
+    deliveries: result.rows.filter((row) => !row.isOrphan),
+    orphans: result.rows
+      .filter((row) => row.isOrphan)
+      .map(({ recipientId, epoch }) => ({ recipientId, epoch })),
+  }
+}
+
+/** Ends leased rows that have nothing left to send: else they would be leased again and again. */
+export async function deleteOrphans(pool: pg.Pool, orphans: readonly Orphan[]): Promise<void> {
+  await pool.query(
+    `DELETE FROM valija.deliveries AS d USING unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
+     WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'`,
+    [orphans.map((orphan) => orphan.recipientId), orphans.map((orphan) => orphan.epoch)],
+  )
 }
 
 /** A message's id is made just before its recipients': within this, in milliseconds. */

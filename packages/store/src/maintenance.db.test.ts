@@ -1,8 +1,16 @@
 import { createIdSource } from '@valija/core'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDatabase } from '../../../tests/support/database.ts'
+import { createDatabase, createEmptyDatabase } from '../../../tests/support/database.ts'
 import { type Database, openDatabase } from './database.ts'
-import { countStrayRows, dropOldPartitions, ensurePartitions } from './maintenance.ts'
+import {
+  countStrayRows,
+  dropOldPartitions,
+  ensurePartitions,
+  forgetOldInboxMails,
+  forgetUntoldEvents,
+  partitionedTables,
+} from './maintenance.ts'
 import { migrate } from './migrate.ts'
 
 let database: Database
@@ -26,7 +34,6 @@ async function makeOldDay(daysAgo: number): Promise<{ messageId: string; day: st
   const at = Date.now() - daysAgo * dayMs
   const messageId = createIdSource(() => at)()
   const day = new Date(at).toISOString().slice(0, 10).replaceAll('-', '')
-  const { default: pg } = await import('pg')
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   for (const parent of ['bodies', 'events', 'messages']) {
@@ -76,6 +83,7 @@ describe('partitions', () => {
     const { day } = await makeOldDay(40)
     const retention = { contentMs: 30 * dayMs, historyMs: 90 * dayMs }
     expect(await dropOldPartitions(database.engine, retention)).toBe(1)
+    expect(await dropOldPartitions(database.engine, retention)).toBe(0)
     expect(await partitions(day)).toEqual([`events_${day}`, `messages_${day}`])
     expect(await dropOldPartitions(database.engine, { ...retention, historyMs: 35 * dayMs })).toBe(2)
     expect(await partitions(day)).toEqual([])
@@ -97,12 +105,195 @@ describe('partitions', () => {
 
   test('of today are never dropped, and nobody but the engine may drop any', async () => {
     expect(await dropOldPartitions(database.engine, { contentMs: 0, historyMs: 0 })).toBe(0)
-    await expect(database.tenant.query(`SELECT valija.drop_partitions('bodies', now())`)).rejects.toThrow(
+    await expect(database.tenant.query(`SELECT valija.drop_partition('bodies', now())`)).rejects.toThrow(
       /permission denied/,
     )
-    await expect(database.engine.query(`SELECT valija.drop_partitions('tenants', now())`)).rejects.toThrow(
+    await expect(database.engine.query(`SELECT valija.drop_partition('tenants', now())`)).rejects.toThrow(
       /no partitions/,
     )
+    await expect(database.engine.query(`SELECT valija.ensure_partitions('tenants', 1)`)).rejects.toThrow(
+      /no partitions/,
+    )
+  })
+
+  test('are equal to their table: every index, check and default', async () => {
+    const shape = async (table: string) => {
+      const columns = await database.engine.query(
+        `SELECT attname, format_type(atttypid, atttypmod) AS type, attnotnull, attstorage, pg_get_expr(adbin, adrelid) AS "default"
+         FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+         WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum`,
+        [table],
+      )
+      const constraints = await database.engine.query(
+        `SELECT contype, pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conrelid = $1::regclass ORDER BY 1, 2`,
+        [table],
+      )
+      const indexes = await database.engine.query(
+        `SELECT regexp_replace(indexdef, '.* USING', '') AS text FROM pg_indexes
+         WHERE schemaname || '.' || tablename = $1 ORDER BY 1`,
+        [table],
+      )
+      return [columns.rows, constraints.rows, indexes.rows]
+    }
+    const today = new Date().toISOString().slice(0, 10).replaceAll('-', '')
+    for (const table of partitionedTables) {
+      expect(await shape(`valija_parts.${table}_${today}`)).toEqual(await shape(`valija.${table}`))
+    }
+  })
+})
+
+/** As the owner of the tables. */
+async function asOwner<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(url)
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+const dayName = (ahead: number) =>
+  new Date(Date.now() + ahead * dayMs).toISOString().slice(0, 10).replaceAll('-', '')
+const dropDay = (ahead: number) =>
+  asOwner((client) =>
+    client.query(
+      partitionedTables.map((table) => `DROP TABLE valija_parts.${table}_${dayName(ahead)}`).join(';'),
+    ),
+  )
+
+describe('a long reader, such as a backup', () => {
+  /** Works while a transaction has read all tables, as pg_dump does, the default partitions too. */
+  const whileRead = <T>(work: () => Promise<T>) =>
+    asOwner(async (reader) => {
+      await reader.query('BEGIN')
+      await reader.query(
+        `LOCK TABLE ${partitionedTables.map((table) => `valija.${table}`).join(', ')} IN ACCESS SHARE MODE`,
+      )
+      return work()
+    })
+
+  test('holds up no writer for more than a moment while partitions are made and dropped', async () => {
+    await dropDay(14)
+    const { day } = await makeOldDay(60)
+    const id = createIdSource(() => Date.now())()
+    const write = () =>
+      database.engine.query(
+        `INSERT INTO valija.events (id, tenant_id, type, created_at, data) VALUES ($1, $1, 'x', now(), '{}') ON CONFLICT DO NOTHING`,
+        [id],
+      )
+    await whileRead(async () => {
+      const retention = { contentMs: 30 * dayMs, historyMs: 30 * dayMs }
+      for (const work of [ensurePartitions, (pool: pg.Pool) => dropOldPartitions(pool, retention)]) {
+        const given = expect(work(database.engine)).rejects.toMatchObject({ code: '55P03' })
+        const startedMs = performance.now()
+        await Promise.all([write(), given])
+        expect(performance.now() - startedMs).toBeLessThan(1_500)
+      }
+    })
+    expect(await ensurePartitions(database.engine)).toBe(6)
+    expect(await partitions(day)).toHaveLength(3)
+  })
+
+  test('does not keep a version from starting that has partitions for today and tomorrow', async () => {
+    await dropDay(14)
+    await whileRead(async () => expect(await migrate(url)).toEqual([]))
+    expect(await partitions(dayName(14))).toEqual([])
+    await migrate(url)
+    expect(await partitions(dayName(14))).toHaveLength(6)
+  })
+
+  test('does keep one from starting that has none for tomorrow', async () => {
+    await dropDay(1)
+    await whileRead(() => expect(migrate(url)).rejects.toMatchObject({ code: '55P03' }))
+    await migrate(url)
+    expect(await partitions(dayName(1))).toHaveLength(6)
+  })
+
+  test('lets a table get its partition while only others are read', async () => {
+    await dropDay(14)
+    await asOwner(async (reader) => {
+      await reader.query('BEGIN; LOCK TABLE valija.webhook_tries IN ACCESS SHARE MODE')
+      await expect(ensurePartitions(database.engine)).rejects.toMatchObject({ code: '55P03' })
+      expect(await partitions(dayName(14))).toHaveLength(5)
+    })
+    expect(await ensurePartitions(database.engine)).toBe(1)
+  })
+})
+
+describe('an installation whose owner does not inherit the rights of the engine', () => {
+  test('keeps the days that hold something live', async () => {
+    const empty = await createEmptyDatabase()
+    const owner = `keeper_${process.pid}_${Date.now()}`
+    const asAdministrator = async (sql: string) => {
+      const client = new pg.Client(empty.url)
+      await client.connect()
+      await client.query(sql).finally(() => client.end())
+    }
+    const ownUrl = new URL(empty.url)
+    ownUrl.username = owner
+    let own: Database | undefined
+    try {
+      await asAdministrator(`CREATE ROLE ${owner} LOGIN NOINHERIT CREATEROLE;
+        GRANT valija_engine, valija_tenant TO ${owner} WITH INHERIT FALSE, SET TRUE;
+        GRANT CREATE ON DATABASE ${new URL(empty.url).pathname.slice(1)} TO ${owner}`)
+      await migrate(ownUrl.href)
+      own = openDatabase({ url: ownUrl.href, onError: () => {} })
+      await own.engine.query(
+        `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at)
+         VALUES ($1, $1, $1, 'bulk', 'capture', 'b.test', 'waiting', now(), now())`,
+        [createIdSource(() => Date.now())()],
+      )
+      // As if the retention ended tomorrow: today's partition is beyond it.
+      const drop = () =>
+        own?.engine.query(`SELECT valija.drop_partition('bodies', now() + interval '1 d') AS "isDropped"`)
+      expect((await drop())?.rows).toEqual([{ isDropped: false }])
+      await own.engine.query('DELETE FROM valija.deliveries')
+      expect((await drop())?.rows).toEqual([{ isDropped: true }])
+    } finally {
+      await own?.close()
+      await asAdministrator(`DROP OWNED BY ${owner} CASCADE`)
+      await empty.drop()
+      await asOwner((client) => client.query(`DROP ROLE ${owner}`))
+    }
+  })
+})
+
+describe('events that an endpoint was not told of', () => {
+  test('are kept beyond the retention while it is enabled, and forgotten when it is disabled', async () => {
+    const { day, messageId } = await makeOldDay(70)
+    const retention = { contentMs: 30 * dayMs, historyMs: 30 * dayMs }
+    const tenantId = createIdSource(() => Date.now())()
+    await database.engine.query('INSERT INTO valija.tenants (id, name) VALUES ($1, $2)', [tenantId, tenantId])
+    await database.engine.query(
+      `INSERT INTO valija.webhooks (id, tenant_id, url, events, secret) VALUES ($1, $1, 'http://a.test', '{*}', '')`,
+      [tenantId],
+    )
+    await database.engine.query(
+      'INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at) SELECT $1, id, $1, now() FROM unnest($2::uuid[]) AS id',
+      [tenantId, [messageId, createIdSource(() => Date.now())()]],
+    )
+    expect(await forgetUntoldEvents(database.engine, retention.historyMs)).toBe(0)
+    await dropOldPartitions(database.engine, retention)
+    expect(await partitions(day)).toContain(`events_${day}`)
+    await database.engine.query(`UPDATE valija.webhooks SET status = 'disabled' WHERE id = $1`, [tenantId])
+    expect(await forgetUntoldEvents(database.engine, retention.historyMs)).toBe(1)
+    await dropOldPartitions(database.engine, retention)
+    expect(await partitions(day)).toEqual([])
+  })
+})
+
+describe('the inbox', () => {
+  test('loses the mails beyond the retention, by the time in their ids, and no other', async () => {
+    const [old, fresh] = [createIdSource(() => Date.now() - 40 * dayMs)(), createIdSource(() => Date.now())()]
+    await database.engine.query(
+      `INSERT INTO valija.inbox (id, tenant_id, message_id, received_at, mail_from, rcpt_to, rcpt_keys, from_header, to_header,
+         subject, raw)
+       SELECT id, id, id, now(), '', '{}', '{}', '', '', '', '' FROM unnest($1::uuid[]) AS id`,
+      [[old, fresh]],
+    )
+    expect(await forgetOldInboxMails(database.engine, 30 * dayMs)).toBe(1)
+    expect((await database.engine.query('SELECT id FROM valija.inbox')).rows).toEqual([{ id: fresh }])
   })
 })
 

@@ -6,22 +6,37 @@ import type pg from 'pg'
 /** Partitions are made this many days ahead: the installation can be without a worker for that long. */
 export const partitionDaysAhead = 14
 
-/** @returns how many partitions were made */
-export async function ensurePartitions(pool: pg.Pool): Promise<number> {
-  const result = await pool.query<{ made: number }>('SELECT valija.ensure_partitions($1) AS made', [
-    partitionDaysAhead,
-  ])
-  return result.rows[0]?.made ?? 0
-}
-
 const contentTables = ['bodies']
 const historyTables = ['messages', 'recipients', 'attempts', 'events', 'webhook_tries']
+/** The tables that are cut into one partition per day. */
+export const partitionedTables: readonly string[] = [...contentTables, ...historyTables]
 
 /**
- * Drops the days that are older than the retention and hold nothing live (`VALIJA_RETENTION_CONTENT`, `VALIJA_RETENTION_EVENTS`,
- * in milliseconds).
+ * Makes missing partitions, table by table.
  *
- * @returns how many partitions were dropped
+ * @returns how many were made
+ * @throws what PostgreSQL throws; 55P03 when somebody reads a table for long: what was made before stays, the rest is for later
+ */
+export async function ensurePartitions(
+  client: Pick<pg.ClientBase, 'query'>,
+  daysAhead = partitionDaysAhead,
+): Promise<number> {
+  let made = 0
+  for (const table of partitionedTables) {
+    const result = await client.query<{ made: number }>('SELECT valija.ensure_partitions($1, $2) AS made', [
+      table,
+      daysAhead,
+    ])
+    made += result.rows[0]?.made ?? 0
+  }
+  return made
+}
+
+/**
+ * Drops the oldest day that is beyond the retention and holds nothing live (`VALIJA_RETENTION_CONTENT`,
+ * `VALIJA_RETENTION_EVENTS`, in milliseconds), of each table.
+ *
+ * @returns how many partitions were dropped: at most one per table, so ask until it is none
  */
 export async function dropOldPartitions(
   pool: pg.Pool,
@@ -32,20 +47,36 @@ export async function dropOldPartitions(
     [contentTables, retention.contentMs],
     [historyTables, retention.historyMs],
   ] as const) {
-    const result = await pool.query<{ dropped: number }>(
-      `SELECT sum(valija.drop_partitions(parent, now() - make_interval(secs => $2)))::int AS dropped FROM unnest($1::text[]) AS parent`,
-      [tables, keptMs / 1000],
-    )
-    dropped += result.rows[0]?.dropped ?? 0
+    for (const table of tables) {
+      const result = await pool.query<{ isDropped: boolean }>(
+        'SELECT valija.drop_partition($1, now() - make_interval(secs => $2)) AS "isDropped"',
+        [table, keptMs / 1000],
+      )
+      if (result.rows[0]?.isDropped) dropped += 1
+    }
   }
   return dropped
 }
 
-/** The inbox keeps mails as long as bodies are kept. */
+/**
+ * Forgets what disabled endpoints were not told, beyond the retention, some thousands at once: for their sake events would be
+ * kept for ever.
+ */
+export async function forgetUntoldEvents(pool: pg.Pool, keptMs: number): Promise<number> {
+  const result = await pool.query(
+    `DELETE FROM valija.webhook_outbox WHERE (webhook_id, event_id) IN (
+       SELECT o.webhook_id, o.event_id FROM valija.webhooks AS w JOIN valija.webhook_outbox AS o ON o.webhook_id = w.id
+       WHERE w.status = 'disabled' AND o.event_id < valija.lowest_uuid(now() - make_interval(secs => $1)) LIMIT 5000)`,
+    [keptMs / 1000],
+  )
+  return result.rowCount ?? 0
+}
+
+/** The inbox keeps mails as long as bodies are kept. Their ids hold the time at which they came. */
 export async function forgetOldInboxMails(pool: pg.Pool, keptMs: number): Promise<number> {
   const result = await pool.query(
-    `DELETE FROM valija.inbox WHERE id IN (
-       SELECT id FROM valija.inbox WHERE received_at < now() - make_interval(secs => $1) LIMIT 1000)`,
+    `DELETE FROM valija.inbox WHERE id = ANY (ARRAY(
+       SELECT id FROM valija.inbox WHERE id < valija.lowest_uuid(now() - make_interval(secs => $1)) ORDER BY id LIMIT 1000))`,
     [keptMs / 1000],
   )
   return result.rowCount ?? 0

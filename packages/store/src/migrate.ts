@@ -8,6 +8,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import pg from 'pg'
+import { ensurePartitions, partitionDaysAhead } from './maintenance.ts'
 
 const migrationsFolder = path.resolve(import.meta.dirname, '../../../prisma/migrations')
 const lockTries = 10
@@ -40,7 +41,7 @@ export async function migrate(databaseUrl: string): Promise<string[]> {
       logs text, rolled_back_at timestamptz, started_at timestamptz NOT NULL DEFAULT now(), applied_steps_count integer NOT NULL DEFAULT 0)`)
     const pending = await findPending(client, await readMigrations())
     for (const migration of pending) await applyPatiently(client, migration)
-    await client.query('SELECT valija.ensure_partitions(14)')
+    await ensureDays(client)
     return pending.map((migration) => migration.name)
   } finally {
     await client.end()
@@ -99,6 +100,21 @@ async function applyPatiently(client: pg.Client, migration: Migration): Promise<
       await client.query('ROLLBACK')
       // 55P03 lock_not_available
       if ((error as { code?: string }).code !== '55P03' || tries >= lockTries) throw error
+    }
+  }
+}
+
+/** Where a long reader is in the way, today's and tomorrow's partitions are enough: the workers make the others later. */
+async function ensureDays(client: pg.Client): Promise<void> {
+  let daysAhead = partitionDaysAhead
+  for (let tries = 1; ; tries++) {
+    try {
+      await ensurePartitions(client, daysAhead)
+      return
+    } catch (error) {
+      // 55P03 lock_not_available
+      if ((error as { code?: string }).code !== '55P03' || tries >= lockTries) throw error
+      daysAhead = 1
     }
   }
 }

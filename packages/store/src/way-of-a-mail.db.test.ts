@@ -3,21 +3,32 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createIdSource, type Uuid } from '@valija/core'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
+import { until } from '../../../tests/support/until.ts'
 import { acceptMessages, type NewMessage } from './accept-messages.ts'
-import { admitRows, findWaitingStreams, msUntilDue, releaseExpiredLeases } from './admission.ts'
+import {
+  admitRows,
+  findWaitingStreams,
+  msUntilDue,
+  readmitAll,
+  readmitOlderThan,
+  releaseExpiredLeases,
+} from './admission.ts'
 import { type Database, openDatabase, readAsTenant } from './database.ts'
-import { leaseDeliveries, renewLeases } from './lease-deliveries.ts'
+import { deleteOrphans, leaseDeliveries, releaseLeases, renewLeases } from './lease-deliveries.ts'
 import { type Settlement, settleAttempts } from './settle-attempts.ts'
 
 let database: Database
+let databaseUrl: string
 let drop: () => Promise<void>
 const nextId = createIdSource(() => Date.now())
 
 beforeAll(async () => {
   const made = await createDatabase()
   drop = made.drop
+  databaseUrl = made.url
   database = openDatabase({ url: made.url, onError: () => {} })
 })
 afterAll(async () => {
@@ -203,7 +214,7 @@ describe('a lease', () => {
     const takers = await Promise.all(
       [1, 2, 3].map(() => leaseDeliveries(database.engine, [recipientOf(message)])),
     )
-    const leased = takers.flat()
+    const leased = takers.flatMap((taker) => taker.deliveries)
     expect(leased).toHaveLength(1)
     expect(leased[0]).toMatchObject({
       messageId: message.id,
@@ -224,10 +235,15 @@ describe('a lease', () => {
     await leaseDeliveries(database.engine, [id])
     expect((await renewLeases(database.engine, [{ recipientId: id, epoch: 1 }])).has(id)).toBe(true)
     await database.engine.query(
-      `UPDATE valija.deliveries SET leased_until = now() - interval '1 s' WHERE recipient_id = $1`,
+      `UPDATE valija.deliveries SET leased_until = now() - interval '3 s' WHERE recipient_id = $1`,
       [id],
     )
-    expect(await releaseExpiredLeases(database.engine)).toBe(1)
+    // The first seconds of a PostgreSQL belong to the workers that were cut off from it.
+    await until(
+      'the sweep finds the lease',
+      async () => (await releaseExpiredLeases(database.engine)) > 0,
+      10_000,
+    )
     expect((await renewLeases(database.engine, [{ recipientId: id, epoch: 1 }])).size).toBe(0)
     const late = delivered(message, 1, {
       isFact: false,
@@ -239,6 +255,207 @@ describe('a lease', () => {
     expect(await rowOf('events', 'message_id', message.id)).toBeUndefined()
   })
 })
+
+/** Messages with a lease each, in falling order of their recipients' ids, which is also the order of the stored rows. */
+async function leasedMessages(count: number): Promise<NewMessage[]> {
+  const tenantId = await newTenant()
+  const messages = Array.from({ length: count }, () => newMessage(tenantId)).reverse()
+  for (const message of messages) await acceptMessages(database.engine, [message], { directShare: count })
+  for (const message of messages) await leaseDeliveries(database.engine, [recipientOf(message)])
+  return messages
+}
+
+const leaseOf = (message: NewMessage) => ({ recipientId: recipientOf(message), epoch: 1 })
+
+/** Works while another transaction has taken a recipient's delivery. */
+async function whileTaken<T>(message: NewMessage, work: (other: pg.PoolClient) => Promise<T>): Promise<T> {
+  const other = await database.engine.connect()
+  try {
+    await other.query('BEGIN')
+    await other.query('SELECT FROM valija.deliveries WHERE recipient_id = $1 FOR UPDATE', [
+      recipientOf(message),
+    ])
+    return await work(other)
+  } finally {
+    await other.query('ROLLBACK')
+    other.release()
+  }
+}
+
+/** Resolves when some statement waits for a transaction's rows. */
+const someoneWaitsFor = (other: pg.PoolClient) =>
+  until('a statement waits', async () => {
+    const result = await other.query(
+      'SELECT FROM pg_locks WHERE NOT granted AND transactionid::text = pg_current_xact_id()::text',
+    )
+    return result.rowCount === 1
+  })
+
+/** What waits for nobody is over at once. */
+const atOnce = { timeout: 5_000 }
+
+describe('rows that another transaction has', () => {
+  test(
+    'are told apart by a renewal from those that are lost, and hold up no other lease',
+    atOnce,
+    async () => {
+      const [mine, busy, lost] = (await leasedMessages(3)) as [NewMessage, NewMessage, NewMessage]
+      await settleAttempts(database.engine, [delivered(lost, 1)])
+      const renewed = await whileTaken(busy, () =>
+        renewLeases(database.engine, [mine, busy, lost].map(leaseOf)),
+      )
+      expect(renewed).toEqual(
+        new Map([
+          [recipientOf(mine), 'renewed'],
+          [recipientOf(busy), 'busy'],
+        ]),
+      )
+    },
+  )
+
+  test('are taken by rising recipient id when a batch is settled', atOnce, async () => {
+    const [high, low] = (await leasedMessages(2)) as [NewMessage, NewMessage]
+    await whileTaken(low, async (other) => {
+      const settling = settleAttempts(database.engine, [delivered(high, 1), delivered(low, 1)])
+      await someoneWaitsFor(other)
+      // Nothing is held above the row that it waits for, else this would wait in a circle.
+      await other.query('SELECT FROM valija.deliveries WHERE recipient_id = $1 FOR UPDATE NOWAIT', [
+        recipientOf(high),
+      ])
+      await other.query('ROLLBACK')
+      expect((await settling).settled.size).toBe(2)
+    })
+  })
+
+  test('are taken by rising recipient id when leases are given back', atOnce, async () => {
+    const [high, low] = (await leasedMessages(2)) as [NewMessage, NewMessage]
+    await whileTaken(low, async (other) => {
+      const releasing = releaseLeases(database.engine, [high, low].map(leaseOf), 0)
+      await someoneWaitsFor(other)
+      await other.query('SELECT FROM valija.deliveries WHERE recipient_id = $1 FOR UPDATE NOWAIT', [
+        recipientOf(high),
+      ])
+      await other.query('ROLLBACK')
+      await releasing
+    })
+    expect(await rowOf('deliveries', 'recipient_id', recipientOf(high))).toMatchObject({ state: 'waiting' })
+  })
+
+  test('are left alone by the sweep', atOnce, async () => {
+    const [free, taken] = (await leasedMessages(2)) as [NewMessage, NewMessage]
+    await database.engine.query(
+      `UPDATE valija.deliveries SET state = 'admitted', admitted_at = now() - interval '1 h' WHERE recipient_id = ANY ($1)`,
+      [[recipientOf(free), recipientOf(taken)]],
+    )
+    await whileTaken(taken, async () => {
+      for (const sweep of [readmitAll, (pool: pg.Pool) => readmitOlderThan(pool, 60_000)]) {
+        await sweep(database.engine)
+        expect((await rowOf('deliveries', 'recipient_id', recipientOf(taken)))?.state).toBe('admitted')
+      }
+      expect((await rowOf('deliveries', 'recipient_id', recipientOf(free)))?.state).toBe('waiting')
+    })
+  })
+})
+
+describe('a lease that ran out', () => {
+  test('is left to its holder for 2 s more, and for the first 5 s of a PostgreSQL', async () => {
+    const [message] = (await leasedMessages(1)) as [NewMessage]
+    const runOut = (seconds: number) =>
+      database.engine.query(
+        'UPDATE valija.deliveries SET leased_until = now() - make_interval(secs => $2) WHERE recipient_id = $1',
+        [recipientOf(message), seconds],
+      )
+    const stateNow = async () => (await rowOf('deliveries', 'recipient_id', recipientOf(message)))?.state
+    // What a session of a PostgreSQL that was started this moment sees.
+    const owner = new pg.Pool({
+      connectionString: databaseUrl,
+      max: 1,
+      options: '-c search_path=just_started,pg_catalog',
+    })
+    await owner.query('CREATE SCHEMA just_started')
+    await owner.query(
+      'CREATE FUNCTION just_started.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql AS $$ SELECT now() $$',
+    )
+    await runOut(60)
+    await releaseExpiredLeases(owner)
+    await owner.end()
+    expect(await stateNow()).toBe('leased')
+    await runOut(1)
+    await releaseExpiredLeases(database.engine)
+    expect(await stateNow()).toBe('leased')
+    await runOut(3)
+    await until('the sweep finds it', async () => (await releaseExpiredLeases(database.engine)) > 0, 10_000)
+    expect(await stateNow()).toBe('waiting')
+  })
+})
+
+describe('a lease given back', () => {
+  test('until a later time shows people that time, and none to those at their end', async () => {
+    const [held, ended] = (await leasedMessages(2)) as [NewMessage, NewMessage]
+    await database.engine.query(`UPDATE valija.recipients SET status = 'delivered' WHERE id = $1`, [
+      recipientOf(ended),
+    ])
+    await releaseLeases(database.engine, [held, ended].map(leaseOf), 60_000)
+    const delivery = await rowOf('deliveries', 'recipient_id', recipientOf(held))
+    expect(delivery?.due_at).toBeInstanceOf(Date)
+    expect(Number(delivery?.due_at)).toBeGreaterThan(Date.now() + 50_000)
+    expect(await rowOf('recipients', 'id', recipientOf(held))).toMatchObject({
+      status: 'queued',
+      next_attempt_at: delivery?.due_at,
+    })
+    expect((await rowOf('recipients', 'id', recipientOf(ended)))?.next_attempt_at).toBeNull()
+  })
+
+  test('at once changes no time', async () => {
+    const [message] = (await leasedMessages(1)) as [NewMessage]
+    const before = await rowOf('deliveries', 'recipient_id', recipientOf(message))
+    await releaseLeases(database.engine, [leaseOf(message)], 0)
+    expect(await rowOf('deliveries', 'recipient_id', recipientOf(message))).toMatchObject({
+      state: 'waiting',
+      due_at: before?.due_at,
+    })
+    expect((await rowOf('recipients', 'id', recipientOf(message)))?.next_attempt_at).toBeNull()
+  })
+})
+
+describe('a delivery without its recipient or message', () => {
+  test('comes back from leasing as an orphan, apart from the others, and can be ended', async () => {
+    const tenantId = await newTenant()
+    const messages = [1, 2, 3].map(() => newMessage(tenantId)) as [NewMessage, NewMessage, NewMessage]
+    await acceptMessages(database.engine, messages, { directShare: 9 })
+    await database.engine.query('DELETE FROM valija.recipients WHERE id = $1', [recipientOf(messages[0])])
+    await database.engine.query('DELETE FROM valija.messages WHERE id = $1', [messages[1].id])
+    const { deliveries, orphans } = await leaseDeliveries(database.engine, messages.map(recipientOf))
+    expect(deliveries.map((delivery) => delivery.recipientId)).toEqual([recipientOf(messages[2])])
+    expect(new Set(orphans)).toEqual(new Set([leaseOf(messages[0]), leaseOf(messages[1])]))
+    await deleteOrphans(database.engine, orphans)
+    const left = await database.engine.query(
+      'SELECT recipient_id FROM valija.deliveries WHERE tenant_id = $1',
+      [tenantId],
+    )
+    expect(left.rows).toEqual([{ recipient_id: recipientOf(messages[2]) }])
+  })
+})
+
+/** What is on record about a message, by table. */
+async function recordOf(message: NewMessage) {
+  const read = async (sql: string) => (await database.engine.query(sql, [message.id])).rows
+  return {
+    status: (await rowOf('recipients', 'id', recipientOf(message)))?.status,
+    events: await read('SELECT type FROM valija.events WHERE message_id = $1 ORDER BY id'),
+    attempts: await read('SELECT outcome FROM valija.attempts WHERE message_id = $1 ORDER BY id'),
+  }
+}
+
+const deferral: Partial<Settlement> = {
+  isFact: false,
+  change: { to: 'deferred', from: ['queued', 'deferred'] },
+  nextInMs: 60_000,
+  deliveredAt: null,
+}
+const deferredEvent = () => [
+  { id: nextId(), type: 'message.deferred' as const, createdAtMs: Date.now(), data: {} },
+]
 
 describe('a settlement', () => {
   test('of a delivery ends the recipient, with attempt and event, in one commit', async () => {
@@ -301,6 +518,66 @@ describe('a settlement', () => {
     ])
     await settleAttempts(database.engine, [delivered(message, 1)])
     expect((await rowOf('recipients', 'id', recipientOf(message)))?.status).toBe('cancelled')
+  })
+})
+
+describe('a settlement that comes', () => {
+  test('again, because the answer to its commit was lost, changes nothing and fails nowhere', async () => {
+    const [kept, ended] = (await leasedMessages(2)) as [NewMessage, NewMessage]
+    const batch = [delivered(kept, 1, { ...deferral, events: deferredEvent() }), delivered(ended, 1)]
+    await settleAttempts(database.engine, batch)
+    const before = [await recordOf(kept), await recordOf(ended)]
+    const [late] = (await leasedMessages(1)) as [NewMessage]
+    const { settled } = await settleAttempts(database.engine, [...batch, delivered(late, 1)])
+    expect(settled).toEqual(new Set([recipientOf(late)]))
+    expect([await recordOf(kept), await recordOf(ended)]).toEqual(before)
+  })
+
+  test.each([
+    ['before', 0],
+    ['after', 1],
+  ])('%s the fact about the same recipient in one batch yields to it', async (_, position) => {
+    const [message] = (await leasedMessages(1)) as [NewMessage]
+    const late = delivered(message, 1, { ...deferral, events: deferredEvent(), seq: 9 })
+    const fact = delivered(message, 7)
+    await settleAttempts(database.engine, position === 0 ? [late, fact] : [fact, late])
+    const record = await recordOf(message)
+    expect(record).toMatchObject({ status: 'delivered', events: [{ type: 'message.delivered' }] })
+    expect(record.attempts).toHaveLength(2)
+    expect((await rowOf('recipients', 'id', recipientOf(message)))?.seq).toBe(3)
+  })
+
+  test('of a lost lease in one batch with that of the present one yields to it', async () => {
+    const [message] = (await leasedMessages(1)) as [NewMessage]
+    await database.engine.query('UPDATE valija.deliveries SET epoch = 2 WHERE recipient_id = $1', [
+      recipientOf(message),
+    ])
+    const stale = delivered(message, 1, { ...deferral, seq: 8 })
+    const present = delivered(message, 2, { ...deferral, seq: 9, events: deferredEvent() })
+    await settleAttempts(database.engine, [present, stale])
+    expect(await recordOf(message)).toMatchObject({
+      status: 'deferred',
+      events: [{ type: 'message.deferred' }],
+    })
+    expect((await rowOf('recipients', 'id', recipientOf(message)))?.seq).toBe(9)
+  })
+
+  test('to a recipient at its end tells no event of what did not happen', async () => {
+    const [message] = (await leasedMessages(1)) as [NewMessage]
+    await database.engine.query(`UPDATE valija.recipients SET status = 'cancelled' WHERE id = $1`, [
+      recipientOf(message),
+    ])
+    await settleAttempts(database.engine, [delivered(message, 1)])
+    expect(await recordOf(message)).toMatchObject({ status: 'cancelled', events: [] })
+  })
+
+  test('without a change of state tells its events all the same', async () => {
+    const [message] = (await leasedMessages(1)) as [NewMessage]
+    await settleAttempts(database.engine, [delivered(message, 1, { change: null })])
+    expect(await recordOf(message)).toMatchObject({
+      status: 'queued',
+      events: [{ type: 'message.delivered' }],
+    })
   })
 })
 

@@ -1,0 +1,19 @@
+/** Asking PostgreSQL again while it is away: else a moment's absence would cost every mail in hand the 30 s of its lease. */
+import { isPassingDatabaseError, leaseMs } from '@valija/store'
+import { pauseUnless } from './pause.ts'
+
+/** While PostgreSQL is away it is asked again this often, for as long as a lease holds; then the sweep mends it anyway. */
+const awayPauseMs = 500
+
+/** @param stop ends the asking: the last error is thrown */
+export async function askPatiently<T>(ask: () => Promise<T>, stop: AbortSignal): Promise<T> {
+  const endMs = performance.now() + leaseMs
+  for (;;) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!isPassingDatabaseError(error) || stop.aborted || performance.now() > endMs) throw error
+      await pauseUnless(stop, awayPauseMs)
+    }
+  }
+}

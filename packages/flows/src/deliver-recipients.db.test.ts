@@ -1,0 +1,212 @@
+/**
+ * What a worker does with rows that it cannot send now: its site is down, it has no room, it is told to stop.
+ */
+import { createIdSource, createMailLog, type Uuid } from '@valija/core'
+import {
+  captureTarget,
+  createNetworkGuard,
+  createOpenSession,
+  createSiteScheduler,
+  defaultDeadlines,
+} from '@valija/courier'
+import {
+  acceptMessages,
+  type Database,
+  encodeBody,
+  type NewMessage,
+  openDatabase,
+  openWake,
+  type Wake,
+} from '@valija/store'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { until } from '../../../tests/support/until.ts'
+import {
+  type PeerScript,
+  type ScriptedPeer,
+  startScriptedPeer,
+} from '../../courier/src/testing/scripted-peer.ts'
+import { createDeliverer, type Deliverer } from './deliver-recipients.ts'
+
+const nextId = createIdSource(() => Date.now())
+const tenantId = nextId()
+const trouble: Error[] = []
+let testDatabase: TestDatabase
+let database: Database
+let wake: Wake
+let peer: ScriptedPeer
+let deliverer: Deliverer
+
+beforeAll(async () => {
+  testDatabase = await createDatabase()
+  database = openDatabase({ url: testDatabase.url, onError: () => {} })
+  wake = await openWake(testDatabase.url, () => {})
+  await database.engine.query("INSERT INTO valija.tenants (id, name) VALUES ($1, 'acme')", [tenantId])
+})
+afterEach(async () => {
+  deliverer.hurry()
+  await deliverer.drain()
+  await peer.close()
+  await database.engine.query('DELETE FROM valija.deliveries')
+  expect(trouble.splice(0)).toEqual([])
+})
+afterAll(async () => {
+  await wake.close()
+  await database.close()
+  await testDatabase.drop()
+})
+
+const busy: PeerScript = { greeting: '421 4.3.2 busy' }
+
+/** A worker whose smarthost does as the script says. */
+async function begin(script: PeerScript, more: { maxLeased?: number; waitingWhileDown?: number } = {}) {
+  peer = await startScriptedPeer(script)
+  const openSession = createOpenSession({ guard: createNetworkGuard([]) })
+  const limits = { connectionsPerSite: 1, mailsPerConnection: 100, idleMs: 10_000, sockets: 10 }
+  deliverer = createDeliverer({
+    database,
+    clock: { nowMs: () => Date.now(), sync: async () => {}, stop: () => {} },
+    nextId,
+    wake,
+    mailLog: createMailLog(() => {}),
+    retryPolicy: { networkScheduleMs: [60_000] },
+    routes: { has: (route) => route === 'smarthost', returnPath: () => '' },
+    maxLeased: more.maxLeased ?? 100,
+    createSites: (callbacks) =>
+      createSiteScheduler({
+        ...callbacks,
+        limits: { ...limits, waitingWhileDown: more.waitingWhileDown ?? 100 },
+        open: () =>
+          openSession(captureTarget({ host: '127.0.0.1', port: peer.port }, 'us.example'), defaultDeadlines),
+      }),
+    onError: (error) => void trouble.push(error),
+  })
+}
+
+function newMessage(more: Partial<NewMessage>): NewMessage {
+  const id = nextId()
+  const recipient = {
+    id: nextId(),
+    email: 'ann@example.org',
+    emailKey: 'ann@example.org',
+    domain: 'example.org',
+  }
+  return {
+    id,
+    tenantId,
+    createdAtMs: Date.now(),
+    stream: 'transactional',
+    delivery: 'smarthost',
+    route: 'smarthost',
+    fromHeader: 'hi@acme.test',
+    fromEmail: 'hi@acme.test',
+    fromDomain: 'acme.test',
+    subject: 'x',
+    tags: [],
+    metadata: {},
+    sendAtMs: null,
+    expiresAtMs: Date.now() + 3_600_000,
+    rfcMessageId: `<${id}@acme.test>`,
+    isSimulated: false,
+    body: encodeBody({ kind: 'raw', bytes: Buffer.from('Subject: x\r\n\r\nx\r\n'), needsSmtpUtf8: false }),
+    recipients: [{ ...recipient, type: 'to', status: 'queued', reason: null, simulation: null, seq: 1 }],
+    events: [],
+    idempotency: null,
+    ...more,
+  }
+}
+
+/** A hint of rows that were accepted just now. */
+async function accept(count: number, more: Partial<NewMessage> = {}): Promise<{ ids: Uuid[] }> {
+  const messages = Array.from({ length: count }, () => newMessage(more))
+  await acceptMessages(database.engine, messages, { directShare: 1_000 })
+  return { ids: messages.map(({ recipients }) => recipients[0]!.id) }
+}
+
+interface Row {
+  id: Uuid
+  state: string
+  writer: string
+  dueInMs: number
+}
+async function readRows({ ids }: { ids: Uuid[] }): Promise<Row[]> {
+  const { rows } = await database.engine.query<Row>(
+    `SELECT recipient_id AS id, state, xmin::text AS writer,
+       (extract(epoch FROM due_at - clock_timestamp()) * 1000)::float8 AS "dueInMs"
+     FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) ORDER BY recipient_id`,
+    [ids],
+  )
+  return rows
+}
+const statesOf = async (hint: { ids: Uuid[] }) => (await readRows(hint)).map(({ state }) => state)
+
+test('rows of a site that is down stay in hand up to its share; the rest goes back in one statement, due after the pause', async () => {
+  await begin(busy, { waitingWhileDown: 5 })
+  await deliverer.takeHint(await accept(1))
+  await until('the site is down', () => peer.connections.length >= 1 && deliverer.leased === 0)
+  const hint = await accept(30)
+  await deliverer.takeHint(hint)
+  await until('the excess is given back', () => deliverer.leased <= 5)
+  const rows = await readRows(hint)
+  const back = rows.filter(({ state, dueInMs }) => state === 'waiting' && dueInMs <= 5_250)
+  expect(back.length).toBeGreaterThanOrEqual(25)
+  expect(new Set(back.map(({ writer }) => writer)).size).toBeLessThanOrEqual(3)
+})
+
+test('a mail whose time ends while its site is down is given back to be ended; the others keep their places', async () => {
+  await begin(busy)
+  const [first, others] = [await accept(1), await accept(20)]
+  const short = await accept(1, { expiresAtMs: Date.now() + 1_500 })
+  await Promise.all([first, others, short].map((hint) => deliverer.takeHint(hint)))
+  await until('it is given back', async () => (await statesOf(short))[0] === 'waiting', 10_000)
+  expect(deliverer.leased).toBeGreaterThan(0)
+
+  await database.engine.query(
+    "UPDATE valija.deliveries SET state = 'admitted', admitted_at = now() WHERE recipient_id = $1",
+    short.ids,
+  )
+  await deliverer.takeHint(short)
+  const recipient = async () =>
+    (await database.engine.query('SELECT status, reason FROM valija.recipients WHERE id = $1', short.ids))
+      .rows[0]
+  await until('its end', async () => (await recipient()).status === 'failed')
+  expect((await recipient()).reason).toBe('expired')
+}, 20_000)
+
+test('a hint that waits for room ends when the worker stops, while a conversation goes on, and its rows go back at once', async () => {
+  await begin({ mail: 'SILENCE' }, { maxLeased: 1 })
+  const [inHand, late, tooLate] = [await accept(2), await accept(2), await accept(2)]
+  await deliverer.takeHint(inHand)
+  await until('a conversation', () => peer.connections[0]?.some((line) => line.startsWith('MAIL')))
+  const waiting = deliverer.takeHint(late)
+  deliverer.stop()
+  await waiting
+  await deliverer.takeHint(tooLate)
+  await until('what was not begun is given back', () => deliverer.leased === 1)
+  expect((await statesOf(inHand)).sort()).toEqual(['leased', 'waiting'])
+  for (const hint of [late, tooLate]) {
+    const rows = await readRows(hint)
+    expect(rows.map(({ state }) => state)).toEqual(['waiting', 'waiting'])
+    for (const { dueInMs } of rows) expect(dueInMs).toBeLessThanOrEqual(0)
+  }
+})
+
+test('a drain waits until what was given back is written down', async () => {
+  await begin({})
+  const hint = await accept(2, { route: 'another' })
+  await deliverer.takeHint(hint)
+  await deliverer.drain()
+  const rows = await readRows(hint)
+  expect(rows.map(({ state }) => state)).toEqual(['waiting', 'waiting'])
+  for (const { dueInMs } of rows) expect(dueInMs).toBeGreaterThan(50_000)
+})
+
+test('a drain returns what waits for a site that is down', async () => {
+  await begin(busy)
+  const hint = await accept(5)
+  await deliverer.takeHint(hint)
+  await until('the site is down', () => deliverer.leased === 4)
+  await deliverer.drain()
+  expect(await statesOf(hint)).toEqual(Array(5).fill('waiting'))
+  expect(deliverer.leased).toBe(0)
+})

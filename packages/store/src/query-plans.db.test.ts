@@ -1,0 +1,174 @@
+/**
+ * The plans of the statements that run all the time, with 300,000 rows of one tenant waiting and PostgreSQL knowing it: what
+ * accepting, admitting, leasing and sweeping cost must not grow with what waits.
+ *
+ * Each statement is asked for through the function that makes it, on a connection that answers with the statement's plan; both
+ * kinds of plans are looked at: for these very values, and the one for any values that PostgreSQL may change to later.
+ */
+import { createIdSource, type Uuid } from '@valija/core'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase } from '../../../tests/support/database.ts'
+import { acceptMessages } from './accept-messages.ts'
+import {
+  admitRows,
+  countAdmitted,
+  findWaitingStreams,
+  msUntilDue,
+  readmit,
+  readmitOlderThan,
+  releaseExpiredLeases,
+} from './admission.ts'
+import { leaseDeliveries, releaseLeases, renewLeases } from './lease-deliveries.ts'
+import { forgetOldInboxMails } from './maintenance.ts'
+import { settleAttempts } from './settle-attempts.ts'
+
+const rowsWaiting = 300_000
+let client: pg.Client
+let drop: () => Promise<void>
+const nextId = createIdSource(() => Date.now())
+const busyTenant = nextId()
+const quietTenant = nextId()
+/** A recipient whose row is leased, as a few are. */
+let leased: Uuid
+
+beforeAll(async () => {
+  const made = await createDatabase()
+  drop = made.drop
+  client = new pg.Client({ connectionString: made.url, options: '-c role=valija_engine' })
+  await client.connect()
+  await client.query('INSERT INTO valija.tenants (id, name) SELECT id, id FROM unnest($1::uuid[]) AS id', [
+    [busyTenant, quietTenant],
+  ])
+  const fill = (tenantId: Uuid, state: string, count: number) =>
+    client.query<{ id: Uuid }>(
+      `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at,
+         admitted_at, leased_until)
+       SELECT uuidv7(), uuidv7(), $1, 'transactional', 'mx', 'b.test', $2, now() - interval '1 h', now() + interval '1 d',
+         now(), now() + interval '30 s'
+       FROM generate_series(1, $3) RETURNING recipient_id AS id`,
+      [tenantId, state, count],
+    )
+  await fill(busyTenant, 'waiting', rowsWaiting)
+  await fill(busyTenant, 'admitted', 200)
+  leased = (await fill(busyTenant, 'leased', 200)).rows[0]!.id
+  await client.query(
+    `INSERT INTO valija.inbox (id, tenant_id, message_id, received_at, mail_from, rcpt_to, rcpt_keys, from_header, to_header,
+       subject, raw)
+     SELECT uuidv7(), $1, $1, now(), '', '{}', '{}', '', '', '', '' FROM generate_series(1, 20000)`,
+    [busyTenant],
+  )
+  await client.query('RESET role; ANALYZE valija.deliveries; ANALYZE valija.inbox; SET role = valija_engine')
+})
+afterAll(async () => {
+  await client.end()
+  await drop()
+})
+
+interface Plan {
+  'Node Type': string
+  'Relation Name'?: string
+  Plans?: Plan[]
+}
+interface Asked {
+  text: string
+  values?: unknown[]
+}
+
+const withParts = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(withParts)]
+
+/** The tables that a function's statement reads from one end to the other, by either kind of plan. */
+async function tablesReadWhole(ask: (pool: pg.Pool) => Promise<unknown>): Promise<string[]> {
+  const plans: Plan[] = []
+  const explain = async (query: string | Asked, values?: unknown[]) => {
+    const asked = typeof query === 'string' ? { text: query, values: values ?? [] } : query
+    for (const [option, parameters] of [
+      ['', asked.values],
+      ['GENERIC_PLAN, ', undefined],
+    ] as const) {
+      const result = await client.query(
+        `EXPLAIN (${option}FORMAT JSON) ${asked.text}`,
+        parameters as unknown[],
+      )
+      plans.push(result.rows[0]['QUERY PLAN'][0].Plan)
+    }
+    return { rows: [], rowCount: 0 }
+  }
+  await ask({ query: explain } as unknown as pg.Pool)
+  expect(plans).toHaveLength(2)
+  const whole = plans.flatMap(withParts).filter((part) => part['Node Type'] === 'Seq Scan')
+  // Of the small tables (tenants, webhooks) and of partitions without rows that is right.
+  return whole
+    .flatMap((part) => part['Relation Name'] ?? [])
+    .filter((name) => /^(deliveries|inbox)/.test(name))
+}
+
+const newMessage = () => {
+  const id = nextId()
+  return {
+    id,
+    tenantId: quietTenant,
+    createdAtMs: Date.now(),
+    stream: 'transactional' as const,
+    delivery: 'mx',
+    route: 'mx',
+    fromHeader: '',
+    fromEmail: '',
+    fromDomain: '',
+    subject: '',
+    tags: [],
+    metadata: {},
+    sendAtMs: null,
+    expiresAtMs: Date.now(),
+    rfcMessageId: '',
+    isSimulated: false,
+    body: Buffer.from('x'),
+    recipients: [],
+    events: [],
+    idempotency: null,
+  }
+}
+
+const newSettlement = () => ({
+  recipientId: leased,
+  messageId: nextId(),
+  tenantId: busyTenant,
+  epoch: 0,
+  isFact: true,
+  change: { to: 'delivered' as const, from: ['queued' as const] },
+  reason: null,
+  reply: null,
+  enhancedStatus: null,
+  attempts: 1,
+  retrySteps: 1,
+  nextInMs: null,
+  deliveredAt: null,
+  sizeBytes: null,
+  seq: 2,
+  attempt: null,
+  events: [],
+})
+
+describe('with 300,000 rows waiting, no table is read whole', () => {
+  const lease = () => [{ recipientId: leased, epoch: 0 }]
+  test.each<[string, (pool: pg.Pool) => Promise<unknown>]>([
+    [
+      'to accept a message of another tenant',
+      (pool) => acceptMessages(pool, [newMessage()], { directShare: 500 }),
+    ],
+    ['to find the streams that wait', findWaitingStreams],
+    ['to admit rows', (pool) => admitRows(pool, [{ tenantId: quietTenant, stream: 'bulk', count: 50 }])],
+    ['to count admitted rows', (pool) => countAdmitted(pool, 1000)],
+    ['to find when the next row is due', msUntilDue],
+    ['to take a hint back', (pool) => readmit(pool, [leased])],
+    ['to sweep lost hints', (pool) => readmitOlderThan(pool, 30_000)],
+    ['to sweep leases that ran out', releaseExpiredLeases],
+    ['to lease rows', (pool) => leaseDeliveries(pool, [leased])],
+    ['to renew leases', (pool) => renewLeases(pool, lease())],
+    ['to give leases back', (pool) => releaseLeases(pool, lease(), 1000)],
+    ['to settle', (pool) => settleAttempts(pool, [newSettlement()])],
+    ['to clear the inbox', (pool) => forgetOldInboxMails(pool, 30 * 86_400_000)],
+  ])('%s', async (_, ask) => {
+    expect(await tablesReadWhole(ask)).toEqual([])
+  })
+})
