@@ -10,6 +10,7 @@ import { isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { named, strictObject } from './route.ts'
 import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
+import { findBodyErrors } from './validators.ts'
 
 export const Problem = named(
   'Problem',
@@ -91,7 +92,7 @@ export function toProblem(error: ProductError, requestId: string): Record<string
 
 /** For `app.setErrorHandler` and `frameworkErrors`. */
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const refusal = toProductError(error)
+  const refusal = toProductError(error, request)
   const { status } = errorCatalogue[refusal.code]
   if (refusal.code === 'internal') request.log.error({ err: error }, 'request failed')
   else if (status >= 500)
@@ -116,16 +117,27 @@ export function sendNotFound(request: FastifyRequest, reply: FastifyReply): void
   )
 }
 
-function toProductError(error: unknown): ProductError {
+function toProductError(error: unknown, request: FastifyRequest): ProductError {
   if (error instanceof ProductError) return withRetryAfter(error)
   const { validation, validationContext, code } = error as Partial<FastifyError>
-  if (validation)
-    return invalidRequest(toFieldFaults(validation, (validationContext ?? 'body') as ValidationContext))
+  if (validation) return refuseShape(validation, (validationContext ?? 'body') as ValidationContext, request)
   const known = code === undefined ? undefined : codesOfFastify[code]
   if (known) return new ProductError(known.code, { detail: known.detail })
   if (isDatabaseTrouble(error))
     return new ProductError('database_unavailable', { retryAfterS: 1, cause: error })
   return new ProductError('internal', { cause: error })
+}
+
+function refuseShape(
+  validation: NonNullable<FastifyError['validation']>,
+  context: ValidationContext,
+  request: FastifyRequest,
+): ProductError {
+  if (context !== 'body') return invalidRequest(toFieldFaults(validation, context))
+  const faults = toFieldFaults(findBodyErrors(request, validation), context)
+  const named = new Set(faults.map(({ path }) => path))
+  const lacking = request.routeOptions.config.findLacking?.(request.body) ?? []
+  return invalidRequest([...faults, ...lacking.filter(({ path }) => !named.has(path))])
 }
 
 /** Prisma's codes for: unreachable, timed out, closed, no connection free. */

@@ -17,12 +17,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
   type Static,
+  type TInteger,
   type TObject,
   type TSchema,
   Type,
   type TypeBoxTypeProvider,
 } from '@fastify/type-provider-typebox'
-import type { Caller, Scope } from '@valija/core'
+import type { Caller, FieldFault, Scope } from '@valija/core'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
 import type { ApiDependencies } from './dependencies.ts'
 
@@ -57,6 +58,8 @@ export type RouteScope = Scope | 'operator' | null
 declare module 'fastify' {
   interface FastifyContextConfig {
     scope?: RouteScope
+    /** What a body lacks by rules that its schema cannot say; asked when its shape is refused, to be named as well. */
+    findLacking?: (body: unknown) => FieldFault[]
   }
   interface FastifyRequest {
     /** Set by the hook that authenticates; use `callerOf`. */
@@ -100,7 +103,10 @@ export const idParams = strictObject({ id: Type.String({ description: 'The id, w
 
 /** The query keys `limit` and `cursor` of every list, to be spread into `strictObject`. */
 export const pageQuery = {
-  limit: Type.Integer({ minimum: 1, maximum: 100, default: 25, description: 'How many entries to answer.' }),
+  // Optional to whoever asks, and always there for the handler: the validator fills in the default.
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 100, default: 25, description: 'How many entries to answer.' }),
+  ) as unknown as TInteger,
   cursor: Type.Optional(
     Type.String({ maxLength: 512, description: 'The `next_cursor` of the page before; opaque.' }),
   ),

@@ -14,7 +14,7 @@ import {
   StartError,
 } from '@valija/flows'
 import { type Config, type Life, type Logger, lineLogger, type Metrics } from '@valija/runtime'
-import { type Database, msUntilDue } from '@valija/store'
+import { type Database, oldestDueMs } from '@valija/store'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
 import { createReadiness } from './readiness.ts'
@@ -92,9 +92,9 @@ function createCounters(metrics: Metrics, database: Database): MailCounters {
   metrics.observedLevel(
     {
       name: 'valija_oldest_due_seconds',
-      help: 'For how long the oldest due delivery has been waiting to be admitted; what to alarm on.',
+      help: 'For how long the oldest due delivery has been waiting for a worker; what to alarm on.',
     },
-    async () => Math.max(0, -((await msUntilDue(database.engine)) ?? 0) / 1000),
+    async () => (await oldestDueMs(database.engine)) / 1000,
   )
   return {
     accepted: metrics.count({ name: 'valija_recipients_accepted_total', help: 'Recipients answered 202.' }),

@@ -9,31 +9,66 @@ import type { FastifySchemaValidationError } from 'fastify'
 
 export type ValidationContext = 'body' | 'querystring' | 'params' | 'headers'
 
+/** So many faults are answered at most: who has more has made the same one many times. */
+const maxFaults = 50
+
 /**
- * @param errors in Ajv's order: those of the branches before the one about the choice
+ * @param errors in Ajv's order: the first one, or all of them
  * @param context what was validated: paths in a body are JSON pointers (RFC 6901), elsewhere names
  */
 export function toFieldFaults(
   errors: readonly FastifySchemaValidationError[],
   context: ValidationContext,
 ): FieldFault[] {
-  const telling = withoutChoices(errors)
-  const first = telling[0]
-  if (first === undefined) return [{ path: '', message: 'Is not valid.' }]
-  if (telling.every((error) => error.keyword === 'type')) {
-    const types = telling.map((error) => nameOfType(error.params.type))
-    return [{ path: toPath(first, context), message: `Must be ${[...new Set(types.flat())].join(' or ')}.` }]
+  const faults: FieldFault[] = []
+  for (const [path, found] of byPlace(errors)) {
+    if (faults.length >= maxFaults) break
+    const types = found.filter((error) => error.keyword === 'type')
+    if (types.length > 0) {
+      const names = new Set(types.flatMap((error) => nameOfType(error.params.type)))
+      faults.push({ path: showPath(path, context), message: `Must be ${[...names].join(' or ')}.` })
+    }
+    for (const error of found) {
+      if (error.keyword !== 'type') faults.push({ path: toPath(error, context), message: toMessage(error) })
+    }
   }
-  return [{ path: toPath(first, context), message: toMessage(first) }]
+  return faults.length > 0 ? faults.slice(0, maxFaults) : [{ path: '', message: 'Is not valid.' }]
 }
 
-/** The deepest complaints; of those at one place, the ones that are not about the type. */
-function withoutChoices(errors: readonly FastifySchemaValidationError[]): FastifySchemaValidationError[] {
-  const plain = errors.filter((error) => error.keyword !== 'anyOf' && error.keyword !== 'oneOf')
-  const deepest = Math.max(...plain.map((error) => error.instancePath.split('/').length))
-  const deep = plain.filter((error) => error.instancePath.split('/').length === deepest)
-  const telling = deep.filter((error) => error.keyword !== 'type')
-  return telling.length > 0 ? telling : deep
+/**
+ * The complaints that help, by the value that they are about. Where a value may have several types, complaints about its
+ * type only help if it fits none: with any other complaint at or below it, it had the type that was meant.
+ */
+function byPlace(
+  errors: readonly FastifySchemaValidationError[],
+): Map<string, FastifySchemaValidationError[]> {
+  const choices = new Set(errors.filter(isAboutChoice).map((error) => error.instancePath))
+  const meant = new Set<string>()
+  for (const error of errors) {
+    if (isAboutChoice(error)) continue
+    if (error.keyword !== 'type') meant.add(error.instancePath)
+    // Once a place is noted, so are those above it: each is visited once.
+    for (let above = parentOf(error.instancePath); above !== null && !meant.has(above); above = parentOf(above))
+      meant.add(above)
+  }
+  const places = new Map<string, FastifySchemaValidationError[]>()
+  for (const error of errors) {
+    const { instancePath: path, keyword } = error
+    if (isAboutChoice(error) || (keyword === 'type' && choices.has(path) && meant.has(path))) continue
+    const place = places.get(path)
+    if (place) place.push(error)
+    else places.set(path, [error])
+  }
+  return places
+}
+
+function isAboutChoice({ keyword }: FastifySchemaValidationError): boolean {
+  return keyword === 'anyOf' || keyword === 'oneOf'
+}
+
+/** @returns null for the root */
+function parentOf(path: string): string | null {
+  return path === '' ? null : path.slice(0, path.lastIndexOf('/'))
 }
 
 function toPath(error: FastifySchemaValidationError, context: ValidationContext): string {
@@ -43,6 +78,10 @@ function toPath(error: FastifySchemaValidationError, context: ValidationContext)
   >
   const name = additionalProperty ?? missingProperty ?? propertyName
   const path = name === undefined ? error.instancePath : `${error.instancePath}/${escapeName(name)}`
+  return showPath(path, context)
+}
+
+function showPath(path: string, context: ValidationContext): string {
   return context === 'body' ? path : path.slice(1)
 }
 

@@ -5,7 +5,7 @@
 import { createServer } from 'node:net'
 import { parseArgs } from 'node:util'
 import { startServer, whyNotListening } from '@valija/api'
-import { openDefaultTenant, openFoundation, StartError } from '@valija/flows'
+import { type DefaultTenant, openDefaultTenant, openFoundation, StartError } from '@valija/flows'
 import {
   type Config,
   createLogger,
@@ -54,21 +54,21 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
     onError: (err) => log.error({ err }, 'connection trouble'),
   })
   life.onStop({ name: 'foundation', stop: () => foundation.close() })
-  const apiKey = await openDefaultTenant(foundation)
+  const tenant = await openDefaultTenant(foundation)
   const metrics = createMetrics('start')
   await startWorker({ config, foundation, metrics, log, life })
   await startServer({ config, foundation, metrics, log, life })
   const url = localUrl(config)
   await writeDevFile(config.dataDir, {
     url,
-    apiKey,
+    apiKey: tenant.key,
     adminKey: config.adminKey ?? '',
     smtp: null,
     bounceSmtp: null,
     databaseUrl,
     pid: process.pid,
   })
-  return welcomeText(config, url, apiKey)
+  return welcomeText(config, url, tenant)
 }
 
 async function startDatabase(config: Config, log: Logger, life: Life): Promise<string> {
@@ -111,20 +111,24 @@ const deliveryNotes: Record<string, string> = {
   mx: 'mx: mail is really sent',
 }
 
-function welcomeText(config: Config, url: string, apiKey: string): string {
-  const mail = JSON.stringify({
-    from: 'Acme <hi@acme.test>',
-    to: 'ann@example.org',
-    subject: 'Hello',
-    text: 'It works.',
-  })
+function welcomeText(config: Config, url: string, tenant: DefaultTenant): string {
+  const isCaptured = config.delivery === 'capture'
+  const from = isCaptured ? 'Acme <hi@acme.test>' : 'You <you@your-domain.example>'
+  const mail = JSON.stringify({ from, to: 'ann@example.org', subject: 'Hello', text: 'It works.' })
+  const json = "-H 'Content-Type: application/json'"
   const lines = [
     `valija ready  ${url}  delivery ${deliveryNotes[config.delivery ?? 'capture']}`,
-    `  API key    ${apiKey}`,
-    `  inbox      ${url}/ui/inbox#key=${apiKey}`,
+    `  API key    ${tenant.key}`,
+    ...(isCaptured ? [`  inbox      ${url}/ui/inbox#key=${tenant.key}`] : []),
     `  reference  ${url}/docs`,
+    ...(isCaptured
+      ? []
+      : [
+          '  vouch for the domain that you send from, once:',
+          `  curl -sS ${url}/domains -H 'Authorization: Bearer ${config.adminKey}' -H 'Valija-Tenant: ${tenant.id}' ${json} -d '{"name":"your-domain.example","vouched":true}'`,
+        ]),
     '  first mail:',
-    `  curl -sS ${url}/send -H 'Authorization: Bearer ${apiKey}' -H 'Content-Type: application/json' -d '${mail}'`,
+    `  curl -sS ${url}/send -H 'Authorization: Bearer ${tenant.key}' ${json} -d '${mail}'`,
   ]
   return `${lines.join('\n')}\n`
 }

@@ -82,7 +82,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   webhooks.start()
   life.onStop({ name: 'webhooks', stop: () => webhooks.drain() })
 
-  const dispatcher = createDispatcher({ database, wake, leadership, admission, onError })
+  const dispatcher = createDispatcher({ database, wake, queue, leadership, admission, onError })
   dispatcher.start()
   life.onStop({ name: 'dispatcher', stop: () => dispatcher.stop().then(() => admission.drain()) })
   const sweep = createSweep({ database, queue, wake, onError, log: (fields, text) => log.warn(fields, text) })

@@ -57,7 +57,7 @@ export const errorCatalogue = {
     status: 403,
     smtp: '550 5.7.1',
     title: 'The sender domain may not be used',
-    fix: 'Add the domain by POST /domains and publish its records, or send from a domain that is verified.',
+    fix: 'Send from a domain of GET /domains that is verified; to add one, have the operator vouch for it: POST /domains (or PATCH /domains/:id) with "vouched": true.',
     isRetryable: false,
   },
   not_found: {

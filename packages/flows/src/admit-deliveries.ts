@@ -3,7 +3,7 @@
  * the rows go back to waiting, and the dispatcher finds them.
  */
 import type { Uuid } from '@valija/core'
-import { type Database, type HintQueue, readmit, type Wake } from '@valija/store'
+import { type Database, type HintQueue, QueueAwayError, readmit, type Wake } from '@valija/store'
 
 export interface Admission {
   /** Gives hints for rows that are admitted already. Never throws, never blocks the caller. */
@@ -30,10 +30,10 @@ export function createAdmission({ database, queue, wake, onError }: AdmissionDep
     try {
       await queue.add(inHints(recipientIds))
     } catch (error) {
-      onError(error as Error)
-      // Left admitted they would be found by the sweep as well, only later.
+      // The queue itself has told once that its store is away.
+      if (!(error instanceof QueueAwayError)) onError(error as Error)
+      // Left admitted they would be found by the sweep as well, only later. The dispatcher goes on when the store is back.
       await readmit(database.engine, recipientIds).catch(onError)
-      wake.send('dispatch')
     }
   }
   return {

@@ -51,11 +51,11 @@ export interface BuildInput {
 export function buildMessage({ caller, message, claim, nowMs, nextId, options }: BuildInput): BuiltMessage {
   const id = nextId()
   const rfcMessageId = `<${id}@${message.from.address.domain}>`
-  const prepared = prepareBody(message, rfcMessageId, id, nowMs)
   const recipients = message.recipients.map((recipient) => buildRecipient(recipient, message, nextId()))
   const isSimulated = recipients.some((recipient) => recipient.simulation !== null)
   const route = caller.route ?? options.delivery
   const startMs = message.sendAt?.getTime() ?? nowMs
+  const prepared = prepareBody(message, rfcMessageId, id, new Date(startMs))
   const row: NewMessage = {
     id,
     tenantId: caller.tenantId,
@@ -96,8 +96,8 @@ export function buildMessage({ caller, message, claim, nowMs, nextId, options }:
   }
 }
 
-function prepareBody(message: ValidatedMessage, rfcMessageId: string, id: Uuid, nowMs: number) {
-  const date = new Date(nowMs)
+/** @param date of the mail: when it is to be sent, so that a scheduled one does not arrive as an old one */
+function prepareBody(message: ValidatedMessage, rfcMessageId: string, id: Uuid, date: Date) {
   if (message.raw !== null) {
     const raw = prepareRaw(message.raw, { messageId: rfcMessageId, date })
     // validateMessage has prepared it once already, with other defaults.

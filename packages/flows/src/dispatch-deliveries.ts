@@ -11,6 +11,7 @@ import {
   countAdmitted,
   type Database,
   findWaitingStreams,
+  type HintQueue,
   type Leadership,
   msUntilDue,
   type Wake,
@@ -26,6 +27,7 @@ export interface Dispatcher {
 export interface DispatcherDependencies {
   database: Database
   wake: Wake
+  queue: HintQueue
   leadership: Leadership
   admission: Admission
   onError: (error: Error) => void
@@ -44,6 +46,7 @@ const sweepMs = 15_000
 export function createDispatcher({
   database,
   wake,
+  queue,
   leadership,
   admission,
   onError,
@@ -52,6 +55,8 @@ export function createDispatcher({
 
   /** One round; returns how long to sleep after it. */
   const round = async (): Promise<number> => {
+    // Hints could not be given; the reconnect wakes us.
+    if (!queue.isUp) return sweepMs
     if (!(await leadership.isHeld())) {
       // A leader that is stopped keeps its lock. Two at once are less fair, but never wrong.
       const dueInMs = await msUntilDue(database.engine)
@@ -75,6 +80,7 @@ export function createDispatcher({
   return {
     start: () => {
       stopListening = wake.on('dispatch', sleeper.wake)
+      queue.onReconnect(sleeper.wake)
       sleeper.wake()
     },
     stop: async () => {

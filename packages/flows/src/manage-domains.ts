@@ -95,7 +95,10 @@ export async function addDomain(desk: DomainDesk, caller: Caller, input: DomainI
   const added = input.vouched
     ? await insertVouchedDomain(desk.database, { ...row, status: 'verified', isVouched: true })
     : await insertPendingDomain(desk.database, { ...row, status: 'pending', isVouched: false })
-  if (added === 'doubled') throw new ProductError('conflict', { detail: `The tenant has ${name} already.` })
+  if (added === 'doubled')
+    throw new ProductError('conflict', {
+      detail: `The tenant has ${name} already: see GET /domains, and change it by PATCH /domains/:id.`,
+    })
   if (added === 'verified_elsewhere') throw verifiedElsewhere()
   desk.wake.send('keys', caller.tenantId)
   return toView(added)

@@ -131,7 +131,7 @@ export const schema = {
     default: null,
     example: 'smarthost',
     sentence:
-      "Where mail goes: kept in the capture inbox, handed to `VALIJA_SMARTHOST_URL`, or to the recipients' mail exchangers. `npm start`: capture.",
+      "Where mail goes: kept in the capture inbox or handed to `VALIJA_SMARTHOST_URL`. `mx`, the recipients' mail exchangers, is not in this version: no worker starts with it. `npm start`: capture.",
     requiredBy: SERVERS,
   }),
   smarthost: variable({
@@ -151,7 +151,7 @@ export const schema = {
     default: null,
     example: 'bounces.example.com',
     sentence:
-      'Domain of the signed return paths, whose MX is this installation; `VALIJA_DELIVERY=mx` needs it.',
+      'Domain of the signed return paths, whose MX is this installation. Nothing reads what comes back in this version: leave it unset.',
   }),
   ehloName: variable({
     name: 'VALIJA_EHLO_NAME',

@@ -42,7 +42,7 @@ async function read(file: string): Promise<Secrets | null> {
 
 /** Writes the keys durably under their name, unless there is such a file by now. */
 async function write(file: string, secrets: Secrets): Promise<void> {
-  const draft = `${file}.${process.pid}.new`
+  const draft = `${file}.${randomBytes(6).toString('hex')}.new`
   const handle = await open(draft, 'w', 0o600)
   try {
     await handle.writeFile(`${JSON.stringify(secrets, null, 2)}\n`)

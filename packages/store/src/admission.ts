@@ -75,7 +75,10 @@ export async function countAdmitted(pool: pg.Pool, limit: number): Promise<numbe
   return result.rows[0]?.count ?? 0
 }
 
-/** Admits the oldest due rows of each stream, as many as its quota says. */
+/**
+ * Admits the oldest due rows of each stream, as many as its quota says. Worded like `hasDueRow` so that one index only will do,
+ * and with an array of what was picked: PostgreSQL cannot know the quotas, and would read the whole table for a join.
+ */
 export async function admitRows(pool: pg.Pool, quotas: readonly Quota[]): Promise<AdmittedRow[]> {
   const result = await pool.query<AdmittedRow>({
     name: 'admit-rows',
@@ -85,11 +88,12 @@ WITH quota AS (
 ), picked AS MATERIALIZED (
   SELECT d.recipient_id FROM quota CROSS JOIN LATERAL (
     SELECT recipient_id FROM valija.deliveries AS d
-    WHERE d.tenant_id = quota.tenant_id AND d.stream = quota.stream AND d.state = 'waiting' AND d.due_at <= now()
-    ORDER BY d.due_at LIMIT quota.count FOR UPDATE SKIP LOCKED) AS d
+    WHERE d.tenant_id = quota.tenant_id AND d.state = 'waiting'
+      AND (d.stream, d.due_at) >= (quota.stream, '-infinity'::timestamptz) AND (d.stream, d.due_at) <= (quota.stream, now())
+    ORDER BY d.stream, d.due_at LIMIT quota.count FOR UPDATE SKIP LOCKED) AS d
 )
 UPDATE valija.deliveries AS d SET state = 'admitted', admitted_at = now()
-FROM picked WHERE d.recipient_id = picked.recipient_id AND d.state = 'waiting'
+WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM picked)) AND d.state = 'waiting'
 RETURNING d.recipient_id AS "recipientId", d.tenant_id AS "tenantId", d.stream`,
     values: [
       quotas.map((quota) => quota.tenantId),
@@ -119,7 +123,20 @@ WITH locked AS MATERIALIZED (
   SELECT recipient_id FROM valija.deliveries WHERE ${condition} ORDER BY recipient_id FOR UPDATE SKIP LOCKED
 )
 UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL, leased_until = NULL
-FROM locked WHERE d.recipient_id = locked.recipient_id`
+WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))`
+
+/**
+ * For how long, in milliseconds, the delivery that has waited longest has been due without a worker having it: waiting for the
+ * dispatcher, or hinted and not taken. 0 when there is none.
+ */
+export async function oldestDueMs(pool: pg.Pool): Promise<number> {
+  const result = await pool.query<{ ms: number | null }>(
+    `SELECT (extract(epoch FROM clock_timestamp() - least(
+       (SELECT min(due_at) FROM valija.deliveries WHERE state = 'waiting'),
+       (SELECT min(due_at) FROM valija.deliveries WHERE state = 'admitted'))) * 1000)::float8 AS ms`,
+  )
+  return Math.max(0, result.rows[0]?.ms ?? 0)
+}
 
 /** Sends rows whose hint could not be given, or was lost, back to waiting. */
 export async function readmit(pool: pg.Pool, recipientIds: readonly Uuid[]): Promise<number> {

@@ -121,6 +121,17 @@ export function messageBounds(first: Uuid, last: Uuid): [Uuid, Uuid] {
   return [lowestUuidAt(uuidTimeMs(first) - acceptSpreadMs), lowestUuidAt(uuidTimeMs(last) + acceptSpreadMs)]
 }
 
+/**
+ * Takes the rows of leases ($1 recipients, $2 epochs) that still hold, by rising recipient id; the caller may add SKIP
+ * LOCKED and closes the bracket with `) AS d`. A look-up per row and not a join: for a join, a plan made while the table was small reads all of it later.
+ */
+const lockSql = `
+  SELECT d.recipient_id
+  FROM (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch) ORDER BY recipient_id) AS input
+  CROSS JOIN LATERAL (
+    SELECT d.recipient_id FROM valija.deliveries AS d
+    WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased' FOR UPDATE`
+
 /** `busy`: another transaction has the row this moment, so it was not waited for; its lease holds as long as it did before. */
 export type Renewal = 'renewed' | 'busy'
 
@@ -139,14 +150,13 @@ export async function renewLeases(
     text: `
 WITH ours AS MATERIALIZED (
   SELECT d.recipient_id FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
-  JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'
-), locked AS MATERIALIZED (
-  SELECT d.recipient_id FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
-  JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'
-  ORDER BY d.recipient_id FOR UPDATE OF d SKIP LOCKED
+  CROSS JOIN LATERAL (
+    SELECT d.recipient_id FROM valija.deliveries AS d
+    WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased' LIMIT 1) AS d
+), locked AS MATERIALIZED (${lockSql} SKIP LOCKED) AS d
 ), renewed AS (
   UPDATE valija.deliveries AS d SET leased_until = now() + make_interval(secs => ${leaseMs / 1000})
-  FROM locked WHERE d.recipient_id = locked.recipient_id
+  WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
   RETURNING d.recipient_id
 )
 SELECT ours.recipient_id AS "recipientId", renewed.recipient_id IS NOT NULL AS "isRenewed"
@@ -170,15 +180,12 @@ export async function releaseLeases(
   await pool.query({
     name: 'release-leases',
     text: `
-WITH locked AS MATERIALIZED (
-  SELECT d.recipient_id FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
-  JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'
-  ORDER BY d.recipient_id FOR UPDATE OF d
+WITH locked AS MATERIALIZED (${lockSql}) AS d
 ), released AS (
   UPDATE valija.deliveries AS d
   SET state = 'waiting', leased_until = NULL,
     due_at = CASE WHEN $3::float8 > 0 THEN least(d.expires_at, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
-  FROM locked WHERE d.recipient_id = locked.recipient_id
+  WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
   RETURNING d.recipient_id, d.due_at
 )
 UPDATE valija.recipients AS r SET next_attempt_at = released.due_at

@@ -32,7 +32,9 @@ export interface Migration {
  */
 export async function migrate(databaseUrl: string): Promise<string[]> {
   const client = new pg.Client({ connectionString: databaseUrl, application_name: 'valija migrate' })
-  await client.connect()
+  await client.connect().catch((cause: Error) => {
+    throw new MigrationError(`PostgreSQL cannot be used: ${cause.message}. Check DATABASE_URL.`, { cause })
+  })
   try {
     await client.query(`SELECT pg_advisory_lock(hashtext('valija.migrate'))`)
     await client.query('CREATE SCHEMA IF NOT EXISTS valija')

@@ -73,9 +73,11 @@ WITH input AS MATERIALIZED (
       delivered_at, size_bytes, seq, retry_steps)
 ), locked AS MATERIALIZED (
   SELECT d.recipient_id, input.next_in_ms, input.retry_steps
-  FROM input JOIN valija.deliveries AS d ON d.recipient_id = input.recipient_id
-  WHERE (input.is_fact AND input.next_in_ms IS NULL) OR (d.epoch = input.epoch AND d.state = 'leased')
-  ORDER BY d.recipient_id FOR UPDATE OF d
+  FROM (SELECT * FROM input ORDER BY recipient_id) AS input CROSS JOIN LATERAL (
+    SELECT d.recipient_id FROM valija.deliveries AS d
+    WHERE d.recipient_id = input.recipient_id
+      AND ((input.is_fact AND input.next_in_ms IS NULL) OR (d.epoch = input.epoch AND d.state = 'leased'))
+    FOR UPDATE) AS d
 ), ended AS (
   DELETE FROM valija.deliveries AS d USING locked
   WHERE d.recipient_id = locked.recipient_id AND locked.next_in_ms IS NULL

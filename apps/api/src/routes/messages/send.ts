@@ -6,19 +6,19 @@
  */
 import { createHash } from 'node:crypto'
 import { Type } from '@fastify/type-provider-typebox'
-import { invalidRequest } from '@valija/core'
+import { type FieldFault, invalidRequest } from '@valija/core'
 import type { IdempotencyClaim } from '@valija/flows'
 import type { FastifyRequest } from 'fastify'
 import { maxBodyBytes } from '../../body-limits.ts'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
-import { MessageInput } from '../../schemas/message-input.ts'
+import { MessageInput, type MessageInputShape } from '../../schemas/message-input.ts'
 import { AcceptedMessage } from './schemas.ts'
 
 export const send: RoutePlugin = (app, { sendDesk, options }) => {
   app.post(
     '/send',
     {
-      config: { scope: 'send' },
+      config: { scope: 'send', findLacking },
       bodyLimit: maxBodyBytes(options.maxMessageSizeBytes),
       schema: {
         operationId: 'send',
@@ -59,6 +59,23 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
         .send(body as never)
     },
   )
+}
+
+/**
+ * What is required of a message beside `from`, for a body whose shape is refused: it never reaches the product's rules,
+ * and its sender wants to hear of everything at once.
+ */
+function findLacking(body: unknown): FieldFault[] {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return []
+  const lacks = (...names: (keyof MessageInputShape)[]) => names.every((name) => !Object.hasOwn(body, name))
+  const faults: FieldFault[] = []
+  if (lacks('to', 'cc', 'bcc'))
+    faults.push({ path: '/to', message: 'Is missing. Give a recipient in to, cc or bcc.' })
+  if (lacks('raw', 'subject'))
+    faults.push({ path: '/subject', message: 'Is missing. Give a subject, or the whole message in raw.' })
+  if (lacks('raw', 'text', 'html'))
+    faults.push({ path: '/text', message: 'Is missing. Give text or html, or the whole message in raw.' })
+  return faults
 }
 
 function readIdempotency({ headers, bodyBytes }: FastifyRequest): IdempotencyClaim | null {
