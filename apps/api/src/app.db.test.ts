@@ -159,6 +159,7 @@ describe('the operator', () => {
     expect((await api.ask('GET', '/tenants')).json()).toMatchObject({
       status: 403,
       code: 'insufficient_scope',
+      detail: 'Only the operator’s key (VALIJA_ADMIN_KEY) may do this.',
     })
   })
 })

@@ -53,6 +53,37 @@ describe('toFieldFaults', () => {
     expect(faultsOf(value)).toEqual([{ path, message }])
   })
 
+  const validateAll = new Ajv({ allErrors: true, strict: false }).compile(schema)
+  const allFaultsOf = (value: unknown) => {
+    validateAll(value)
+    return toFieldFaults((validateAll.errors ?? []) as never, 'body')
+  }
+
+  test('all faults are named, each at its own place, and none twice', () => {
+    const body = { kind: 'c', to: ['a', 7, { email: 7 }, { nick: 'b' }], colour: 1, size: 2, maybe: 7 }
+    expect(allFaultsOf(body)).toHaveLength(9)
+    expect(new Map(allFaultsOf(body).map(({ path, message }) => [path, message]))).toEqual(
+      new Map([
+        ['/name', 'Is missing.'],
+        ['/kind', 'Must be one of a, b.'],
+        ['/to/1', 'Must be a string or an object.'],
+        ['/to/2/email', 'Must be a string.'],
+        ['/to/3/email', 'Is missing.'],
+        ['/to/3/nick', 'Is not known here. Check its spelling, or leave it out.'],
+        ['/colour', 'Is not known here. Check its spelling, or leave it out.'],
+        ['/size', 'Is not known here. Check its spelling, or leave it out.'],
+        ['/maybe', 'Must be a string or null.'],
+      ]),
+    )
+  })
+
+  test.each([
+    ['entries', { name: 'x', to: Array(1000).fill(7) }],
+    ['unknown fields', Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`f${i}`, 1]))],
+  ])('of a thousand wrong %s, fifty are named', (_what, body) => {
+    expect(allFaultsOf(body)).toHaveLength(50)
+  })
+
   test('a query key is named without a slash', () => {
     const [fault] = toFieldFaults(
       [

@@ -48,7 +48,11 @@ function byPlace(
     if (isAboutChoice(error)) continue
     if (error.keyword !== 'type') meant.add(error.instancePath)
     // Once a place is noted, so are those above it: each is visited once.
-    for (let above = parentOf(error.instancePath); above !== null && !meant.has(above); above = parentOf(above))
+    for (
+      let above = parentOf(error.instancePath);
+      above !== null && !meant.has(above);
+      above = parentOf(above)
+    )
       meant.add(above)
   }
   const places = new Map<string, FastifySchemaValidationError[]>()

@@ -121,35 +121,100 @@ describe('the program', () => {
     (name) => expect(() => program.element(fakeDocument, 'p', { [name]: 'x' })).toThrow(TypeError),
   )
 
-  test('shows HTML in an iframe that may do nothing', () => {
+  test('shows HTML in an iframe that may do nothing but open tabs', () => {
     const frame: FakeElement = program.renderFrame(fakeDocument, '<p>')
     expect(frame.name).toBe('iframe')
-    expect(frame.attributes.get('sandbox')).toBe('')
+    expect(frame.attributes.get('sandbox')).toBe('allow-popups allow-popups-to-escape-sandbox')
     expect(frame.attributes.get('srcdoc')).toBe('<p>')
     expect(frame.attributes.has('src')).toBe(false)
   })
 
   test('puts its policy in front of everything in the mail’s document', () => {
     const parse = (html: string) => ({ querySelectorAll: () => [], documentElement: { outerHTML: html } })
-    const isolated: string = program.isolateHtml('<script>x</script>', new Map(), parse)
-    expect(isolated).toMatch(
+    const { srcdoc } = program.isolateHtml('<script>x</script>', new Map(), parse)
+    expect(srcdoc).toMatch(
       /^<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">/,
     )
   })
 
-  test('takes away what leads out of the mail’s document', () => {
-    const link = new FakeElement('a')
-    const attributes = { href: 'https://evil.test', target: '_top', ping: 'https://evil.test' }
-    for (const [key, value] of Object.entries(attributes)) link.setAttribute(key, value)
-    const remove = vi.fn()
-    const parse = () => ({
+  /** A mail's document in which nothing but these elements is found. */
+  const parseTo =
+    (found: { links?: FakeElement[]; pictures?: FakeElement[]; banned?: { remove(): void }[] }) => () => ({
       querySelectorAll: (selector: string) =>
-        selector.startsWith('script') ? [{ remove }] : selector.includes('href') ? [link] : [],
+        (selector.startsWith('script')
+          ? found.banned
+          : selector.includes('href')
+            ? found.links
+            : found.pictures) ?? [],
       documentElement: { outerHTML: '' },
     })
-    program.isolateHtml('', new Map(), parse)
+  const elementWith = (name: string, attributes: Record<string, string>) => {
+    const made = new FakeElement(name)
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value)
+    return made
+  }
+
+  test('removes what runs or reaches out by itself', () => {
+    const remove = vi.fn()
+    program.isolateHtml('', new Map(), parseTo({ banned: [{ remove }] }))
     expect(remove).toHaveBeenCalledOnce()
-    expect([...link.attributes]).toEqual([['title', 'https://evil.test']])
+  })
+
+  test.each([
+    ['https://app.test/reset?token=1'],
+    ['HTTP://app.test'],
+    [' https://app.test '],
+    ['mailto:a@b.test'],
+  ])('a link to %j opens a tab that knows nothing of the page', (href) => {
+    const link = elementWith('a', {
+      href,
+      target: '_top',
+      ping: 'https://evil.test',
+      rel: 'opener',
+      download: '',
+    })
+    program.isolateHtml('', new Map(), parseTo({ links: [link] }))
+    expect(Object.fromEntries(link.attributes)).toEqual({
+      title: href.trim(),
+      href: href.trim(),
+      target: '_blank',
+      rel: 'noopener noreferrer',
+    })
+  })
+
+  test.each([
+    ['javascript:alert(1)'],
+    ['java\nscript:alert(1)'],
+    ['\u0001javascript:alert(1)'],
+    ['data:text/html,<script>alert(1)</script>'],
+    ['blob:https://valija.test/1'],
+    ['file:///etc/passwd'],
+    ['//evil.test'],
+    ['https:evil'],
+    ['/inbox'],
+    ['#top'],
+    [''],
+  ])('a link to %j is dead', (href) => {
+    const link = elementWith('a', { href, 'xlink:href': href, target: '_top' })
+    program.isolateHtml('', new Map(), parseTo({ links: [link] }))
+    expect([...link.attributes.keys()]).toEqual(['title'])
+  })
+
+  test.each([
+    ['', { src: 'https://evil.test/p.png' }, true],
+    ['', { src: '//evil.test/p.png' }, true],
+    ['', { srcset: 'https://evil.test/p.png 2x' }, true],
+    ['', { background: 'http://evil.test/p.png' }, true],
+    ['<p style="background: url(\'https://evil.test/p.png\')">', {}, true],
+    ['', { src: 'cid:logo' }, false],
+    ['', { src: 'data:image/png;base64,AA==' }, false],
+    ['<a href="https://app.test">https://app.test</a>', {}, false],
+  ])('html %j with a picture %j: pictures are blocked: %j', (html, attributes, isBlocking) => {
+    const pictures = new Map([['logo', 'data:image/png;base64,AA==']])
+    const picture = elementWith('img', attributes as Record<string, string>)
+    expect(program.isolateHtml(html, pictures, parseTo({ pictures: [picture] }))).toMatchObject({
+      isBlocking,
+    })
   })
 
   test('makes data: URLs of pictures only', async () => {

@@ -88,30 +88,45 @@ export function renderAttachments(document, mail, save) {
   return element(document, 'ol', { class: 'rows' }, ...items)
 }
 
+/** What a link in a mail may open. Anything else (javascript:, data:, paths, anchors) would be ours, or run. */
+const openableLink = /^(?:https?:\/\/|mailto:)/i
+
 /**
- * A mail's HTML as the document of an iframe: without links that lead anywhere, without what a policy does not stop
- * (preconnect, refresh), with its own pictures in place.
+ * A mail's HTML as the document of an iframe: its links open new tabs that know nothing of this page, without what a policy
+ * does not stop (preconnect, refresh), with its own pictures in place.
  *
  * @param parse turns HTML into an inert document: `DOMParser`, which runs and loads nothing
  * @param pictures data: URLs by content id
+ * @returns the document, and whether pictures from elsewhere are kept out of it
  */
 export function isolateHtml(html, pictures, parse) {
   const inert = parse(html)
   for (const found of inert.querySelectorAll('script, link, base, meta, object, embed, iframe, frame'))
     found.remove()
-  for (const link of inert.querySelectorAll('[href], [xlink\\:href]')) {
-    link.setAttribute('title', link.getAttribute('href') ?? '')
-    for (const name of ['href', 'xlink:href', 'target', 'ping']) link.removeAttribute(name)
-  }
-  for (const picture of inert.querySelectorAll('[src], [background]')) {
+  for (const link of inert.querySelectorAll('[href], [xlink\\:href]')) isolateLink(link)
+  let isBlocking = /url\(\s*["']?\s*(?:https?:)?\/\//i.test(html)
+  for (const picture of inert.querySelectorAll('[src], [srcset], [background]')) {
     for (const name of ['src', 'background']) {
       const id = /^cid:(.+)$/i.exec(picture.getAttribute(name) ?? '')?.[1]
       const data = id === undefined ? undefined : pictures.get(decode(id))
       if (data !== undefined) picture.setAttribute(name, data)
     }
+    for (const name of ['src', 'srcset', 'background'])
+      isBlocking ||= /^\s*(?:https?:)?\/\//i.test(picture.getAttribute(name) ?? '')
   }
   const meta = `<meta http-equiv="Content-Security-Policy" content="${mailPolicy}"><meta name="referrer" content="no-referrer">`
-  return `<!doctype html>${meta}${inert.documentElement.outerHTML}`
+  return { srcdoc: `<!doctype html>${meta}${inert.documentElement.outerHTML}`, isBlocking }
+}
+
+/** The title says where a link leads, whatever its text says. */
+function isolateLink(link) {
+  const target = (link.getAttribute('href') ?? '').trim()
+  for (const name of ['href', 'xlink:href', 'target', 'ping', 'rel', 'download']) link.removeAttribute(name)
+  link.setAttribute('title', target)
+  if (!openableLink.test(target)) return
+  link.setAttribute('href', target)
+  link.setAttribute('target', '_blank')
+  link.setAttribute('rel', 'noopener noreferrer')
 }
 
 /** A cid: link percent-encodes what a Content-ID need not (RFC 2392 section 2). */
@@ -123,10 +138,13 @@ function decode(id) {
   }
 }
 
-/** An iframe without scripts, origin, forms, pop-ups and navigation of this page: every flag is left out. */
+/**
+ * An iframe without scripts, origin, forms and navigation of this page: those flags are left out. A link may open a tab,
+ * which is not in the sandbox, as the site behind a link of a mail has to work.
+ */
 export function renderFrame(document, srcdoc) {
   const frame = document.createElement('iframe')
-  frame.setAttribute('sandbox', '')
+  frame.setAttribute('sandbox', 'allow-popups allow-popups-to-escape-sandbox')
   frame.setAttribute('referrerpolicy', 'no-referrer')
   frame.setAttribute('title', 'The mail as HTML')
   frame.setAttribute('srcdoc', srcdoc)
@@ -349,7 +367,12 @@ async function renderView(window, api, mail, view, failed) {
   if (mail.html === null) return element(document, 'p', { class: 'hint' }, 'No HTML part.')
   const pictures = await readPictures(api, mail)
   const parse = (html) => new window.DOMParser().parseFromString(html, 'text/html')
-  return renderFrame(document, isolateHtml(mail.html, pictures, parse))
+  const { srcdoc, isBlocking } = isolateHtml(mail.html, pictures, parse)
+  const frame = renderFrame(document, srcdoc)
+  if (!isBlocking) return frame
+  const hint =
+    'Pictures from other servers are not loaded here, so that nobody learns that the mail was read.'
+  return element(document, 'div', { class: 'framed' }, element(document, 'p', { class: 'hint' }, hint), frame)
 }
 
 /** The pictures that the HTML names by cid:, as data: URLs. */

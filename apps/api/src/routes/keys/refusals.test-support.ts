@@ -22,7 +22,11 @@ export async function expectScope(
   const key = await api.keyWith(...scopes.filter((other) => other !== scope))
   const answer = await api.ask(method, url, { key, ...(body && { body }) })
   expect(answer.statusCode).toBe(403)
-  expect(answer.json()).toMatchObject({ code: 'insufficient_scope' })
+  const needed = scope === 'operator' ? 'VALIJA_ADMIN_KEY' : scope
+  expect(answer.json()).toMatchObject({
+    code: 'insufficient_scope',
+    detail: expect.stringContaining(needed),
+  })
 }
 
 /** 404 in the same words for what belongs to another tenant, for what nobody has, and for what is no id at all. */
