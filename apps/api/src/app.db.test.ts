@@ -12,6 +12,12 @@ interface Operation {
   hasBody: boolean
 }
 
+interface Parameter {
+  name: string
+  required?: boolean
+  schema: object
+}
+
 let api: TestApi
 let operations: Operation[]
 
@@ -136,6 +142,15 @@ describe('answers', () => {
       headers: { origin: 'https://app.acme.test', 'access-control-request-method': 'POST' },
     })
     expect(preflight.statusCode).toBe(204)
+  })
+
+  test('limit is optional in every list, with its default', async () => {
+    const { paths } = (await api.ask('GET', '/openapi.json', { key: null })).json()
+    const limits = Object.values(paths as Record<string, { get?: { parameters?: Parameter[] } }>).flatMap(
+      ({ get }) => get?.parameters?.filter(({ name }) => name === 'limit') ?? [],
+    )
+    expect(limits.length).toBeGreaterThan(5)
+    for (const limit of limits) expect(limit).toMatchObject({ required: false, schema: { default: 25 } })
   })
 
   test('the reference page loads nothing from elsewhere', async () => {

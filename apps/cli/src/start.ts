@@ -124,8 +124,8 @@ function welcomeText(config: Config, url: string, tenant: DefaultTenant): string
     ...(isCaptured
       ? []
       : [
-          '  vouch for the domain that you send from, once:',
-          `  curl -sS ${url}/domains -H 'Authorization: Bearer ${config.adminKey}' -H 'Valija-Tenant: ${tenant.id}' ${json} -d '{"name":"your-domain.example","vouched":true}'`,
+          `  vouch for the domain that you send from, once (ADMIN_KEY is adminKey in ${config.dataDir}/dev.json):`,
+          `  curl -sS ${url}/domains -H "Authorization: Bearer $ADMIN_KEY" -H 'Valija-Tenant: ${tenant.id}' ${json} -d '{"name":"your-domain.example","vouched":true}'`,
         ]),
     '  first mail:',
     `  curl -sS ${url}/send -H 'Authorization: Bearer ${tenant.key}' ${json} -d '${mail}'`,

@@ -34,6 +34,9 @@ class FakeElement {
   constructor(name: string) {
     this.name = name
   }
+  get localName() {
+    return this.name
+  }
   setAttribute(key: string, value: string) {
     this.attributes.set(key, value)
   }
@@ -198,6 +201,12 @@ describe('the program', () => {
     const link = elementWith('a', { href, 'xlink:href': href, target: '_top' })
     program.isolateHtml('', new Map(), parseTo({ links: [link] }))
     expect([...link.attributes.keys()]).toEqual(['title'])
+  })
+
+  test('only links are links: what else has an href loses it', () => {
+    const picture = elementWith('image', { href: 'https://evil.test/p.png' })
+    program.isolateHtml('', new Map(), parseTo({ links: [picture] }))
+    expect([...picture.attributes.keys()]).toEqual(['title'])
   })
 
   test.each([

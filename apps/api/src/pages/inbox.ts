@@ -3,7 +3,7 @@
  * for one and keeps it in the tab (sessionStorage).
  *
  * What it shows was written by strangers, so: its only script is allowed by its hash, text reaches the page as text
- * (assets/inbox.js), and a mail's HTML lives in an iframe that has no scripts, no origin and no network. Styles are
+ * (assets/inbox.js), and a mail's HTML lives in an iframe that has no scripts, no origin and no network, and whose links open new tabs. Styles are
  * `unsafe-inline` because an iframe of `srcdoc` inherits this policy, and mails are styled in line.
  */
 import { createHash } from 'node:crypto'

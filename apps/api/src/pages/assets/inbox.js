@@ -91,6 +91,10 @@ export function renderAttachments(document, mail, save) {
 /** What a link in a mail may open. Anything else (javascript:, data:, paths, anchors) would be ours, or run. */
 const openableLink = /^(?:https?:\/\/|mailto:)/i
 
+/** What runs, reaches out by itself, or hides links: in a shadow root, or behind an animation of `href`. */
+const bannedElements =
+  'script, link, base, meta, object, embed, iframe, frame, template, set, animate, animateMotion, animateTransform'
+
 /**
  * A mail's HTML as the document of an iframe: its links open new tabs that know nothing of this page, without what a policy
  * does not stop (preconnect, refresh), with its own pictures in place.
@@ -101,8 +105,7 @@ const openableLink = /^(?:https?:\/\/|mailto:)/i
  */
 export function isolateHtml(html, pictures, parse) {
   const inert = parse(html)
-  for (const found of inert.querySelectorAll('script, link, base, meta, object, embed, iframe, frame'))
-    found.remove()
+  for (const found of inert.querySelectorAll(bannedElements)) found.remove()
   for (const link of inert.querySelectorAll('[href], [xlink\\:href]')) isolateLink(link)
   let isBlocking = /url\(\s*["']?\s*(?:https?:)?\/\//i.test(html)
   for (const picture of inert.querySelectorAll('[src], [srcset], [background]')) {
@@ -123,7 +126,7 @@ function isolateLink(link) {
   const target = (link.getAttribute('href') ?? '').trim()
   for (const name of ['href', 'xlink:href', 'target', 'ping', 'rel', 'download']) link.removeAttribute(name)
   link.setAttribute('title', target)
-  if (!openableLink.test(target)) return
+  if (!['a', 'area'].includes(link.localName) || !openableLink.test(target)) return
   link.setAttribute('href', target)
   link.setAttribute('target', '_blank')
   link.setAttribute('rel', 'noopener noreferrer')

@@ -99,6 +99,23 @@ describe('400', () => {
     expect(problem.errors.map((error: { path: string }) => error.path)).toContain(path)
   })
 
+  const pathsOf = async (body: object) =>
+    (await post(body)).json().errors.map((error: { path: string }) => error.path)
+
+  test('all that is missing is named at once', async () => {
+    expect(await pathsOf({})).toEqual(['/from', '/to', '/subject', '/text'])
+    expect(await pathsOf({ raw: 'eA==' })).toEqual(['/from', '/to'])
+  })
+
+  test('all faults of the shape are named at once, each at its own place', async () => {
+    const body = { ...message, subject: 7, colour: 1, size: 2, to: ['ann@example.test', 7], stream: 'x' }
+    expect((await pathsOf(body)).sort()).toEqual(['/colour', '/size', '/stream', '/subject', '/to/1'])
+  })
+
+  test('of a body of more than 64 KiB the first fault is named', async () => {
+    expect(await pathsOf({ ...message, colour: 1, size: 2, text: 'x'.repeat(65_536) })).toHaveLength(1)
+  })
+
   test('octets that are not UTF-8 are refused', async () => {
     const answer = await post(Buffer.from('{"from":"a@b.test","subject":"\xff"}', 'latin1'))
     expect(answer.statusCode).toBe(400)

@@ -63,18 +63,21 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
 
 /**
  * What is required of a message beside `from`, for a body whose shape is refused: it never reaches the product's rules,
- * and its sender wants to hear of everything at once.
+ * and its sender wants to hear of everything at once. In the words of those rules.
  */
 function findLacking(body: unknown): FieldFault[] {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return []
   const lacks = (...names: (keyof MessageInputShape)[]) => names.every((name) => !Object.hasOwn(body, name))
   const faults: FieldFault[] = []
   if (lacks('to', 'cc', 'bcc'))
-    faults.push({ path: '/to', message: 'Is missing. Give a recipient in to, cc or bcc.' })
+    faults.push({
+      path: '/to',
+      message: 'There is no recipient. Give at least one address in to, cc or bcc.',
+    })
   if (lacks('raw', 'subject'))
     faults.push({ path: '/subject', message: 'Is missing. Give a subject, or the whole message in raw.' })
   if (lacks('raw', 'text', 'html'))
-    faults.push({ path: '/text', message: 'Is missing. Give text or html, or the whole message in raw.' })
+    faults.push({ path: '/text', message: 'The message has no content. Give text, html or both, or raw.' })
   return faults
 }
 
