@@ -281,7 +281,9 @@ describe('/ui/inbox', () => {
       'frame-ancestors': "'none'",
     })
     expect(policy['script-src']).toBe(hashes.join(' '))
-    expect(html).not.toMatch(/\son\w+=|javascript:|<script[^>]+src=|https?:\/\/(?!www\.w3\.org)/i)
+    // The script names schemes that a mail's links may have; whatever it would fetch, connect-src allows this origin only.
+    const markup = html.replaceAll(/(<script[^>]*>)[\s\S]*?<\/script>/g, '$1')
+    expect(markup).not.toMatch(/\son\w+=|javascript:|<script[^>]+src=|https?:\/\/(?!www\.w3\.org)/i)
     expect(html).not.toContain(valija.tenantKey)
     expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
     expect(answer.headers.get('referrer-policy')).toBe('no-referrer')
