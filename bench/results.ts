@@ -60,7 +60,7 @@ function heading(results: Results): string {
     ['command', `\`${results.command}\``],
     [
       'machine',
-      `${cpu.length} × ${cpu[0]?.model ?? 'unknown'}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GB, ${os.type()} ${os.release()}, load before ${os.loadavg()[0]?.toFixed(1)}`,
+      `${cpu.length} × ${cpu[0]?.model ?? 'unknown'}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GB, ${os.type()} ${os.release().split('-')[0]}, load before ${os.loadavg()[0]?.toFixed(1)}`,
     ],
     [
       'versions',
