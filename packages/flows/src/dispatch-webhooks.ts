@@ -268,7 +268,6 @@ async function disable(
   }))
   for (const { id, tenantId, reason } of disabled) {
     log.webhookDisabled({ webhookId: id, tenantId, reason })
-    wake.send('events', tenantId)
   }
   if (disabled.length > 0) wake.send('webhooks')
 }

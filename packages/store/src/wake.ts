@@ -7,7 +7,7 @@
  */
 import pg from 'pg'
 
-export const wakeTopics = ['dispatch', 'webhooks', 'events', 'inbox', 'keys'] as const
+export const wakeTopics = ['dispatch', 'webhooks', 'inbox', 'keys'] as const
 export type WakeTopic = (typeof wakeTopics)[number]
 
 export interface Wake {
