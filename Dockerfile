@@ -1,4 +1,4 @@
-# One image, one role per container: `api` (default), `worker`, `migrate`; see docker-compose.yml.
+# One image, one role per container: `api` (default), `worker`, `smtp`, `migrate`; see docker-compose.yml.
 #
 #   docker build -t valija .
 #   docker run --rm valija migrate          any command of the CLI can be given
@@ -12,6 +12,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 COPY apps/api/package.json apps/api/
 COPY apps/cli/package.json apps/cli/
+COPY apps/smtp/package.json apps/smtp/
 COPY apps/worker/package.json apps/worker/
 COPY packages/core/package.json packages/core/
 COPY packages/courier/package.json packages/courier/
@@ -50,7 +51,7 @@ RUN install -d -o node -g node -m 700 /var/lib/valija
 # Inside a container 127.0.0.1 reaches nobody: who may reach the port is decided where it is published.
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 VALIJA_DATA_DIR=/var/lib/valija
 USER node
-EXPOSE 3000
+EXPOSE 3000 2525
 STOPSIGNAL SIGTERM
 # For the role `api`. The others serve no HTTP: switch it off for them, as docker-compose.yml does.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

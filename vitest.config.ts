@@ -1,36 +1,50 @@
 /** Three kinds of tests: units and store/endpoint tests beside the code, end-to-end ones in tests/ (real processes). */
 import { defineConfig } from 'vitest/config'
 
+/**
+ * Nothing is shown by these: a test that hangs ends by them, and one that waits on a busy machine does not. They are longer than
+ * the waits inside the tests (PATIENCE_MS of tests/support/until.ts), whose errors say what did not come.
+ */
+const patience = {
+  testTimeout: 120_000,
+  hookTimeout: 180_000,
+  expect: { poll: { timeout: 60_000 } },
+}
+
 export default defineConfig({
   test: {
-    // Most tests wait for databases, peers and leases, so two at a time pay even on two cores.
-    maxWorkers: 2,
+    // Most tests wait for databases, peers and leases, so three at a time pay even on two cores.
+    maxWorkers: 3,
     projects: [
       {
         test: {
           name: 'unit',
-          include: ['packages/**/*.test.ts', 'apps/**/*.test.ts', 'tools/**/*.test.ts'],
+          ...patience,
+          include: [
+            'packages/**/*.test.ts',
+            'apps/**/*.test.ts',
+            'tools/**/*.test.ts',
+            'torture/**/*.test.ts',
+          ],
           exclude: ['**/*.db.test.ts', '**/node_modules/**'],
         },
       },
       {
         test: {
           name: 'store',
+          ...patience,
           include: ['packages/**/*.db.test.ts', 'apps/**/*.db.test.ts'],
           globalSetup: ['tests/support/cluster.ts'],
           // Importing a file has no effect, so files can share what is loaded; each has a database of its own.
           isolate: false,
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
         },
       },
       {
         test: {
           name: 'e2e',
+          ...patience,
           include: ['tests/t-*.test.ts'],
           globalSetup: ['tests/support/cluster.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
         },
       },
     ],

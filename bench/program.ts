@@ -10,6 +10,8 @@ export interface Program {
   /** Asks one question; rejects with what the handler threw, or when the program ends first. */
   ask<T>(kind: string, input?: object): Promise<T>
   end(): Promise<void>
+  /** Resolves with its exit code or signal when it has ended, asked to or not. */
+  readonly ended: Promise<number | string>
 }
 
 type Question = { id: number; kind: string; input: object }
@@ -21,7 +23,7 @@ export function startProgram(file: string, args: readonly string[] = []): Progra
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   const open = new Map<number, PromiseWithResolvers<unknown>>()
-  const ended = Promise.withResolvers<void>()
+  const ended = Promise.withResolvers<number | string>()
   let lastId = 0
   child.on('message', (answer: Answer) => {
     const question = open.get(answer.id)
@@ -32,7 +34,7 @@ export function startProgram(file: string, args: readonly string[] = []): Progra
   child.once('exit', (code, signal) => {
     for (const question of open.values()) question.reject(new Error(`${file} ended (${code ?? signal})`))
     open.clear()
-    ended.resolve()
+    ended.resolve(code ?? signal ?? '')
   })
   return {
     pid: child.pid ?? 0,
@@ -41,6 +43,7 @@ export function startProgram(file: string, args: readonly string[] = []): Progra
       if (child.connected) child.disconnect()
       await ended.promise
     },
+    ended: ended.promise,
   }
 }
 

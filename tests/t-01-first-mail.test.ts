@@ -1,14 +1,14 @@
-/** The way of a mail on a good day, with real processes, on both queues. */
+/** The way of a mail on a good day, with real processes, on every kind of queue. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { client } from './support/http.ts'
 import { countEach, inParallel, post, readAttempts, readEvents, untilEnded } from './support/message-life.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
-import { queueBackends, startValija, type Valija } from './support/valija.ts'
+import { queueKinds, startValija, type Valija } from './support/valija.ts'
 
 /** Enough for two workers to share, few enough to take some seconds. */
 const MANY = 300
 
-describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent }) => {
+describe.each(queueKinds())('with the queue in $queue', ({ queue, isAbsent }) => {
   if (isAbsent) return test.skip('needs redis-server')
   let peer: SmtpPeer
   let valija: Valija

@@ -48,7 +48,7 @@ async function killWorkerInConversation(valija: Valija, peer: SmtpPeer) {
     },
   }
   const before = await post(valija.api, valija.mail({ to: 'before@example.org' }))
-  await until('the first mail at DATA', () => waitsForData, 20_000)
+  await until('the first mail at DATA', () => waitsForData)
   const after = await post(valija.api, valija.mail({ to: 'after@example.org' }))
   await worker.ended
   peer.script = {}
@@ -69,7 +69,7 @@ async function stopWorkerBeforeData(valija: Valija, peer: SmtpPeer) {
     },
   }
   const paused = await post(valija.api, valija.mail({ to: 'paused@example.org' }))
-  await until('the worker stopped at DATA', () => isStopped, 20_000)
+  await until('the worker stopped at DATA', () => isStopped)
   return { paused, stopped }
 }
 

@@ -1,8 +1,10 @@
-/** Redis as it fails: emptied, restarted, away while mail is accepted, and set up to forget. */
+/** Redis as it fails, as one server, under sentinels and as a cluster: emptied, restarted, away while mail is accepted, and set up to forget. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase } from './support/database.ts'
 import { countEach, inParallel, post, untilEnded } from './support/message-life.ts'
 import { type Running, startApp } from './support/processes.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
+import { redisKinds } from './support/redis-topologies.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { needsProgram, until } from './support/until.ts'
 import { startValija, type Valija } from './support/valija.ts'
@@ -12,14 +14,16 @@ type Readiness = { status: string; checks: { name: string; ok: boolean; detail: 
 const MESSAGES = 50
 const RECIPIENTS = 20
 
-describe.skipIf(needsProgram('redis-server'))('a Redis in trouble', () => {
+const isAbsent = needsProgram('redis-server')
+
+describe.skipIf(isAbsent).each(redisKinds)('%s in trouble', (kind) => {
   let peer: SmtpPeer
   let valija: Valija
   let redis: TestRedis
 
   beforeAll(async () => {
     peer = await startSmtpPeer()
-    valija = await startValija({ queue: 'redis', delivery: 'smarthost', smarthost: peer })
+    valija = await startValija({ queue: kind, delivery: 'smarthost', smarthost: peer })
     redis = valija.redis!
   })
   afterAll(async () => {
@@ -84,16 +88,19 @@ describe.skipIf(needsProgram('redis-server'))('a Redis in trouble', () => {
     await untilReady()
     expect([...valija.apis, ...valija.workers].every(isRunning)).toBe(true)
   }, 90_000)
+})
 
+describe.skipIf(isAbsent)('a Redis that is set up to forget', () => {
   test('a Redis that may evict keys stops the start, with the setting that it needs', async () => {
     const evicting = await startRedis()
+    const database = await createDatabase()
     try {
       await evicting.command('CONFIG SET maxmemory-policy allkeys-lru')
       const env = {
-        DATABASE_URL: valija.databaseUrl,
+        DATABASE_URL: database.url,
         REDIS_URL: evicting.url,
         VALIJA_SECRET_KEY: 'a-secret-key-of-the-tests-0123456789',
-        VALIJA_ADMIN_KEY: valija.adminKey,
+        VALIJA_ADMIN_KEY: 'the-operators-key-of-the-tests',
         VALIJA_DELIVERY: 'capture',
       }
       const started = startApp('worker', env)
@@ -102,6 +109,7 @@ describe.skipIf(needsProgram('redis-server'))('a Redis in trouble', () => {
       expect(await started.ended).toEqual({ code: 1, signal: null })
     } finally {
       await evicting.remove()
+      await database.drop()
     }
   })
 })

@@ -62,7 +62,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
       },
     }
     const id = await post(valija.api, valija.mail({ to: 'slow@example.org' }))
-    await until('the body at the peer', () => isInData, 20_000)
+    await until('the body at the peer', () => isInData)
     expect(await worker.stop()).toEqual({ code: 0, signal: null })
     expect(await readMessage(valija.api, id)).toMatchObject({
       status: 'delivered',
@@ -82,7 +82,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
       },
     }
     const id = await post(valija.api, valija.mail({ to: 'silent@example.org' }))
-    await until('the body at the peer', () => isInData, 20_000)
+    await until('the body at the peer', () => isInData)
     const startedAtMs = performance.now()
     worker.signal('SIGTERM')
     await worker.line('stopping')

@@ -5,7 +5,8 @@ import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { post, readMessage, untilEnded } from './support/message-life.ts'
 import { type DevFile, processesOf, runStart, type Started, startAll } from './support/npm-start.ts'
-import type { Running } from './support/processes.ts'
+import { freePort } from './support/ports.ts'
+import { type Running, startApp } from './support/processes.ts'
 import { needsEnterableCheckout, until } from './support/until.ts'
 
 const MAIL = { from: 'Acme <hi@acme.test>', to: 'ann@example.org', subject: 'Hello', text: 'It works.' }
@@ -56,7 +57,7 @@ describe('npm start, again and again in one folder', () => {
       apiKey: expect.stringMatching(/^vlj_/),
       adminKey: expect.any(String),
       smtp: null,
-      bounceSmtp: null,
+      bounceSmtp: { host: '127.0.0.1', port: expect.any(Number) },
       databaseUrl: expect.stringMatching(/^postgres/),
       pid: expect.any(Number),
     })
@@ -70,9 +71,24 @@ describe('npm start, again and again in one folder', () => {
     expect(await untilEnded(started.call, id)).toMatchObject({ status: 'delivered' })
   })
 
+  test('valija explain finds the running instance by the data folder, and refuses what it does not know in a sentence', async () => {
+    const id = await post(started.call, { ...MAIL, to: 'bounced@simulator.valija.test' })
+    await untilEnded(started.call, id)
+    const told = startApp('explain', { VALIJA_DATA_DIR: folder }, [id])
+    expect(await told.ended).toEqual({ code: 0, signal: null })
+    expect(told.lines.join('\n')).toMatch(/^bounced@simulator\.valija\.test {2}bounced\n[\s\S]*\[simulated\]/)
+    const unknown = startApp('explain', { VALIJA_DATA_DIR: folder }, ['msg_0192f0c1a2b37c4d8e5f60718293a4b5'])
+    expect(await refusal(unknown)).toMatch(/^valija: There is no such message\./)
+    const nowhere = startApp('explain', { VALIJA_DATA_DIR: path.join(root, 'nothing-here') }, [id])
+    expect(await refusal(nowhere)).toMatch(/^valija: No "npm start" runs in .*--url/)
+  })
+
   test('a second start in the same folder is refused in a sentence, and the first goes on', async () => {
-    const text = await refusal(await runStart(folder, {}, { isBare: true }))
-    expect(text).toMatch(new RegExp(`runs in ${folder} already \\(process ${first.pid}\\)`))
+    // On the same port as well, where a start that was killed through npm has left its process.
+    for (const port of [await freePort(), new URL(first.url).port]) {
+      const text = await refusal(await runStart(folder, { PORT: `${port}` }, { isBare: true }))
+      expect(text).toMatch(new RegExp(`runs in ${folder} already \\(process ${first.pid}\\)`))
+    }
     expect((await started.call('GET', '/readyz')).status).toBe(200)
     expect(await subjects(started)).toEqual(['Hello'])
   })

@@ -233,6 +233,7 @@ describe('a mail with every field', () => {
         'message-id',
         'mime-version',
         'content-type',
+        'x-valija-recipient',
       ]
       const known = new Set([...own, ...Object.keys(HEADERS).map((name) => name.toLowerCase())])
       const names = headers.map(([name]) => name)

@@ -1,20 +1,11 @@
 /**
  * Mail goes where it was asked to go and nowhere else: the addresses that the other side is told are the canonical form of
- * those given, and no content, however it ends its lines, becomes a command or a second mail (SMTP smuggling).
+ * those given.
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ByteSink, startByteSink } from './support/byte-sink.ts'
 import type { Answer } from './support/http.ts'
-import { readByPostalMime } from './support/mail-reader.ts'
-import {
-  type AcceptedMail,
-  endOfMail,
-  forEachOf,
-  type ProblemBody,
-  readAll,
-  sendMail,
-} from './support/messages.ts'
+import { type AcceptedMail, forEachOf, type ProblemBody } from './support/messages.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { expectStatus, startValija, type Valija } from './support/valija.ts'
 
@@ -276,146 +267,6 @@ describe('the envelope', () => {
       expect(`${mail.fromParameters} ${mail.toParameters.join(' ')}`).toMatch(
         /^(?:(?:SIZE=\d+|BODY=\w+|SMTPUTF8|RET=\w+|ENVID=[0-9a-f]+|\s)*)$/,
       )
-    }
-  })
-})
-
-/** What might end a mail for some server, each with a whole second mail behind it. */
-const ENDINGS = [
-  ...[
-    '\n.\n',
-    '\n.\r\n',
-    '\r\n.\n',
-    '\r.\r',
-    '\r.\r\n',
-    '\r\n.\r',
-    '\n.\r',
-    '\r.\n',
-    '\r\n.\r\n',
-    '\r\r\n.\r\r\n',
-  ],
-  ...[
-    '\n\n.\n\n',
-    '\r\n..\r\n',
-    '\r\n.\r\r\n',
-    '\r\n\r\n.\r\n\r\n',
-    '\x0b.\x0b',
-    '\x0c.\x0c',
-    '\x85.\x85',
-    '\u2028.\u2028',
-  ],
-]
-const SECOND =
-  'MAIL FROM:<a@evil.test>\r\nRCPT TO:<victim@evil.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\nQUIT\r\n'
-
-describe('no content becomes a command or a second mail', () => {
-  let sink: ByteSink
-  let valija: Valija
-
-  beforeAll(async () => {
-    sink = await startByteSink()
-    valija = await startValija({ queue: 'postgres', delivery: 'smarthost', smarthost: sink })
-  })
-  afterAll(async () => {
-    await valija?.stop()
-    await sink?.stop()
-  })
-
-  const plain = (text: string | null): string => (text ?? '').replace(/\r\n?/g, '\n').trimEnd()
-  const b64 = (text: string): string => Buffer.from(text).toString('base64')
-  let posted = 0
-
-  async function send(body: Record<string, unknown>) {
-    posted += 1
-    const { id } = await sendMail(valija.api, valija.mail(body))
-    const message = await endOfMail(valija.api, id)
-    expect(message.status).toBe('delivered')
-    const mine = sink.mails.filter((mail) => mail.raw.includes(`Message-ID: ${message.rfc_message_id}\r\n`))
-    expect(mine).toHaveLength(1)
-    return mine[0]!
-  }
-
-  test('from text, html or attachments, and what arrives has equal content', async () => {
-    await forEachOf(ENDINGS, 4, async (ending) => {
-      const hostile = `.\r\nbegin${ending}${SECOND}${ending}end\n.`
-      const file = { filename: 'a.txt', content: b64(hostile), content_type: 'text/plain' }
-      const mail = await send({ text: hostile, html: hostile, attachments: [file] })
-      const read = await readByPostalMime(mail.raw)
-      expect(plain(read.text)).toBe(plain(hostile))
-      expect(plain(read.html)).toBe(plain(hostile))
-      expect(read.attachments[0]).toMatchObject({ filename: 'a.txt', size: Buffer.byteLength(hostile) })
-    })
-  })
-
-  test('from a body that is dots, or begins or ends like the end', async () => {
-    for (const text of ['.', '.\r\n', '..', '\r\n.\r\n', '\n.', '.\r', '\r', '\n', '']) {
-      const { text: read } = await readByPostalMime((await send({ text })).raw)
-      expect(plain(read)).toBe(plain(text))
-    }
-  })
-
-  test('from a raw mail: bare LF becomes CRLF, bare CR is refused, the rest is kept octet by octet', async () => {
-    const header = 'From: hi@acme.test\r\nSubject: =?utf-8?b?DQouDQo=?=\r\n'
-    const results = await forEachOf(ENDINGS, 4, async (ending, i) => {
-      const id = `<raw-${i}@acme.test>`
-      const raw = `${header}Message-ID: ${id}\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nbegin${ending}${SECOND}end`
-      const answer = await valija.api<AcceptedMail>('POST', '/send', {
-        from: 'hi@acme.test',
-        to: 'a@example.org',
-        raw: b64(raw),
-      })
-      if (/\r(?!\n)/.test(raw)) return expectStatus(answer, 400) && false
-      posted += 1
-      const message = await endOfMail(valija.api, expectStatus(answer, 202).json.id)
-      expect(message.status).toBe('delivered')
-      const mine = sink.mails.filter((mail) => mail.raw.includes(id))
-      expect(mine).toHaveLength(1)
-      const sent = `${raw.replace(/\r?\n/g, '\r\n')}\r\n`
-      expect(mine[0]!.raw.toString('utf8')).toBe(sent)
-      return true
-    })
-    expect(results.filter(Boolean).length).toBeGreaterThan(5)
-  })
-
-  test('from subjects, names, headers, file names or addresses: those are refused', async () => {
-    await forEachOf(
-      ENDINGS.filter((ending) => Array.from(ending).some((char) => char < ' ')),
-      4,
-      async (ending) => {
-        const bad = `a${ending}${SECOND}`
-        for (const body of [
-          { subject: bad },
-          { from: { email: 'hi@acme.test', name: bad } },
-          { to: `a@example.org>${bad}` },
-          { headers: { 'X-A': bad } },
-          { attachments: [{ filename: bad, content: 'eA==' }] },
-          { attachments: [{ filename: 'a', content: 'eA==', content_id: bad }] },
-        ]) {
-          expectStatus(await valija.api('POST', '/send', valija.mail(body)), 400)
-        }
-      },
-    )
-  })
-
-  test('counts as many mails out as in, and no octet that a lenient server would read otherwise', async () => {
-    expect(await readAll(valija.api, '/messages')).toHaveLength(posted)
-    expect(sink.mails).toHaveLength(posted)
-    expect(sink.strangers).toEqual([])
-    const connections = sink.octets().map((octets) => octets.toString('latin1'))
-    for (const text of connections) expect(/\r(?!\n)|(?<!\r)\n|\0/.exec(text)).toBeNull()
-    const ends = connections.reduce((sum, text) => sum + text.split('\r\n.\r\n').length - 1, 0)
-    expect(ends).toBe(posted)
-    for (const { commands, stuffed } of sink.mails) {
-      expect(commands.map((line) => line.replace(/>.*/, '>'))).toEqual([
-        'MAIL FROM:<hi@acme.test>',
-        expect.stringMatching(/^RCPT TO:<a(?:nn)?@example\.org>$/),
-      ])
-      expect(
-        stuffed
-          .toString('latin1')
-          .split('\r\n')
-          .every((line) => line.length <= 999),
-      ).toBe(true)
     }
   })
 })

@@ -110,10 +110,8 @@ describe('GET /events', () => {
     const mails = await posting
     await forEachOf(mails, 4, ({ id }) => endOfMail(valija.api, id))
     // accepted and an end for each of two, and 20 complaints
-    total = await until(
-      'all events',
-      async () => ((await usual()).size === 160 * 4 + 20 ? 160 * 4 + 20 : null),
-      15_000,
+    total = await until('all events', async () =>
+      (await usual()).size === 160 * 4 + 20 ? 160 * 4 + 20 : null,
     )
     isPosted = true
     const expected = await usual()

@@ -27,6 +27,8 @@ const steps: readonly Step[] = [
   { name: 'sizes', command: ['node', 'tools/check-sizes.ts'] },
   { name: 'environment', command: ['node', 'tools/check-environment.ts'] },
   { name: 'errors', command: ['node', 'tools/generate-errors.ts', '--check'] },
+  { name: 'reasons', command: ['node', 'tools/generate-reasons.ts', '--check'] },
+  { name: 'causes', command: ['node', 'tools/generate-causes.ts', '--check'] },
   { name: 'configuration', command: ['node', 'tools/generate-configuration.ts', '--check'] },
   { name: 'states', command: ['node', 'tools/check-states.ts'] },
   { name: 'openapi', command: ['node', 'tools/generate-openapi.ts', '--check'] },

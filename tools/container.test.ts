@@ -60,11 +60,14 @@ describe('docker-compose.yml', () => {
     expect(service('worker')).not.toHaveProperty('volumes')
   })
 
-  it('publishes the API on this machine only, and nothing else', () => {
+  it('publishes the API on this machine only, the bounce intake too until it is told otherwise, and nothing else', () => {
     const published = Object.entries(services).flatMap(([name, { ports = [] }]) =>
       ports.map((port) => [name, port]),
     )
-    expect(published).toEqual([['api', expect.stringMatching(/^127\.0\.0\.1:.*:3000$/)]])
+    expect(published).toEqual([
+      ['api', expect.stringMatching(/^127\.0\.0\.1:.*:3000$/)],
+      ['smtp', expect.stringMatching(/:-127\.0\.0\.1:2525\}:2525$/)],
+    ])
   })
 
   it('has no default for a secret', () => {
@@ -79,7 +82,7 @@ describe('docker-compose.yml', () => {
   })
 
   it('starts the roles when the database is migrated and both stores are healthy', () => {
-    for (const role of ['api', 'worker']) {
+    for (const role of ['api', 'worker', 'smtp']) {
       expect(service(role).depends_on).toEqual({
         postgres: { condition: 'service_healthy' },
         valkey: { condition: 'service_healthy' },

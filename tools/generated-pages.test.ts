@@ -1,6 +1,8 @@
 /** What the generators write, and that a stale file is told from a current one. */
 import { describe, expect, it } from 'vitest'
+import { causesPage } from './generate-causes.ts'
 import { errorsPage } from './generate-errors.ts'
+import { reasonsPage } from './generate-reasons.ts'
 import { firstDifference } from './step.ts'
 
 describe('docs/errors.md', () => {
@@ -22,6 +24,37 @@ describe('docs/errors.md', () => {
 
   it('keeps its table whole when a title holds a bar', () => {
     expect(page).toContain('| It is \\| too late | no |')
+  })
+})
+
+describe('docs/reasons.md', () => {
+  it('has a row with schedule, actor and suppression, and a section with meaning and remedy, for each reason', () => {
+    const full = {
+      meaning: 'It is full.',
+      remedy: 'Make room.',
+      actor: 'recipient',
+      suppression: 'third_in_14_days',
+      bounceType: 'soft',
+    } as const
+    const page = reasonsPage(
+      { mailbox_full: full, gone: { ...full, actor: 'nobody', suppression: 'never' } },
+      { mailbox_full: [60_000, 7_200_000], gone: null },
+    )
+    expect(page).toContain(
+      '| [`mailbox_full`](#mailbox_full) | 1 min, 2 h | the recipient | third time in 14 days |\n| [`gone`](#gone) | no | nobody | no |',
+    )
+    expect(page).toContain(
+      '## mailbox_full\n\nIt is full.\n\nMake room.\n\n`bounce_type` of a bounce: `soft`.\n',
+    )
+  })
+})
+
+describe('docs/causes.md', () => {
+  it('has a row for each cause, and links those that are reasons', () => {
+    const page = causesPage({ spam: 'It is spam.', no_worker: 'Nobody works.' }, ['spam'])
+    expect(page).toContain('| `no_worker` | Nobody works. |')
+    expect(page).toContain('Reasons: [`spam`](reasons.md#spam).')
+    expect(page).not.toContain('It is spam.')
   })
 })
 

@@ -18,9 +18,9 @@ export interface Finding {
   message: string
 }
 
-/** Folders that hold product code; the others (tests, tools, bench) hold what is run beside it. */
+/** Folders that hold product code; the others (tests, tools, bench, torture) hold what is run beside it. */
 export const productFolders = ['apps', 'packages']
-export const allFolders = [...productFolders, 'tests', 'tools', 'bench']
+export const allFolders = [...productFolders, 'tests', 'tools', 'bench', 'torture']
 
 /** Never ours to judge: what npm installed and what a generator wrote. */
 const skippedFolders = new Set(['node_modules', 'generated', 'dist', 'coverage'])

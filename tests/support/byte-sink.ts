@@ -4,13 +4,14 @@
  */
 import { once } from 'node:events'
 import net from 'node:net'
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 
 export type SunkMail = {
   /** Of the only transaction's MAIL and RCPT commands, whole lines. */
   commands: string[]
-  /** Between DATA's CRLF and the final CRLF.CRLF, the CRLF before the dot included, dots still stuffed. */
+  /** Between DATA's CRLF and the final CRLF.CRLF, the CRLF before the dot included, dots still stuffed; of BDAT, all chunks. */
   stuffed: Buffer
+  isChunked: boolean
   /** What was sent: dots unstuffed (RFC 5321 section 4.5.2). */
   raw: Buffer
 }
@@ -28,7 +29,7 @@ export type ByteSink = {
 }
 
 const END = Buffer.from('\r\n.\r\n')
-const KNOWN = /^(?:EHLO|HELO|MAIL|RCPT|DATA|RSET|NOOP|QUIT)\b/i
+const KNOWN = /^(?:EHLO|HELO|MAIL|RCPT|DATA|BDAT|RSET|NOOP|QUIT)\b/i
 
 function unstuff(stuffed: Buffer): Buffer {
   const text = stuffed.toString('latin1')
@@ -36,13 +37,28 @@ function unstuff(stuffed: Buffer): Buffer {
 }
 
 /** One connection's reader: takes whole commands and whole mails off the octets as they come. */
-function createReader(sink: ByteSink, write: (reply: string) => void) {
+function createReader(sink: ByteSink, extensions: readonly string[], write: (reply: string) => void) {
   let held: Buffer = Buffer.alloc(0)
   let commands: string[] = []
   let isInData = false
+  let chunk: { sizeBytes: number; isLast: boolean } | null = null
+  let chunks: Buffer[] = []
+  const offer = ['sink.test', ...extensions].map(
+    (text, i) => `250${i < extensions.length ? '-' : ' '}${text}`,
+  )
+  const keep = (mail: Pick<SunkMail, 'stuffed' | 'raw' | 'isChunked'>) => {
+    sink.mails.push({ commands, ...mail })
+    commands = []
+    write('250 taken')
+  }
   const obey = (line: string) => {
     if (!KNOWN.test(line)) sink.strangers.push(line)
-    if (/^EHLO/i.test(line)) return write('250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8')
+    if (/^EHLO/i.test(line)) return write(offer.join('\r\n'))
+    const [, size, last] = /^BDAT (\d+)( LAST)?$/i.exec(line) ?? []
+    if (size !== undefined) {
+      chunk = { sizeBytes: Number(size), isLast: last !== undefined }
+      return
+    }
     if (/^(?:MAIL|RCPT)/i.test(line)) commands.push(line)
     isInData = /^DATA$/i.test(line)
     write(isInData ? '354 go on' : '250 ok')
@@ -52,11 +68,21 @@ function createReader(sink: ByteSink, write: (reply: string) => void) {
     const end = held.subarray(0, 3).toString('latin1') === '.\r\n' ? -2 : held.indexOf(END)
     if (end === -1) return false
     const stuffed = held.subarray(0, Math.max(0, end + 2))
-    sink.mails.push({ commands, stuffed, raw: unstuff(stuffed) })
     held = held.subarray(end + END.length)
-    commands = []
     isInData = false
-    write('250 taken')
+    keep({ stuffed, raw: unstuff(stuffed), isChunked: false })
+    return true
+  }
+  const takeChunk = ({ sizeBytes, isLast }: { sizeBytes: number; isLast: boolean }): boolean => {
+    if (held.length < sizeBytes) return false
+    chunks.push(held.subarray(0, sizeBytes))
+    held = held.subarray(sizeBytes)
+    chunk = null
+    if (!isLast) write('250 more')
+    if (!isLast) return true
+    const raw = Buffer.concat(chunks)
+    chunks = []
+    keep({ stuffed: raw, raw, isChunked: true })
     return true
   }
   const takeLine = (): boolean => {
@@ -67,21 +93,31 @@ function createReader(sink: ByteSink, write: (reply: string) => void) {
     obey(line)
     return true
   }
-  return (chunk: Buffer) => {
-    held = Buffer.concat([held, chunk])
-    while (isInData ? takeMail() : takeLine());
+  const takeNext = () => (chunk !== null ? takeChunk(chunk) : isInData ? takeMail() : takeLine())
+  return (octets: Buffer) => {
+    held = Buffer.concat([held, octets])
+    while (takeNext());
   }
 }
 
+export type ByteSinkOptions = {
+  host?: string
+  /** 0 or absent: any free port. */
+  port?: number
+  /** EHLO keywords, instead of PIPELINING, 8BITMIME and SMTPUTF8. */
+  extensions?: readonly string[]
+}
+
 /** Starts a sink on loopback. */
-export async function startByteSink(): Promise<ByteSink> {
+export async function startByteSink(options: ByteSinkOptions = {}): Promise<ByteSink> {
+  const { host = '127.0.0.1', port = 0, extensions = ['PIPELINING', '8BITMIME', 'SMTPUTF8'] } = options
   const connections: Buffer[][] = []
   const sockets = new Set<net.Socket>()
   const server = net.createServer((socket) => {
     const chunks: Buffer[] = []
     connections.push(chunks)
     sockets.add(socket)
-    const read = createReader(sink, (reply) => socket.write(`${reply}\r\n`))
+    const read = createReader(sink, extensions, (reply) => socket.write(`${reply}\r\n`))
     socket.on('error', () => undefined)
     socket.on('data', (chunk: Buffer) => {
       chunks.push(chunk)
@@ -89,15 +125,15 @@ export async function startByteSink(): Promise<ByteSink> {
     })
     socket.write('220 sink.test ESMTP\r\n')
   })
-  server.listen(0, '127.0.0.1')
+  server.listen(port, host)
   await once(server, 'listening')
   const sink: ByteSink = {
-    host: '127.0.0.1',
+    host,
     port: (server.address() as net.AddressInfo).port,
     mails: [],
     strangers: [],
     octets: () => connections.map((chunks) => Buffer.concat(chunks)),
-    received: (count, timeoutMs = 20_000) =>
+    received: (count, timeoutMs = PATIENCE_MS) =>
       until(`${count} mails in the sink`, () => (sink.mails.length >= count ? sink.mails : null), timeoutMs),
     stop: async () => {
       const closed = once(server, 'close')

@@ -1,5 +1,5 @@
 /** What became of a message, as its sender sees it: through the API and nothing else. */
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 import { type Call, expectStatus } from './valija.ts'
 
 export type RecipientView = {
@@ -37,7 +37,11 @@ export type AttemptView = {
   recipient_ids: string[]
   outcome: string
   phase: string
+  host: string | null
+  ip: string | null
+  tls: { version: string; cipher: string; verified: boolean; policy: string; detail: string | null } | null
   reply: string | null
+  enhanced_status: string | null
   reason: string | null
   uncertain: boolean
   transcript: { t_ms: number; from: 'client' | 'server'; line: string }[]
@@ -54,7 +58,7 @@ export const readMessage = async (call: Call, id: string): Promise<MessageView> 
   expectStatus(await call<MessageView>('GET', `/messages/${id}`), 200).json
 
 /** Waits until every recipient is at its end. */
-export const untilEnded = (call: Call, id: string, timeoutMs = 20_000): Promise<MessageView> =>
+export const untilEnded = (call: Call, id: string, timeoutMs = PATIENCE_MS): Promise<MessageView> =>
   until(
     `the end of ${id}`,
     async () => {

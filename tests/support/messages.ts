@@ -1,6 +1,6 @@
 /** What end-to-end tests ask of messages over HTTP: sending one that must be taken, and waiting for what becomes of it. */
 import type { Answer } from './http.ts'
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 import { expectStatus } from './valija.ts'
 
 export type CallApi = <T = Record<string, unknown>>(
@@ -71,7 +71,7 @@ export async function readMail(call: CallApi, id: string): Promise<MailView> {
 }
 
 /** The message once none of its recipients is live any more. */
-export function endOfMail(call: CallApi, id: string, timeoutMs = 20_000): Promise<MailView> {
+export function endOfMail(call: CallApi, id: string, timeoutMs = PATIENCE_MS): Promise<MailView> {
   return until(
     `the end of ${id}`,
     async () => {

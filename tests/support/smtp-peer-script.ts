@@ -1,4 +1,5 @@
 /** What a scripted SMTP peer (smtp-peer.ts) can be told to do, and what it does otherwise. */
+import type { TlsOptions } from 'node:tls'
 
 /** Where in a session; `body` is the reply to the final dot, `unknown` any other command. */
 export type Phase =
@@ -17,13 +18,20 @@ export type Phase =
   | 'quit'
   | 'unknown'
 
+/** How a connection ends: by RST or by FIN. */
+export type Cut = 'reset' | 'close'
+
 /** What the peer does. Lines of a reply are parted by \n and sent as they are, with CRLF. */
 export type Reaction =
   | string
   | { act: 'silence' }
   | { act: 'drop'; reply?: string }
   | { act: 'after'; ms: number; reply: string }
+  | { act: 'when'; signal: Promise<unknown>; reply: string }
   | { act: 'drip'; msPerByte: number; reply: string }
+  | { act: 'raw'; octets: string; cut?: Cut }
+  | { act: 'flood'; octets: string; bytes: number }
+  | { act: 'vanish'; cut: Cut }
 
 /** Never answers, and keeps the connection open. */
 export const silence = (): Reaction => ({ act: 'silence' })
@@ -31,8 +39,20 @@ export const silence = (): Reaction => ({ act: 'silence' })
 export const drop = (reply?: string): Reaction => ({ act: 'drop', ...(reply === undefined ? {} : { reply }) })
 /** Answers late. */
 export const after = (ms: number, reply: string): Reaction => ({ act: 'after', ms, reply })
+/** Answers once the test says so. */
+export const when = (signal: Promise<unknown>, reply: string): Reaction => ({ act: 'when', signal, reply })
 /** Answers byte by byte, so that no idle time-out is ever reached. */
 export const drip = (msPerByte: number, reply: string): Reaction => ({ act: 'drip', msPerByte, reply })
+/** These octets (latin1) and no CRLF behind them; then, where asked for, the end of the connection. */
+export const raw = (octets: string, cut?: Cut): Reaction => ({
+  act: 'raw',
+  octets,
+  ...(cut === undefined ? {} : { cut }),
+})
+/** The same octets over and over, until so many are out or the other side is gone. */
+export const flood = (octets: string, bytes: number): Reaction => ({ act: 'flood', octets, bytes })
+/** At `body`: the mail is taken and kept, and the connection ends before a word of that is said. */
+export const vanish = (cut: Cut): Reaction => ({ act: 'vanish', cut })
 
 export type Moment = {
   /** Number of the session, from 1. */
@@ -52,6 +72,12 @@ export type Rule = Reaction | Reaction[] | ((moment: Moment) => Reaction | undef
 export type Script = Partial<Record<Phase, Rule>> & {
   /** Cuts the connection once this many bytes of a body have come (dots and all). */
   dropInBodyAfterBytes?: number
+  /** How that is done; a reset when absent. */
+  bodyCut?: Cut
+  /** For STARTTLS: another certificate, other versions. */
+  tls?: TlsOptions
+  /** What comes in the place of a handshake, after the reply to STARTTLS. */
+  handshake?: 'garbage' | Cut
 }
 
 /** EHLO keywords, unless the options give others. */

@@ -14,7 +14,16 @@ import net from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import tls from 'node:tls'
 import { type Certificate, certificate } from './certificate.ts'
-import { EXTENSIONS, type Phase, type Reaction, type Script, USUAL, VERBS } from './smtp-peer-script.ts'
+import { Input, Over } from './smtp-peer-input.ts'
+import {
+  type Cut,
+  EXTENSIONS,
+  type Phase,
+  type Reaction,
+  type Script,
+  USUAL,
+  VERBS,
+} from './smtp-peer-script.ts'
 import { until } from './until.ts'
 
 export * from './smtp-peer-script.ts'
@@ -56,62 +65,20 @@ export type SmtpPeer = {
   /** May be replaced at any time; it holds from the next command on. */
   script: Script
   mails: ReceivedMail[]
+  /** The same for bodies that it refused, or cut off after the final dot. */
+  refused: ReceivedMail[]
   /** `1< EHLO x`, `1> 250 …`: session number, direction, line; bodies are left out. */
   transcript: string[]
   /** Sessions ever opened, and those open now. */
   sessions: () => number
   open: () => number
+  /** Ends every connection with a reset. */
+  cut: () => void
+  /** Octets that floods have got rid of. */
+  flooded: number
   /** Resolves when at least this many mails have been taken. */
   received: (count: number, timeoutMs?: number) => Promise<ReceivedMail[]>
   stop: () => Promise<void>
-}
-
-/** The session is over: cut by the script, or gone. */
-class Over extends Error {}
-
-/** Bytes of a connection, to be taken by line or up to a mark. Survives the change to TLS. */
-class Input {
-  private held: Buffer = Buffer.alloc(0)
-  private isEnded = false
-  private wake: () => void = () => undefined
-
-  listenTo(socket: net.Socket): void {
-    this.held = Buffer.alloc(0)
-    socket.on('data', (chunk: Buffer) => {
-      this.held = Buffer.concat([this.held, chunk])
-      this.wake()
-    })
-    socket.on('error', () => undefined) // a reset by the other side ends in "close" as well
-    socket.on('close', () => {
-      this.isEnded = true
-      this.wake()
-    })
-  }
-
-  /** The bytes before the mark; the mark is taken too. `onGrowth` sees how many bytes wait. */
-  async upTo(mark: string, onGrowth: (bytes: number) => void = () => undefined): Promise<Buffer> {
-    for (;;) {
-      onGrowth(this.held.length)
-      const end = this.held.indexOf(mark)
-      if (end >= 0) {
-        const taken = this.held.subarray(0, end)
-        this.held = this.held.subarray(end + mark.length)
-        return taken
-      }
-      if (this.isEnded) throw new Over()
-      const { promise, resolve } = Promise.withResolvers<void>()
-      this.wake = resolve
-      await promise
-    }
-  }
-
-  /** DATA's content: up to CRLF.CRLF, where the first CRLF is the one behind DATA when the body is empty. */
-  async body(onGrowth: (bytes: number) => void): Promise<Buffer> {
-    this.held = Buffer.concat([Buffer.from('\r\n'), this.held])
-    const stuffed = await this.upTo('\r\n.\r\n', onGrowth)
-    const text = stuffed.subarray(2).toString('latin1').replace(/^\./gm, '')
-    return Buffer.from(stuffed.length > 2 ? `${text}\r\n` : '', 'latin1')
-  }
 }
 
 /** The address and the parameters in `FROM:<a@b> SIZE=1`. */
@@ -123,6 +90,13 @@ function parsePath(argument: string): { address: string; parameters: string } {
 type Envelope = { from: string | null; fromParameters: string; to: string[]; toParameters: string[] }
 
 const emptyEnvelope = (): Envelope => ({ from: null, fromParameters: '', to: [], toParameters: [] })
+
+/** What the other side reads as a reply, if anything. */
+function replyOf(reaction: Reaction): string {
+  if (typeof reaction === 'string') return reaction
+  if (reaction.act === 'raw') return reaction.octets
+  return 'reply' in reaction ? (reaction.reply ?? '') : ''
+}
 
 /** One connection, from greeting to end. */
 class Session {
@@ -164,7 +138,9 @@ class Session {
         await this.obey(line)
       }
     } catch (error) {
-      this.socket.destroy()
+      // What was written is still to arrive.
+      if (this.socket.writableEnded) this.socket.resume()
+      else this.socket.destroy()
       if (!(error instanceof Over)) throw error
     }
   }
@@ -191,10 +167,12 @@ class Session {
   }
 
   private async encrypt(): Promise<void> {
+    const { handshake, tls: own } = this.peer.script
+    if (handshake !== undefined) return this.spoilHandshake(handshake)
     const plain = this.socket
     plain.removeAllListeners('data')
     // Made at once: the client's first TLS bytes must not meet a moment in which nobody reads.
-    const secure = new tls.TLSSocket(plain, { isServer: true, ...this.certificate })
+    const secure = new tls.TLSSocket(plain, { isServer: true, ...this.certificate, ...own })
     this.socket = secure
     this.input.listenTo(secure)
     this.isEncrypted = true
@@ -202,10 +180,20 @@ class Session {
     await Promise.race([once(secure, 'secure'), once(secure, 'close')]).catch(() => undefined)
   }
 
+  /** Once the client has begun its handshake. */
+  private async spoilHandshake(how: 'garbage' | Cut): Promise<void> {
+    await once(this.socket, 'data')
+    if (how === 'garbage') this.socket.end('this is not TLS at all\r\n')
+    else this.end(how)
+    throw new Over()
+  }
+
   private async takeBody(): Promise<void> {
-    const limit = this.peer.script.dropInBodyAfterBytes
+    const { dropInBodyAfterBytes: limit = Number.POSITIVE_INFINITY, bodyCut = 'reset' } = this.peer.script
     const raw = await this.input.body((bytes) => {
-      if (limit !== undefined && bytes >= limit) throw new Over()
+      if (bytes < limit) return
+      if (bodyCut === 'reset') throw new Over()
+      this.socket.end() // what still comes is read: unread octets would turn the end into a reset
     })
     const { from, ...envelope } = this.envelope
     const mail = {
@@ -217,7 +205,12 @@ class Session {
       user: this.user,
     }
     // Kept before the reply goes out: whoever sees the reply also sees the mail.
-    const keep = () => this.peer.mails.push({ ...mail, raw, text: raw.toString('latin1') })
+    const received = { ...mail, raw, text: raw.toString('latin1') }
+    this.peer.refused.push(received)
+    const keep = () => {
+      this.peer.refused.splice(this.peer.refused.indexOf(received), 1)
+      this.peer.mails.push(received)
+    }
     // The envelope ends with the reply, so a script can still tell whose mail it answers.
     await this.react('body', '.', '', keep)
     this.envelope = emptyEnvelope()
@@ -266,18 +259,58 @@ class Session {
   /** Does what the script says; tells whether the reply was positive (2xx or 3xx). */
   private async react(phase: Phase, line: string, argument = '', onPositive?: () => void): Promise<boolean> {
     const reaction = this.scripted(phase, line, argument) ?? this.usual(phase)
-    const reply = typeof reaction === 'string' ? reaction : 'reply' in reaction ? (reaction.reply ?? '') : ''
+    const reply = replyOf(reaction)
     const isPositive = /^[23]/.test(reply)
-    if (isPositive) onPositive?.()
+    if (isPositive || (typeof reaction === 'object' && reaction.act === 'vanish')) onPositive?.()
     if (typeof reaction === 'string') this.write(reaction)
-    else if (reaction.act === 'silence')
-      await this.input.upTo('\0never\0') // until the other side has had enough
-    else if (reaction.act === 'drop') await this.cut(reply)
-    else if (reaction.act === 'after') {
-      await delay(reaction.ms)
-      this.write(reply)
-    } else await this.drip(reply, reaction.msPerByte)
+    else await this.act(reaction, reply)
     return isPositive
+  }
+
+  private async act(reaction: Exclude<Reaction, string>, reply: string): Promise<void> {
+    switch (reaction.act) {
+      case 'silence':
+        await this.input.upTo('\0never\0') // until the other side has had enough
+        return
+      case 'drop':
+        return this.cut(reply)
+      case 'after':
+        await delay(reaction.ms)
+        return this.write(reply)
+      case 'when':
+        await reaction.signal
+        return this.write(reply)
+      case 'drip':
+        return this.drip(reply, reaction.msPerByte)
+      case 'raw':
+        this.socket.write(reaction.octets, 'latin1')
+        if (reaction.cut === undefined) return
+        this.end(reaction.cut)
+        throw new Over()
+      case 'flood':
+        return this.flood(reaction.octets, reaction.bytes)
+      case 'vanish':
+        this.end(reaction.cut)
+        throw new Over()
+    }
+  }
+
+  private async flood(octets: string, bytes: number): Promise<void> {
+    const piece = Buffer.from(octets.repeat(Math.ceil(65_536 / octets.length)), 'latin1')
+    for (let sent = 0; sent < bytes && !this.socket.destroyed; sent += piece.length) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.socket.write(piece, () => resolve())
+      await promise
+      this.peer.flooded += piece.length
+    }
+    await this.input.upTo('\0never\0')
+  }
+
+  /** Ends the connection without a word. */
+  private end(how: Cut): void {
+    if (how === 'close') this.socket.end()
+    else if (this.socket instanceof tls.TLSSocket) this.socket.destroy()
+    else this.socket.resetAndDestroy()
   }
 
   private async drip(reply: string, msPerByte: number): Promise<void> {
@@ -298,7 +331,7 @@ class Session {
     if (reply) {
       this.write(reply)
       await new Promise<void>((resolve) => this.socket.end(resolve))
-    } else if (!(this.socket instanceof tls.TLSSocket)) this.socket.resetAndDestroy()
+    } else this.end('reset')
     throw new Over()
   }
 }
@@ -325,9 +358,14 @@ export async function startSmtpPeer(options: SmtpPeerOptions = {}): Promise<Smtp
     port: (server.address() as net.AddressInfo).port,
     script: options.script ?? {},
     mails: [],
+    refused: [],
     transcript: [],
+    flooded: 0,
     sessions: () => count,
     open: () => sockets.size,
+    cut: () => {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
     received: (wanted, timeoutMs = 20_000) =>
       until(
         `${wanted} mails at the peer`,

@@ -1,11 +1,18 @@
-/** Waiting for what gives no signal, and skipping what needs a program that is not there. */
+/** Waiting for what gives no signal, and skipping what needs something that is not there. */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmdirSync } from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /** How often a condition is looked at. */
 const STEP_MS = 10
+
+/**
+ * How long is waited for what comes, where no time is promised: long, since a wait that is too short for a busy machine says
+ * nothing about the product, and only what never comes costs all of it.
+ */
+export const PATIENCE_MS = 60_000
 
 /**
  * Looks until the probe gives something other than undefined, null or false, and returns that.
@@ -14,7 +21,7 @@ const STEP_MS = 10
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,
-  timeoutMs = 5_000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<Exclude<T, undefined | null | false>> {
   const end = performance.now() + timeoutMs
   for (let last: unknown; ; await delay(STEP_MS)) {
@@ -36,8 +43,14 @@ const DEBIAN_PACKAGE: Record<string, string> = {
   'redis-server': 'redis-server',
   dovecot: 'dovecot-imapd dovecot-pop3d',
   chromium: 'chromium',
+  dkimverify: 'python3-dkim python3-nacl',
+  opendkim: 'opendkim',
   psql: 'postgresql-client',
   openssl: 'openssl',
+  postfix: 'postfix',
+  'ldns-signzone': 'ldnsutils',
+  faketime: 'faketime',
+  exim4: 'exim4-daemon-light; beside Postfix as .ci/run does it',
 }
 
 const isInstalled = (program: string): boolean =>
@@ -51,7 +64,30 @@ const isInstalled = (program: string): boolean =>
  */
 export function needsProgram(program: string): boolean {
   if (isInstalled(program)) return false
-  const hint = `${program} is not installed (Debian: apt-get install ${DEBIAN_PACKAGE[program] ?? program})`
+  return skip(`${program} is not installed (Debian: apt-get install ${DEBIAN_PACKAGE[program] ?? program})`)
+}
+
+/** For tests that start programs which change their user, or listen at ports below 1024: true, and one line, unless we are root. */
+export function needsRoot(what: string): boolean {
+  return process.getuid?.() === 0 ? false : skip(`${what} needs root`)
+}
+
+/** For tests that mount a file system of their own: true, and one line, where that is not allowed. */
+export function needsMounts(what: string): boolean {
+  const isAllowed = process.platform === 'linux' && process.getuid?.() === 0 && canMount()
+  return isAllowed ? false : skip(`${what} needs Linux, and root that may mount file systems`)
+}
+
+/** Root in a container is often not allowed to. */
+function canMount(): boolean {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'valija-mount-'))
+  const isMounted = spawnSync('mount', ['-t', 'tmpfs', 'valija-test', folder]).status === 0
+  if (isMounted) spawnSync('umount', [folder])
+  rmdirSync(folder)
+  return isMounted
+}
+
+function skip(hint: string): true {
   if (process.env.REQUIRE_ALL === '1') throw new Error(`${hint}, and REQUIRE_ALL=1 allows no skip`)
   process.stderr.write(`skipped: ${hint}\n`)
   return true
@@ -65,8 +101,5 @@ export function needsEnterableCheckout(): boolean {
   if (process.getuid?.() !== 0) return true // then everything else runs unprivileged already
   const { status } = spawnSync(process.execPath, ['--eval', ''], { uid: 65534, gid: 65534 })
   if (status === 0) return false
-  const hint = `user 65534 cannot enter ${process.cwd()}: use a checkout in a folder that is open to all`
-  if (process.env.REQUIRE_ALL === '1') throw new Error(`${hint}, and REQUIRE_ALL=1 allows no skip`)
-  process.stderr.write(`skipped: ${hint}\n`)
-  return true
+  return skip(`user 65534 cannot enter ${process.cwd()}: use a checkout in a folder that is open to all`)
 }

@@ -7,27 +7,41 @@
  *     await valija.api('POST', '/send', valija.mail())
  */
 import pg from 'pg'
-import { createDatabase } from './database.ts'
+import { createDatabase, type TestDatabase } from './database.ts'
 import { type Answer, client } from './http.ts'
+import type { Internet } from './internet.ts'
 import { freePort } from './ports.ts'
 import { type Running, startApp } from './processes.ts'
-import { startRedis, type TestRedis } from './redis.ts'
+import type { TestRedis } from './redis.ts'
+import { type RedisKind, redisKinds, startRedisOf } from './redis-topologies.ts'
 import type { SmtpPeer } from './smtp-peer.ts'
 import { needsProgram } from './until.ts'
 
 export type Call = ReturnType<typeof client>
 
+export type QueueKind = 'postgres' | RedisKind
+
 export type ValijaOptions = {
   /** Processes at the start; 1 each when absent. */
   apis?: number
   workers?: number
-  queue: 'postgres' | 'redis'
-  delivery: 'capture' | 'smarthost'
+  queue: QueueKind
+  delivery: 'capture' | 'smarthost' | 'mx'
   /** The peer that takes what is sent, for `delivery: 'smarthost'`. */
   smarthost?: Pick<SmtpPeer, 'host' | 'port'>
+  /** Where domains and their exchangers are, for `delivery: 'mx'`. */
+  internet?: Pick<Internet, 'dns' | 'port'>
   /** Further variables for every process; they win. */
   env?: Record<string, string>
+  /** What the first processes are started with, and their database is made by, instead of this version's (previous-version.ts). */
+  version?: { startApp: StartApp; createDatabase: () => Promise<TestDatabase> }
+  /** A database of the test's own, instead of one that is made for it and removed at the end. */
+  databaseUrl?: string
+  /** By which URL the processes reach the database: through a proxy. */
+  databaseUrlFor?: (directUrl: string) => string
 }
+
+type StartApp = (command: string, env: Record<string, string>) => Running
 
 export type Api = { url: string; call: Call; process: Running }
 
@@ -45,11 +59,15 @@ export type Valija = {
   tenantKey: string
   adminKey: string
   databaseUrl: string
+  /** What every process gets, for commands of one's own. */
+  env: Record<string, string>
   redis: TestRedis | undefined
   apis: Running[]
   workers: Running[]
   addWorker: (env?: Record<string, string>) => Promise<Running>
   addApi: (env?: Record<string, string>) => Promise<Api>
+  /** A process that takes bounces and complaints. */
+  addSmtp: (env?: Record<string, string>) => Promise<{ process: Running; port: number }>
   /** Another tenant, with a vouched domain of its own. */
   addTenant: (name: string, domain: string) => Promise<TestTenant>
   /** A POST /send body from the tenant's domain; `fields` replace what it has. */
@@ -62,8 +80,18 @@ export type Valija = {
 /** The domain that the first tenant sends from; vouched, so unsigned and without DNS. */
 export const SENDER_DOMAIN = 'acme.test'
 
+/** A start takes a second or two; this is for a machine on which everything runs at once. */
+const START_MS = 120_000
+
 const ADMIN_KEY = 'the-operators-key-of-the-tests'
-const SECRET_KEY = 'a-secret-key-of-the-tests-0123456789'
+/** Of every process, unless `env` has another. */
+export const SECRET_KEY = 'a-secret-key-of-the-tests-0123456789'
+
+/** The two backends and, for the second, more than one server: sentinels, a cluster. */
+export function queueKinds(): { queue: QueueKind; isAbsent: boolean }[] {
+  const isAbsent = needsProgram('redis-server')
+  return [{ queue: 'postgres', isAbsent: false }, ...redisKinds.map((queue) => ({ queue, isAbsent }))]
+}
 
 /** For `describe.each(queueBackends)`, with `describe.skipIf(isAbsent)`: says in one line when Redis is not installed. */
 export function queueBackends(): { queue: 'postgres' | 'redis'; isAbsent: boolean }[] {
@@ -80,7 +108,7 @@ export function expectStatus<T>(answer: Answer<T>, status: number): Answer<T> {
 }
 
 function environmentOf(options: ValijaOptions, databaseUrl: string, redis: TestRedis | undefined) {
-  const { delivery, smarthost, env } = options
+  const { delivery, smarthost, internet, env } = options
   return {
     DATABASE_URL: databaseUrl,
     VALIJA_SECRET_KEY: SECRET_KEY,
@@ -88,22 +116,38 @@ function environmentOf(options: ValijaOptions, databaseUrl: string, redis: TestR
     VALIJA_DELIVERY: delivery,
     VALIJA_EHLO_NAME: 'valija.example.test',
     ...(smarthost && { VALIJA_SMARTHOST_URL: `smtp://${smarthost.host}:${smarthost.port}` }),
+    ...(internet && {
+      VALIJA_DNS_SERVERS: internet.dns.address,
+      VALIJA_MX_PORT: `${internet.port}`,
+      VALIJA_BOUNCE_DOMAIN: 'bounce.example.test',
+      VALIJA_ALLOW_NETWORKS: '127.0.0.0/8',
+    }),
     ...(redis && { REDIS_URL: redis.url }),
     ...env,
   }
 }
 
-async function runApi(env: Record<string, string>): Promise<{ url: string; process: Running }> {
+async function runApi(
+  env: Record<string, string>,
+  start: StartApp,
+): Promise<{ url: string; process: Running }> {
   const port = await freePort()
-  const process = startApp('api', { ...env, PORT: `${port}` })
-  await process.line('valija ready', 30_000)
+  const process = start('api', { ...env, PORT: `${port}` })
+  await process.line('valija ready', START_MS)
   return { url: `http://127.0.0.1:${port}`, process }
 }
 
-async function runWorker(env: Record<string, string>): Promise<Running> {
-  const process = startApp('worker', env)
-  await process.line('valija ready', 30_000)
+async function runWorker(env: Record<string, string>, start: StartApp): Promise<Running> {
+  const process = start('worker', env)
+  await process.line('valija ready', START_MS)
   return process
+}
+
+async function runSmtp(env: Record<string, string>): Promise<{ process: Running; port: number }> {
+  const port = await freePort()
+  const process = startApp('smtp', { ...env, VALIJA_BOUNCE_PORT: `${port}` })
+  await process.line('valija ready', START_MS)
+  return { process, port }
 }
 
 /** A tenant, and a domain that it may send from. */
@@ -123,9 +167,12 @@ export async function startValija(options: ValijaOptions): Promise<Valija> {
     for (const close of closers.splice(0).reverse()) await close()
   }
   try {
-    const database = await createDatabase()
+    const { databaseUrl, version } = options
+    const database = databaseUrl
+      ? { url: databaseUrl, drop: async () => {} }
+      : await (version?.createDatabase ?? createDatabase)()
     closers.push(database.drop)
-    const redis = options.queue === 'redis' ? await startRedis() : undefined
+    const redis = options.queue === 'postgres' ? undefined : await startRedisOf[options.queue]()
     if (redis) closers.push(redis.remove)
     return await startProcesses(options, database.url, redis, closers, stop)
   } catch (error) {
@@ -144,25 +191,29 @@ async function startProcesses(
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 2 })
   pool.on('error', () => undefined) // some tests cut every connection to the database
   closers.push(() => pool.end())
-  const env = environmentOf(options, databaseUrl, redis)
-  const [apis, workers, urls]: [Running[], Running[], string[]] = [[], [], []]
-  closers.push(() => Promise.all([...apis, ...workers].map((process) => process.kill())))
+  const env = environmentOf(options, options.databaseUrlFor?.(databaseUrl) ?? databaseUrl, redis)
+  const [apis, workers, smtps, urls]: [Running[], Running[], Running[], string[]] = [[], [], [], []]
+  closers.push(() => Promise.all([...apis, ...workers, ...smtps].map((process) => process.kill())))
   let tenantKey = ''
-  const addApi = async (more: Record<string, string> = {}): Promise<Api> => {
-    const { url, process } = await runApi({ ...env, ...more })
+  const addApi = async (more: Record<string, string> = {}, start: StartApp = startApp): Promise<Api> => {
+    const { url, process } = await runApi({ ...env, ...more }, start)
     apis.push(process)
     urls.push(url)
     return { url, process, call: client(url, tenantKey) }
   }
-  const addWorker = async (more: Record<string, string> = {}): Promise<Running> => {
-    const process = await runWorker({ ...env, ...more })
+  const addWorker = async (
+    more: Record<string, string> = {},
+    start: StartApp = startApp,
+  ): Promise<Running> => {
+    const process = await runWorker({ ...env, ...more }, start)
     workers.push(process)
     return process
   }
   const { apis: apiCount = 1, workers: workerCount = 1 } = options
+  const first = options.version?.startApp ?? startApp
   await Promise.all([
-    ...Array.from({ length: Math.max(1, apiCount) }, () => addApi()),
-    ...Array.from({ length: workerCount }, () => addWorker()),
+    ...Array.from({ length: Math.max(1, apiCount) }, () => addApi({}, first)),
+    ...Array.from({ length: workerCount }, () => addWorker({}, first)),
   ])
   const url = urls[0]!
   const tenant = await createTenant(url, 'acme', SENDER_DOMAIN)
@@ -176,11 +227,17 @@ async function startProcesses(
     tenantKey,
     adminKey: ADMIN_KEY,
     databaseUrl,
+    env,
     redis,
     apis,
     workers,
     addWorker,
     addApi,
+    addSmtp: async (more = {}) => {
+      const made = await runSmtp({ ...env, ...more })
+      smtps.push(made.process)
+      return made
+    },
     addTenant: (name, domain) => createTenant(url, name, domain),
     mail: (fields = {}) => ({
       from: `Acme <hi@${SENDER_DOMAIN}>`,

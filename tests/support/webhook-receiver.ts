@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 
 export type WebhookAnswer = {
   /** 200 when absent; 'silence' never answers, 'drop' cuts the connection. */
@@ -106,7 +106,7 @@ export async function startWebhookReceiver(secret = '', port = 0): Promise<Webho
     secret,
     answers: [],
     calls: [],
-    received: (count, timeoutMs = 20_000) =>
+    received: (count, timeoutMs = PATIENCE_MS) =>
       until(`${count} webhooks`, () => (receiver.calls.length >= count ? receiver.calls : null), timeoutMs),
     stop: async () => {
       const closed = once(server, 'close')

@@ -88,9 +88,10 @@ describe('every route', () => {
     }
   })
 
-  test('refuses a body that is longer than a mebibyte, except POST /send', async () => {
+  test('refuses a body that is longer than a mebibyte, except a mail and a file', async () => {
+    const withLongBodies = ['/send', '/send/preview', '/suppressions/import']
     for (const { method, url, hasBody } of operations) {
-      if (!hasBody || url === '/send') continue
+      if (!hasBody || withLongBodies.includes(url)) continue
       const headers = { ...asOperator(), 'content-type': 'application/json' }
       const answer = await api.ask(method, url, {
         key: null,

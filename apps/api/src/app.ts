@@ -4,7 +4,7 @@
  *   onRequest      refuse while closing → headers → caller by key, scope of the route (hooks below; before any body is read)
  *   parsing        octets within limit and budget → JSON (json-body.ts)
  *   validation     query, path and body by the route's schemas (validators.ts)
- *   handler        routes/…
+ *   handler        routes/…, each in bounded time (answer-in-time.ts)
  *   errors         one handler for all (problem.ts)
  */
 import type { IncomingMessage } from 'node:http'
@@ -12,6 +12,7 @@ import cors from '@fastify/cors'
 import { invalidRequest, ProductError } from '@valija/core'
 import { requireAccess } from '@valija/flows'
 import Fastify, { type FastifyInstance, LogController, type RouteOptions } from 'fastify'
+import { answerInTime, lookUpInTime } from './answer-in-time.ts'
 import { bodyLimitBytes, maxBodyBytes } from './body-limits.ts'
 import { answerBrokenRequest } from './broken-request.ts'
 import { createByteBudget } from './byte-budget.ts'
@@ -106,6 +107,7 @@ export function completeRoute(route: RouteOptions): void {
   const scope = route.config?.scope
   if (scope === undefined)
     throw new TypeError(`${route.method} ${route.url} does not say who may use it (config.scope)`)
+  answerInTime(route)
   if (route.schema?.hide) return
   const takesBody = route.method === 'POST' || route.method === 'PATCH'
   const schema = { ...route.schema }
@@ -121,6 +123,7 @@ export function completeRoute(route: RouteOptions): void {
   route.schema = schema
 }
 
+/** Also what was begun before is told to come back elsewhere: a kept connection would be closed under its next request. */
 function refuseWhileClosing(app: App): void {
   let isClosing = false
   app.addHook('preClose', async () => {
@@ -129,6 +132,9 @@ function refuseWhileClosing(app: App): void {
   app.addHook('onRequest', async () => {
     if (isClosing)
       throw new ProductError('overloaded', { detail: 'This process is stopping.', retryAfterS: 1 })
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (isClosing) reply.header('connection', 'close')
   })
 }
 
@@ -160,20 +166,21 @@ async function registerHeaders(app: App, { options }: ApiDependencies): Promise<
 /** The only place that lets a request in: by the route's own declaration, before its body is read. */
 function registerAuthentication(app: App, { authenticate }: ApiDependencies): void {
   app.decorateRequest('caller', null)
+  app.decorateRequest('lookUpMs', 0)
+  app.decorateRequest('answerByMs', 0)
   app.addHook('onRequest', async (request) => {
     if (request.is404) return
-    const scope = request.routeOptions.config.scope
+    const { scope, mayLackTenant } = request.routeOptions.config
     if (scope === null) return
     const tenant = request.headers['valija-tenant']
     if (Array.isArray(tenant))
       throw invalidRequest([{ path: 'Valija-Tenant', message: 'Must be given once.' }])
-    const caller = await authenticate({
-      authorization: request.headers.authorization,
-      tenant,
-      ip: request.ip,
-    })
+    const caller = await lookUpInTime(
+      request,
+      authenticate({ authorization: request.headers.authorization, tenant, ip: request.ip }),
+    )
     // `undefined` cannot be: completeRoute has seen every route.
-    requireAccess(caller, scope ?? 'operator')
+    requireAccess(caller, scope ?? 'operator', mayLackTenant)
     request.caller = caller
   })
 }

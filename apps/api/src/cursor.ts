@@ -3,7 +3,7 @@
  * nothing secret: a forged one only moves a reader within the rows that the reader may see anyway.
  */
 import { invalidRequest, type Uuid } from '@valija/core'
-import type { EventPosition } from '@valija/store'
+import type { EventPosition, TlsReportPosition } from '@valija/store'
 
 /** The cursor behind a row of a list that is ordered by id. */
 export function idCursor(id: Uuid): string {
@@ -43,6 +43,24 @@ export function toPage<T extends { id: Uuid }, S>(
   const shown = rows.slice(0, limit)
   const last = shown.at(-1)
   return { data: shown.map(show), next_cursor: rows.length > limit && last ? idCursor(last.id) : null }
+}
+
+/** The cursor behind a row of the TLS report. */
+export function tlsReportCursor({ day, domain, policy, mx, result }: TlsReportPosition): string {
+  return encode([day, domain, policy, mx, result].join(' '))
+}
+
+/** @throws {ProductError} invalid_request at `cursor` */
+export function readTlsReportCursor(cursor: string): TlsReportPosition {
+  const match = /^(20\d\d-\d\d-\d\d) ([!-~]+) ([!-~]+) ([!-~]+) ([!-~]+)$/.exec(decode(cursor))
+  const [, day, domain, policy, mx, result] = match ?? []
+  if (!day || !domain || !policy || !mx || !result || !isDay(day)) throw badCursor()
+  return { day, domain, policy, mx, result }
+}
+
+function isDay(day: string): boolean {
+  const at = new Date(`${day}T00:00:00Z`)
+  return !Number.isNaN(at.getTime()) && at.toISOString().startsWith(day)
 }
 
 function encode(text: string): string {

@@ -2,9 +2,19 @@
  * Everything that the API is handed: it opens no connection and reads no environment of its own, so a test hands in a
  * database of its own, and `openApiYaml` hands in nothing that works.
  */
-import type { IdSource, Sealer } from '@valija/core'
-import type { Authenticate, SendDesk } from '@valija/flows'
-import type { Database, Wake } from '@valija/store'
+import type { Caller, IdSource, MessageInput, Sealer, UnsubscribeTokens } from '@valija/core'
+import type { OpenMailbox, OutgoingHttp, Resolver } from '@valija/courier'
+import type {
+  Authenticate,
+  DomainHosts,
+  MailSigner,
+  MessagePreview,
+  ReportFields,
+  SendDesk,
+  SendingHost,
+  UnsubscribeDesk,
+} from '@valija/flows'
+import type { Database, HintQueue, Wake } from '@valija/store'
 import type { FastifyBaseLogger } from 'fastify'
 
 export interface ReadinessCheck {
@@ -46,12 +56,32 @@ export interface ApiOptions {
 export interface ApiDependencies {
   database: Database
   sendDesk: Pick<SendDesk, 'send'>
+  /** Throws what `sendDesk.send` would refuse the message with. */
+  previewMessage: (caller: Caller, input: MessageInput) => Promise<MessagePreview>
   authenticate: Authenticate
   nextId: IdSource
   /** PostgreSQL's clock. */
   clock: { nowMs(): number }
   wake: Wake
+  /** What is told of it: `explain`. */
+  queue: Pick<HintQueue, 'backend' | 'isUp' | 'lastError'>
   sealer: Sealer
+  signer: MailSigner
+  /** What the links in mails say. */
+  unsubscribeTokens: UnsubscribeTokens
+  /** Of mails as they are sent. */
+  reportFields: ReportFields
+  unsubscribeDesk: UnsubscribeDesk
+  /** For the records of sender domains; keeps no answers. */
+  resolver: Resolver
+  /** What of this installation the records of sender domains name. */
+  domainHosts: DomainHosts
+  /** Who exchangers see, as far as that is known. */
+  sendingHosts: () => Promise<SendingHost[]>
+  /** For what a person tries out: a webhook's test. */
+  http: Pick<OutgoingHttp, 'post'>
+  /** For a mailbox's test; ends well within a request's time. */
+  openMailbox: OpenMailbox
   options: ApiOptions
   readiness: () => Promise<Readiness>
   metrics: Metrics

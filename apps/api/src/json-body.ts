@@ -44,7 +44,8 @@ export function registerJsonBody(app: App, budget: ByteBudget): void {
   })
 }
 
-function checkEncoding(request: FastifyRequest): void {
+/** @throws {ProductError} unsupported_media_type for what is packed, or no UTF-8 */
+export function checkEncoding(request: FastifyRequest): void {
   const encoding = request.headers['content-encoding'] ?? 'identity'
   if (encoding.toLowerCase() !== 'identity') {
     throw new ProductError('unsupported_media_type', {

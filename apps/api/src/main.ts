@@ -1,11 +1,19 @@
 /** `valija api`: one API process. Any number of them share one database and one queue. */
 import { openFoundation } from '@valija/flows'
-import { createLogger, createMetrics, environment, loadConfig, runUntilSignal } from '@valija/runtime'
+import {
+  createLogger,
+  createMetrics,
+  environment,
+  loadConfig,
+  runUntilSignal,
+  startWatchdog,
+} from '@valija/runtime'
 import { startServer } from './server.ts'
 
 export async function main(): Promise<never> {
   const config = loadConfig(environment(), 'api')
   const log = createLogger({ level: config.logLevel, name: 'api' })
+  startWatchdog({ name: 'api' })
   return runUntilSignal({
     log,
     start: async (life) => {

@@ -4,15 +4,22 @@
  */
 
 import { createMailLog, parseId, type Scope, scopes, type Uuid } from '@valija/core'
+import { createNetworkGuard, createOpenMailbox, createResolver, openWebHttp } from '@valija/courier'
 import {
   addKey,
   addTenant,
   createAdmission,
   createAuthenticator,
+  createMailSigner,
+  createQueueLimits,
+  createReportFields,
   createSendDesk,
   createSenderDomains,
   type Foundation,
+  noHosts,
   openFoundation,
+  openRouteDirectory,
+  openUnsubscribing,
 } from '@valija/flows'
 import { migrateQueue } from '@valija/store'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
@@ -20,6 +27,7 @@ import { createDatabase } from '../../../tests/support/database.ts'
 import { buildApp } from './app.ts'
 import type { ApiDependencies, ApiOptions } from './dependencies.ts'
 import { createAnswerCheck } from './documented-answers.test-support.ts'
+import { openPreview } from './open-preview.ts'
 
 export const adminKey = 'the-operators-key-of-this-test'
 
@@ -54,6 +62,9 @@ export interface Ask {
   headers?: Record<string, string>
 }
 
+/** A DNS server that is not there: tests that need one hand in a resolver of their own. */
+const nowhere = '127.0.0.1:9'
+
 export const message = {
   from: 'Acme <hello@acme.test>',
   to: ['ann@example.test'],
@@ -73,7 +84,7 @@ export async function openTestApi(
     secretKeys: ['a secret of this test, long enough'],
     onError: () => undefined,
   })
-  const { dependencies, close: closeDesks } = assemble(foundation, options, replaced)
+  const { dependencies, close: closeDesks } = await assemble(foundation, options, replaced)
   const app = await buildApp(dependencies)
   const tenant = await makeTenant(foundation, 'default', true)
   const stranger = await makeTenant(foundation, 'stranger', false)
@@ -109,48 +120,68 @@ export async function openTestApi(
   }
 }
 
-function assemble(foundation: Foundation, options: Partial<ApiOptions>, replaced: Partial<ApiDependencies>) {
+const ignore = () => undefined
+const unlimited = { perTenant: 0, total: 0 }
+const messageTtlMs = { transactional: 86_400_000, bulk: 3 * 86_400_000 }
+
+const usualOptions: ApiOptions = {
+  maxMessageSizeBytes: 4 * 1024 * 1024,
+  delivery: 'capture',
+  isAllInOne: true,
+  publicUrl: null,
+  trustProxy: [],
+  corsOrigins: [],
+  metricsToken: null,
+  allowNetworks: [],
+}
+
+async function assemble(
+  foundation: Foundation,
+  options: Partial<ApiOptions>,
+  replaced: Partial<ApiDependencies>,
+) {
   const { database, clock, nextId, wake, queue, sealer } = foundation
-  const allOptions: ApiOptions = {
-    maxMessageSizeBytes: 4 * 1024 * 1024,
-    delivery: 'capture',
-    isAllInOne: true,
-    publicUrl: null,
-    trustProxy: [],
-    corsOrigins: [],
-    metricsToken: null,
-    allowNetworks: [],
-    ...options,
-  }
-  const { delivery, isAllInOne, maxMessageSizeBytes } = allOptions
+  const allOptions: ApiOptions = { ...usualOptions, ...options }
+  const { delivery, isAllInOne, maxMessageSizeBytes, allowNetworks } = allOptions
+  const publicUrl = allOptions.publicUrl ?? 'https://mail.valija.test'
+  const http = openWebHttp({ allowNetworks, dnsServers: [] })
   const authenticator = createAuthenticator({ database, wake, clock, adminKey })
   const senderDomains = createSenderDomains({ database, wake, delivery, isAllInOne })
+  const signer = createMailSigner({ database, sealer, wake })
+  const resolver = createResolver({ servers: [nowhere], cache: { entries: 0, bytes: 0 } })
+  const routes = await openRouteDirectory({ database, wake, onError: ignore })
   const sendDesk = createSendDesk({
     database,
     clock,
     nextId,
     senderDomains,
+    routes,
     wake,
     admission: createAdmission({ database, queue, wake, onError: () => undefined }),
     mailLog: createMailLog(() => undefined),
-    options: {
-      maxMessageSizeBytes,
-      delivery,
-      messageTtlMs: { transactional: 86_400_000, bulk: 3 * 86_400_000 },
-    },
+    queueLimits: createQueueLimits({ database, limits: unlimited, onError: () => undefined }),
+    options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl },
   })
+  const desks = { foundation, sendDesk, routes, signer }
+  const preview = openPreview({ resolver, ...unknownOutside, ...replaced, ...desks })
   const dependencies: ApiDependencies = {
     database,
     clock,
     nextId,
     wake,
+    queue,
     sealer,
+    signer,
+    ...openUnsubscribing(foundation),
+    reportFields: createReportFields({ sealer, bounceDomain: null }),
+    resolver,
+    ...unknownOutside,
+    http,
+    openMailbox: createOpenMailbox({ guard: createNetworkGuard(allowNetworks) }),
     sendDesk,
+    ...preview,
     authenticate: authenticator.authenticate,
-    readiness: async () => ({
-      isReady: true,
-      checks: [{ name: 'database', isOk: true, detail: 'Answers.' }],
-    }),
+    readiness: async () => readyAnswer,
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: async () => 'valija_up 1\n' },
     log: silentLog,
     options: allOptions,
@@ -160,9 +191,18 @@ function assemble(foundation: Foundation, options: Partial<ApiOptions>, replaced
     await sendDesk.drain()
     authenticator.close()
     senderDomains.close()
+    signer.close()
+    preview.close()
+    resolver.close()
+    await http.close()
+    await routes.close()
   }
   return { dependencies, close }
 }
+
+/** Nothing of the outside is known: records name no host of this installation. */
+const unknownOutside = { domainHosts: noHosts, sendingHosts: async () => [] }
+const readyAnswer = { isReady: true, checks: [{ name: 'database', isOk: true, detail: 'Answers.' }] }
 
 async function makeTenant(foundation: Foundation, name: string, isDefault: boolean): Promise<TestTenant> {
   const { id, key } = await addTenant(foundation, { name }, isDefault)
@@ -180,11 +220,10 @@ async function makeKey(foundation: Foundation, tenantId: Uuid, some: Scope[]): P
     recipients: [],
     route: null,
   }
-  const maker = { ...everything, isOperator: true, isDefaultTenant: true }
+  const maker = { ...everything, isOperator: true, isDefaultTenant: true, queuedLimit: null }
   return (await addKey(foundation, maker, { name: some.join(' '), scopes: some })).key
 }
 
-const ignore = () => undefined
 export const silentLog: ApiDependencies['log'] = {
   level: 'silent',
   fatal: ignore,

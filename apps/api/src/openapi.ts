@@ -35,8 +35,25 @@ export async function registerOpenApi(app: App, { options }: ApiDependencies): P
         },
       },
     },
+    transformObject: (made) => {
+      if (!('openapiObject' in made)) return made.swaggerObject
+      for (const path of Object.values(made.openapiObject.paths ?? {}))
+        for (const operation of Object.values(path ?? {})) markOptionalBody(operation as Operation)
+      return made.openapiObject
+    },
     refResolver: { buildLocalReference: (json) => String(json.$id) },
   })
+}
+
+interface Operation {
+  requestBody?: { required?: boolean; content?: Record<string, { schema?: { type?: unknown } }> }
+}
+
+/** The generator says of every body that it is required; one that may be null need not be there (`noBody` in route.ts). */
+function markOptionalBody({ requestBody }: Operation): void {
+  const types = Object.values(requestBody?.content ?? {}).map(({ schema }) => schema?.type)
+  if (requestBody && types.some((type) => Array.isArray(type) && type.includes('null')))
+    requestBody.required = false
 }
 
 /** Nothing but this server is asked for anything; the page's program brings its styles with it. */

@@ -58,6 +58,8 @@ export type RouteScope = Scope | 'operator' | null
 declare module 'fastify' {
   interface FastifyContextConfig {
     scope?: RouteScope
+    /** The operator may act for no tenant here: what is made is then his own, for all tenants. */
+    mayLackTenant?: boolean
     /** What a body lacks by rules that its schema cannot say; asked when its shape is refused, to be named as well. */
     findLacking?: (body: unknown) => FieldFault[]
   }
@@ -136,7 +138,7 @@ const refusals = {
   404: 'There is no such thing, or it is not yours.',
   409: 'It conflicts with the present state.',
   413: 'The body is too large.',
-  415: 'The body is not JSON.',
+  415: 'The body is of another type than the route takes.',
   429: 'Too many requests; see Retry-After.',
   500: 'Something went wrong in Valija.',
   503: 'Not now; see Retry-After.',

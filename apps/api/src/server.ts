@@ -1,22 +1,49 @@
 /**
  * The API process: everything that the app needs, built and connected, then the port opened. Wired here and nowhere else.
  */
+import { hostname } from 'node:os'
 import { createMailLog } from '@valija/core'
 import {
-  assertDeliverable,
+  createNetworkGuard,
+  createOpenMailbox,
+  createResolver,
+  type OpenMailbox,
+  openWebHttp,
+  type Resolver,
+} from '@valija/courier'
+import {
   createAdmission,
   createAuthenticator,
+  createMailSigner,
+  createQueueLimits,
+  createReportFields,
   createSendDesk,
   createSenderDomains,
   type Foundation,
+  findSendingHosts,
+  type LinkOutcome,
   type MailCounters,
   meterMailLog,
+  openRouteDirectory,
+  openUnsubscribing,
+  type RouteDirectory,
+  readDomainHosts,
   StartError,
 } from '@valija/flows'
 import { type Config, type Life, type Logger, lineLogger, type Metrics } from '@valija/runtime'
-import { type Database, oldestDueMs } from '@valija/store'
+import {
+  countMailboxes,
+  countSiteConditions,
+  countSuspects,
+  type Database,
+  givenUpCount,
+  oldestDueMs,
+  readInstanceValue,
+} from '@valija/store'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from './app.ts'
+import type { MxReadinessParts } from './mx-readiness.ts'
+import { openPreview } from './open-preview.ts'
 import { createReadiness } from './readiness.ts'
 
 export interface ServerParts {
@@ -33,45 +60,50 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
   const lines = lineLogger(log)
   const onError = (err: Error) => log.error({ err }, 'api trouble')
   const isAllInOne = config.profile === 'start'
-  const { delivery } = config
-  assertDeliverable(delivery)
+  const delivery = config.delivery ?? 'capture'
   const { maxMessageSizeBytes, messageTtlMs } = config
   const authenticator = createAuthenticator({ database, wake, clock, adminKey: config.adminKey ?? '' })
   const senderDomains = createSenderDomains({ database, wake, delivery, isAllInOne })
+  const signer = createMailSigner({ database, sealer, wake })
+  const http = openWebHttp({ allowNetworks: config.allowNetworks, dnsServers: config.dnsServers })
+  const routes = await openRouteDirectory({ database, wake, onError })
+  const dns = openDomainDns(config, routes, sealer)
   const sendDesk = createSendDesk({
     database,
     clock,
     nextId,
     senderDomains,
+    routes,
     wake,
     admission: createAdmission({ database, queue, wake, onError }),
     mailLog: meterMailLog(
       createMailLog((fields, text) => lines.info(fields, text)),
       createCounters(metrics, database),
     ),
-    options: { maxMessageSizeBytes, delivery, messageTtlMs },
+    queueLimits: createQueueLimits({ database, limits: queueLimitsOf(config), onError }),
+    options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl: config.publicUrl },
   })
+  const preview = openPreview({ ...dns, foundation, sendDesk, routes, signer })
   const app = await buildApp({
     database,
     clock,
     nextId,
     wake,
+    queue,
     sealer,
+    signer,
+    ...dns,
+    ...openUnsubscribing({ ...foundation, count: linkCounter(metrics) }),
+    reportFields: createReportFields({ sealer, bounceDomain: config.bounceDomain }),
+    http,
+    openMailbox: openMailboxOf(config),
     sendDesk,
+    ...preview,
     authenticate: authenticator.authenticate,
-    readiness: createReadiness({ database, queue, delivery }),
+    readiness: createReadiness({ ...foundation, delivery, mx: mxOf(config, dns.resolver, routes) }),
     metrics: { contentType: metrics.contentType, text: metrics.exposition },
     log,
-    options: {
-      maxMessageSizeBytes,
-      delivery,
-      isAllInOne,
-      publicUrl: config.publicUrl,
-      trustProxy: [...config.trustProxy],
-      corsOrigins: [...config.corsOrigins],
-      metricsToken: config.metricsToken,
-      allowNetworks: [...config.allowNetworks],
-    },
+    options: { ...httpOptions(config), maxMessageSizeBytes, delivery, isAllInOne },
   })
   life.onStop({
     name: 'api',
@@ -80,12 +112,74 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
       await sendDesk.drain()
       authenticator.close()
       senderDomains.close()
+      signer.close()
+      preview.close()
+      dns.resolver.close()
+      await http.close()
+      await routes.close()
     },
   })
   await app.listen({ host: config.host, port: config.port }).catch((error: NodeJS.ErrnoException) => {
     throw new StartError(whyNotListening(error, config), { cause: error })
   })
   log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
+}
+
+/** Of a mailbox's test: together well within a request's time (answer-in-time.ts). */
+const mailboxTestLimits = { connectMs: 8_000, openMs: 6_000, listMs: 4_000, finishMs: 1_000 }
+
+function openMailboxOf({ allowNetworks }: Config): OpenMailbox {
+  return createOpenMailbox({ guard: createNetworkGuard(allowNetworks), limits: mailboxTestLimits })
+}
+
+function queueLimitsOf({ maxQueuedPerTenant, maxQueued }: Config) {
+  return { perTenant: maxQueuedPerTenant, total: maxQueued }
+}
+
+function httpOptions(config: Config) {
+  return {
+    publicUrl: config.publicUrl,
+    trustProxy: [...config.trustProxy],
+    corsOrigins: [...config.corsOrigins],
+    metricsToken: config.metricsToken,
+    allowNetworks: [...config.allowNetworks],
+  }
+}
+
+/** What the records of sender domains are looked for with, and judged by. */
+function openDomainDns(config: Config, routes: RouteDirectory, sealer: Foundation['sealer']) {
+  const resolver = createResolver({
+    servers: config.dnsServers,
+    cache: { entries: 0, bytes: 0 },
+    namesServers: true,
+  })
+  const senders = {
+    named: () => routes.present.sources,
+    configured: config.sourceIps,
+    ehloName: config.ehloName ?? hostname(),
+    allowNetworks: config.allowNetworks,
+    resolver,
+  }
+  return {
+    resolver,
+    domainHosts: readDomainHosts(config, sealer),
+    sendingHosts: () => findSendingHosts(senders),
+  }
+}
+
+function mxOf(config: Config, resolver: Resolver, routes: RouteDirectory): MxReadinessParts {
+  const ownName = config.ehloName ?? hostname()
+  return {
+    resolver,
+    // A domain of ours, and one whose name servers are always there.
+    askedNames: [...(config.bounceDomain === null ? [] : [config.bounceDomain]), 'org'],
+    // As delivery chooses: where there are named sources, exchangers see those alone.
+    ehloNames: () => {
+      const { sources } = routes.present
+      return sources.length === 0 ? [ownName] : [...new Set(sources.map(({ ehloName }) => ehloName))]
+    },
+    mxPort: config.mxPort,
+  }
 }
 
 function createCounters(metrics: Metrics, database: Database): MailCounters {
@@ -96,9 +190,57 @@ function createCounters(metrics: Metrics, database: Database): MailCounters {
     },
     async () => (await oldestDueMs(database.engine)) / 1000,
   )
+  metrics.observedLevels(
+    {
+      name: 'valija_slowed_sites',
+      help: 'Receiving sites that are slowed or suspended, by provider (empty: none that the shaping rules know); see GET /queue.',
+      labels: ['provider', 'state'],
+    },
+    async () => {
+      const counts = await countSiteConditions(database.engine)
+      return counts.map(({ provider, condition, count }) => ({
+        labels: { provider: provider ?? '', state: condition },
+        value: count,
+      }))
+    },
+  )
+  metrics.observedLevels(
+    {
+      name: 'valija_mailboxes',
+      help: 'Mailboxes that bounces land in, by how they do; alarm on failing.',
+      labels: ['state'],
+    },
+    async () => {
+      const counts = await countMailboxes(database.engine)
+      return counts.map(({ state, count }) => ({ labels: { state }, value: count }))
+    },
+  )
+  metrics.observedLevel(
+    {
+      name: 'valija_suspect_deliveries',
+      help: 'Deliveries whose workers died or hung several times in a row: each is tried alone.',
+    },
+    () => countSuspects(database.engine),
+  )
+  metrics.observedLevel(
+    {
+      name: 'valija_poison_given_up',
+      help: 'Deliveries given up so far because they ended every process that had them; alarm when it grows.',
+    },
+    async () => Number((await readInstanceValue(database, givenUpCount)) ?? 0),
+  )
   return {
     accepted: metrics.count({ name: 'valija_recipients_accepted_total', help: 'Recipients answered 202.' }),
   }
+}
+
+function linkCounter(metrics: Metrics): (outcome: LinkOutcome) => void {
+  const followed = metrics.count({
+    name: 'valija_unsubscribe_links_total',
+    help: 'Links in mails that were followed, by what came of it; refused: none of ours.',
+    labels: ['outcome'],
+  })
+  return (outcome) => followed.add({ outcome })
 }
 
 /** A connection whose answer was on its way when the close began becomes idle later: it would be kept for a minute. */

@@ -1,5 +1,5 @@
 /** What a worker would have done, for tests of what is shown afterwards: lease, one SMTP transaction's report, settle. */
-import { parseId, type TransactionReport, type Uuid } from '@valija/core'
+import { createJudge, loadReplyRules, parseId, type TransactionReport, type Uuid } from '@valija/core'
 import { type LeasedDelivery, leaseDeliveries, settleAttempts } from '@valija/store'
 import { judgeAttempt } from '../../../packages/flows/src/judge-attempt.ts'
 import type { TestApi } from './open-api.test-support.ts'
@@ -26,10 +26,12 @@ export async function attempt(
 ) {
   const { database, nextId, clock } = api.foundation
   const retryPolicy = { networkScheduleMs: [60_000] }
+  const delivery = await lease(api, recipientId)
   const settlement = judgeAttempt(
-    { nextId, nowMs: clock.nowMs, retryPolicy, random: () => 0.5 },
-    await lease(api, recipientId),
-    reportOf(code, enhanced, text),
+    { nextId, nowMs: clock.nowMs, judge: createJudge(loadReplyRules()), retryPolicy, random: () => 0.5 },
+    delivery,
+    { ...reportOf(code, enhanced, text), route: delivery.route },
+    () => null,
   )
   await settleAttempts(database.engine, [settlement])
 }

@@ -84,6 +84,16 @@ describe('toFieldFaults', () => {
     expect(allFaultsOf(body)).toHaveLength(50)
   })
 
+  test('where the schema is told with the fault, an unknown name is told the nearest that is known', () => {
+    const verbose = new Ajv({ strict: false, verbose: true }).compile(schema)
+    const messageOf = (value: object) => {
+      verbose(value)
+      return toFieldFaults((verbose.errors ?? []) as never, 'body')[0]?.message
+    }
+    expect(messageOf({ name: 'x', mabye: 1 })).toBe('Is not known here; did you mean maybe?')
+    expect(messageOf({ name: 'x', colour: 1 })).toMatch(/Check its spelling/)
+  })
+
   test('a query key is named without a slash', () => {
     const [fault] = toFieldFaults(
       [

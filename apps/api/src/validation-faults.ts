@@ -5,6 +5,7 @@
  * fitted. The complaint that helps is the one of the type that the client meant.
  */
 import type { FieldFault } from '@valija/core'
+import { nearestName } from '@valija/runtime'
 import type { FastifySchemaValidationError } from 'fastify'
 
 export type ValidationContext = 'body' | 'querystring' | 'params' | 'headers'
@@ -95,7 +96,6 @@ function escapeName(name: string): string {
 }
 
 const kindMessages: Record<string, (params: Record<string, unknown>) => string> = {
-  additionalProperties: () => 'Is not known here. Check its spelling, or leave it out.',
   required: () => 'Is missing.',
   enum: ({ allowedValues }) => `Must be one of ${(allowedValues as unknown[]).map(String).join(', ')}.`,
   const: ({ allowedValue }) => `Must be ${JSON.stringify(allowedValue)}.`,
@@ -114,8 +114,21 @@ const kindMessages: Record<string, (params: Record<string, unknown>) => string> 
 }
 
 function toMessage(error: FastifySchemaValidationError): string {
+  if (error.keyword === 'additionalProperties') return toUnknownMessage(error)
   const toKindMessage = kindMessages[error.keyword]
   return toKindMessage ? toKindMessage(error.params) : `Is not valid: ${error.message ?? error.keyword}.`
+}
+
+/** @param error where the validator is verbose, with the schema in which the name is unknown */
+function toUnknownMessage(
+  error: FastifySchemaValidationError & { parentSchema?: { properties?: object } },
+): string {
+  const known = Object.keys(error.parentSchema?.properties ?? {})
+  const name = String(error.params.additionalProperty)
+  const nearest = nearestName(name, known, Math.min(2, name.length - 2))
+  return nearest === null
+    ? 'Is not known here. Check its spelling, or leave it out.'
+    : `Is not known here; did you mean ${nearest.name}?`
 }
 
 const typeNames: Record<string, string> = {

@@ -31,9 +31,10 @@ interface BodyValidator extends ValidateFunction {
 
 /** @param schemas what `ref` refers to */
 export function createValidatorCompiler(schemas: readonly NamedSchema[]): FastifySchemaCompiler<object> {
+  // Verbose: with the schema that was not met, for the names that it knows (validation-faults.ts).
   const bodies = createAjv({ ...options, coerceTypes: false }, schemas)
-  const texts = createAjv({ ...options, coerceTypes: 'array' }, schemas)
-  const thorough = createAjv({ ...options, coerceTypes: false, allErrors: true }, schemas)
+  const texts = createAjv({ ...options, coerceTypes: 'array', verbose: true }, schemas)
+  const thorough = createAjv({ ...options, coerceTypes: false, allErrors: true, verbose: true }, schemas)
   // Compares every entry with every other, and with allErrors it is not stopped by maxItems.
   thorough.removeKeyword('uniqueItems')
   return ({ schema, httpPart }) => {

@@ -10,7 +10,8 @@ export interface DevFile {
   apiKey: string
   adminKey: string
   smtp: null
-  bounceSmtp: null
+  /** Where bounces and reports are taken. */
+  bounceSmtp: { host: string; port: number }
   databaseUrl: string
   /** The process whose end ends `npm start`. */
   pid: number
@@ -42,6 +43,23 @@ export async function claimDataFolder(folder: string): Promise<() => Promise<voi
     )
   }
   return () => rm(file, { force: true })
+}
+
+/** What the instance that runs in this folder says of itself; null when none does, or when it is still starting. */
+export async function findRunning(folder: string): Promise<DevFile | null> {
+  const text = await readFile(path.join(folder, 'dev.json'), 'utf8').catch(() => null)
+  if (text === null) return null
+  const dev = parseDevFile(text)
+  return dev !== null && (await isStarter(dev.pid)) ? dev : null
+}
+
+function parseDevFile(text: string): DevFile | null {
+  try {
+    const dev = JSON.parse(text) as Partial<DevFile> | null
+    return typeof dev?.databaseUrl === 'string' && typeof dev.pid === 'number' ? (dev as DevFile) : null
+  } catch {
+    return null
+  }
 }
 
 /** Whether the process lives and is a starter, as far as the system tells; a process id may have been given to another program. */

@@ -12,6 +12,10 @@ if (command === undefined) {
   process.stderr.write(`valija: there is no command "${name}". "npm run valija -- help" lists them.\n`)
   process.exit(1)
 }
+if (rest.includes('--help') || rest.includes('-h')) {
+  process.stdout.write(`npm run valija -- ${name}  ${command.summary}\n`)
+  process.exit(0)
+}
 try {
   await command.run(rest)
 } catch (error) {

@@ -1,8 +1,9 @@
 /**
- * `npm start`: everything on one machine in one process, with an embedded PostgreSQL beside it: migrations, API, worker and
- * the capture inbox. The only app that imports others.
+ * `npm start`: everything on one machine in one process, with an embedded PostgreSQL beside it: migrations, API, worker, the
+ * SMTP listeners and the capture inbox. The only app that imports others.
  */
 import { createServer } from 'node:net'
+import { hostname } from 'node:os'
 import { parseArgs } from 'node:util'
 import { startServer, whyNotListening } from '@valija/api'
 import { type DefaultTenant, openDefaultTenant, openFoundation, StartError } from '@valija/flows'
@@ -17,17 +18,21 @@ import {
   loadOrCreateSecrets,
   runUntilSignal,
   startEmbeddedPostgres,
+  startWatchdog,
   withSecrets,
 } from '@valija/runtime'
+import { startSmtp } from '@valija/smtp'
 import { migrate, migrateQueue } from '@valija/store'
 import { startWorker } from '@valija/worker'
 import { claimDataFolder, writeDevFile } from './data-folder.ts'
+import { loadOrCreateCertificate } from './own-certificate.ts'
 
 export async function start(args: string[]): Promise<never> {
   parseArgs({ args, options: {} })
   const given = loadConfig(environment(), 'start')
   const format = process.stdout.isTTY ? 'readable' : 'json'
   const log = createLogger({ level: given.logLevel, name: 'valija', format })
+  startWatchdog({ name: 'valija' })
   let welcome = ''
   return runUntilSignal({
     log,
@@ -38,11 +43,15 @@ export async function start(args: string[]): Promise<never> {
   })
 }
 
+/** Nobody has asked for this one: where another program has it, any other does as well. */
+const defaultBouncePort = 2525
+
 /** @returns what to print when all is ready */
 async function startAll(given: Config, log: Logger, life: Life): Promise<string> {
-  await assertPortIsFree(given)
+  // First: who finds the folder taken hears which process has it, be it on this port or not.
   const release = await claimDataFolder(given.dataDir)
   life.onStop({ name: 'data folder', stop: release })
+  await assertPortIsFree(given)
   const config = withSecrets(given, await loadOrCreateSecrets(given.dataDir))
   const databaseUrl = config.databaseUrl ?? (await startDatabase(config, log, life))
   await migrate(databaseUrl)
@@ -57,6 +66,11 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
   const tenant = await openDefaultTenant(foundation)
   const metrics = createMetrics('start')
   await startWorker({ config, foundation, metrics, log, life })
+  const { bounce } = await startSmtp({
+    ...{ config, foundation, metrics, log, life },
+    ownCertificate: () => loadOrCreateCertificate(config.dataDir, config.ehloName ?? hostname()),
+    takesAnyPort: config.bouncePort === defaultBouncePort,
+  })
   await startServer({ config, foundation, metrics, log, life })
   const url = localUrl(config)
   await writeDevFile(config.dataDir, {
@@ -64,7 +78,7 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
     apiKey: tenant.key,
     adminKey: config.adminKey ?? '',
     smtp: null,
-    bounceSmtp: null,
+    bounceSmtp: { host: reachable(config), port: bounce.port },
     databaseUrl,
     pid: process.pid,
   })
@@ -91,7 +105,7 @@ async function startDatabase(config: Config, log: Logger, life: Life): Promise<s
   return postgres.url
 }
 
-/** Looked at first: a second start must not touch the first one's database. */
+/** Before anything is started: what listens there is seen at once, and not when the database has been migrated. */
 async function assertPortIsFree(config: Config): Promise<void> {
   const probe = createServer()
   const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -100,9 +114,14 @@ async function assertPortIsFree(config: Config): Promise<void> {
   await promise
 }
 
-function localUrl({ host, port }: Config): string {
-  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+/** Where a listener is reached from this machine. */
+function reachable({ host }: Config): string {
+  return host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+}
+
+function localUrl(config: Config): string {
+  const host = reachable(config)
+  return `http://${host.includes(':') ? `[${host}]` : host}:${config.port}`
 }
 
 const deliveryNotes: Record<string, string> = {

@@ -1,11 +1,12 @@
 /** `valija worker`: one worker process. Any number of them share one database and one queue. */
 import { openFoundation } from '@valija/flows'
-import { createLogger, environment, loadConfig, runUntilSignal } from '@valija/runtime'
+import { createLogger, environment, loadConfig, runUntilSignal, startWatchdog } from '@valija/runtime'
 import { startWorker } from './worker.ts'
 
 export async function main(): Promise<never> {
   const config = loadConfig(environment(), 'worker')
   const log = createLogger({ level: config.logLevel, name: 'worker' })
+  startWatchdog({ name: 'worker' })
   return runUntilSignal({
     log,
     start: async (life) => {

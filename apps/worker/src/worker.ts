@@ -3,35 +3,30 @@
  * share one database and one queue. Everything is wired here and nowhere else.
  */
 import { hostname } from 'node:os'
-import { createMailLog, type MailLog } from '@valija/core'
+import { createMailLog } from '@valija/core'
+import { createResolver, openWebHttp } from '@valija/courier'
 import {
-  captureTarget,
-  createNetworkGuard,
-  createOpenSession,
-  createOutgoingHttp,
-  createSiteScheduler,
-  defaultDeadlines,
-  type SessionTarget,
-  smarthostTarget,
-  startCaptureReceiver,
-} from '@valija/courier'
-import {
-  assertDeliverable,
   createAdmission,
-  createDeliverer,
   createDispatcher,
+  createDomainWatch,
+  createHandedQueue,
   createMaintenance,
-  createReturnPath,
   createSweep,
   createWebhookDispatcher,
-  type Deliverer,
+  createWebhookReplayer,
   type Foundation,
-  keepCapturedMail,
+  findSendingHosts,
+  type HandedQueue,
   type MailCounters,
   meterMailLog,
+  openRouteDirectory,
+  readDomainHosts,
 } from '@valija/flows'
 import type { Config, Life, Logger, Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
+import { openCell } from './cell.ts'
+import { leasesPerConversation, openDelivery } from './delivery.ts'
+import { startMailboxes } from './mailboxes.ts'
 import { createWebhookLog } from './webhook-log.ts'
 
 export interface WorkerParts {
@@ -43,56 +38,56 @@ export interface WorkerParts {
   life: Life
 }
 
-/** Deliveries in hand for each conversation that may be under way: the next ones are ready when one ends. */
-const leasesPerConversation = 4
 /** Hints taken at once; each is a query, then its rows are in hand. */
 const hintConcurrency = 4
-/** Of these, one site that cannot be reached may keep a quarter: the others go on beside it. */
-const keptPerConversation = leasesPerConversation / 4
-const siteLimits = { connectionsPerSite: 20, mailsPerConnection: 1_000, idleMs: 10_000 }
+/** A worker that took no hint for this long, while hints were lost, has lost its queue, whatever it believes. */
+const idleWorkerMs = 30_000
 
 /** Starts working; everything it starts is registered with `life` to be stopped. */
 export async function startWorker({ config, foundation, metrics, log, life }: WorkerParts): Promise<void> {
-  const { database, clock, nextId, wake, queue, sealer } = foundation
+  const { database, wake, queue, sealer } = foundation
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
-  assertDeliverable(config.delivery)
-  const routes = await openRoutes({ config, foundation, log, life })
   const mailLog = meterMailLog(
     createMailLog((fields, text) => log.info(fields, text)),
     metrics === null ? {} : createCounters(metrics),
   )
 
-  const leadership = openLeadership(foundation.database.url, 'dispatch', onError)
-  life.onStop({ name: 'leadership', stop: () => leadership.close() })
-  const admission = createAdmission({ database, queue, wake, onError })
-  const deliverer = openDeliverer({ config, foundation }, { routes, mailLog, onError })
-  life.onStop({ name: 'deliveries', stop: () => deliverer.drain(), hurry: () => deliverer.hurry() })
-
-  const http = createOutgoingHttp({ allowNetworks: [...config.allowNetworks] })
-  life.onStop({ name: 'outgoing http', stop: () => http.close() })
-  const webhooks = createWebhookDispatcher({
-    database,
-    clock,
-    nextId,
-    sealer,
-    http,
-    wake,
-    log: createWebhookLog(log),
+  const deliverer = await openDelivery({
+    config,
+    foundation,
+    metrics,
+    mailLog,
+    log,
+    life,
+    openCell: () => openCell(config),
   })
-  webhooks.start()
-  life.onStop({ name: 'webhooks', stop: () => webhooks.drain() })
+  log.info({ delivery: config.delivery, queue: queue.backend }, 'worker ready')
 
-  const dispatcher = createDispatcher({ database, wake, queue, leadership, admission, onError })
-  dispatcher.start()
-  life.onStop({ name: 'dispatcher', stop: () => dispatcher.stop().then(() => admission.drain()) })
-  const sweep = createSweep({ database, queue, wake, onError, log: (fields, text) => log.warn(fields, text) })
-  sweep.start()
+  startWebhooks({ config, foundation, metrics, log, life })
+  startMailboxes({ config, foundation, log, life }, mailLog)
+  await startDomainWatch({ config, foundation, metrics, log, life })
+  const handedQueue = createHandedQueue(queue, deliverer.takeHint, onError)
+  startDispatcher({ config, foundation, life }, handedQueue, onError)
+  const sweep = createSweep({
+    database,
+    queue,
+    wake,
+    onError,
+    log: (fields, text) => log.warn(fields, text),
+    isHeldUp: () => deliverer.isHeldUp,
+    onLostHints: () => {
+      if (hints.restartIfIdle(idleWorkerMs))
+        log.warn('hints wait and none comes here: the queue’s worker was started anew')
+    },
+  })
   life.onStop({ name: 'sweep', stop: () => sweep.stop() })
   const maintenance = createMaintenance({
     database,
+    sealer,
     retention: { contentMs: config.retentionContentMs, historyMs: config.retentionEventsMs },
     onError,
     log: (fields, text) => log.warn(fields, text),
+    tell: (fields, text) => log.info(fields, text),
   })
   maintenance.start()
   life.onStop({ name: 'maintenance', stop: () => maintenance.stop() })
@@ -103,42 +98,73 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
     stop: () => {
       // First: a hint that waits for room would wait for as long as the conversations take.
       deliverer.stop()
+      handedQueue.stop()
       return hints.close()
     },
   })
+  sweep.start()
 }
 
-function openDeliverer(
-  { config, foundation }: Pick<WorkerParts, 'config' | 'foundation'>,
-  ways: { routes: Map<string, SessionTarget>; mailLog: MailLog; onError: (error: Error) => void },
-): Deliverer {
-  const { database, clock, nextId, wake, sealer } = foundation
-  const { routes, mailLog, onError } = ways
-  const openSession = createOpenSession({ guard: createNetworkGuard(config.allowNetworks) })
-  return createDeliverer({
-    database,
-    clock,
-    nextId,
-    wake,
-    mailLog,
+/** Looks at sender domains, with a resolver that keeps no answers: a record that was mended is to be seen. */
+async function startDomainWatch({ config, foundation, log, life }: WorkerParts): Promise<void> {
+  const onError = (err: Error) => log.error({ err }, 'trouble with a domain’s records')
+  const cache = { entries: 0, bytes: 0 }
+  const resolver = createResolver({ servers: config.dnsServers, cache, namesServers: true })
+  life.onStop({ name: 'domains’ resolver', stop: async () => resolver.close() })
+  const routes = await openRouteDirectory({ ...foundation, onError })
+  life.onStop({ name: 'sources of mail', stop: () => routes.close() })
+  const senders = {
+    named: () => routes.present.sources,
+    configured: config.sourceIps,
+    ehloName: config.ehloName ?? hostname(),
+    allowNetworks: config.allowNetworks,
+    resolver,
+  }
+  const watch = createDomainWatch({
+    ...foundation,
+    domainHosts: readDomainHosts(config, foundation.sealer),
+    resolver,
+    sendingHosts: () => findSendingHosts(senders),
     onError,
-    maxLeased: leasesPerConversation * config.workerConcurrency,
-    retryPolicy: { networkScheduleMs: config.retryScheduleMs },
-    routes: {
-      has: (route) => routes.has(route),
-      returnPath: createReturnPath({ bounceDomain: config.bounceDomain, sealer }),
-    },
-    createSites: (callbacks) =>
-      createSiteScheduler({
-        ...callbacks,
-        limits: {
-          ...siteLimits,
-          sockets: config.workerConcurrency,
-          waitingWhileDown: keptPerConversation * config.workerConcurrency,
-        },
-        open: (route) => openSession(routes.get(route)!, defaultDeadlines),
-      }),
   })
+  watch.start()
+  life.onStop({ name: 'domain watch', stop: () => watch.stop() })
+}
+
+function startDispatcher(
+  { config, foundation, life }: Pick<WorkerParts, 'config' | 'foundation' | 'life'>,
+  queue: HandedQueue,
+  onError: (error: Error) => void,
+): void {
+  const { database, wake } = foundation
+  const leadership = openLeadership(database.url, 'dispatch', onError)
+  life.onStop({ name: 'leadership', stop: () => leadership.close() })
+  const admission = createAdmission({ database, queue, wake, onError })
+  const rowsPerWorker = leasesPerConversation * config.workerConcurrency
+  const dispatcher = createDispatcher({
+    database,
+    wake,
+    queue,
+    leadership,
+    admission,
+    rowsPerWorker,
+    onError,
+  })
+  dispatcher.start()
+  life.onStop({ name: 'dispatcher', stop: () => dispatcher.stop().then(() => admission.drain()) })
+}
+
+function startWebhooks({ config, foundation, log, life }: WorkerParts): void {
+  const { database, wake } = foundation
+  const http = openWebHttp({ allowNetworks: config.allowNetworks, dnsServers: config.dnsServers })
+  life.onStop({ name: 'outgoing http', stop: () => http.close() })
+  const webhooks = createWebhookDispatcher({ ...foundation, http, log: createWebhookLog(log) })
+  webhooks.start()
+  life.onStop({ name: 'webhooks', stop: () => webhooks.drain() })
+  const onError = (err: Error) => log.error({ err }, 'worker trouble')
+  const replayer = createWebhookReplayer({ database, wake, onError })
+  replayer.start()
+  life.onStop({ name: 'webhook replays', stop: () => replayer.stop() })
 }
 
 function createCounters(metrics: Metrics): MailCounters {
@@ -154,23 +180,4 @@ function createCounters(metrics: Metrics): MailCounters {
       labels: ['outcome', 'reason'],
     }),
   }
-}
-
-/** The routes that this worker can send by. What was accepted for capture never takes another one. */
-async function openRoutes(parts: Omit<WorkerParts, 'metrics'>): Promise<Map<string, SessionTarget>> {
-  const { config, foundation, log, life } = parts
-  const ehloName = config.ehloName ?? hostname()
-  const receiver = await startCaptureReceiver({
-    host: '127.0.0.1',
-    maxSizeBytes: 2 * config.maxMessageSizeBytes,
-    onMail: (mail) => keepCapturedMail(foundation, mail),
-  })
-  life.onStop({ name: 'capture receiver', stop: () => receiver.close() })
-  const routes = new Map([['capture', captureTarget(receiver, ehloName)]])
-  if (config.delivery === 'smarthost' && config.smarthost) {
-    const localAddress = config.sourceIps[0] ?? null
-    routes.set('smarthost', smarthostTarget(config.smarthost, { ehloName, localAddress }))
-  }
-  log.info({ delivery: config.delivery, queue: foundation.queue.backend }, 'worker ready')
-  return routes
 }

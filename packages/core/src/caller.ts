@@ -19,4 +19,6 @@ export interface Caller {
   isOperator: boolean
   /** The tenant that `npm start` made: may send from any domain while delivery is `capture`. */
   isDefaultTenant: boolean
+  /** Recipients of the tenant that may wait; null: as many as of any. */
+  queuedLimit: number | null
 }

@@ -1,186 +1,247 @@
 /**
- * A recipient's fate: what the end of one transaction means for the recipient, why, and whom it blames.
+ * A recipient's fate: what the end of one transaction means for the recipient, why, whom it blames, and what to do next.
  *
- * In order: transport failure → success → refusals before MAIL (the host's fault) → 4xx and nonsense (try again) → 5xx about
- * the sender's reputation (try again) → other 5xx (bounced), read by enhanced status (RFC 3463) and, where that is missing or
- * vague, by its basic code.
+ * What happened decides in this order, first to last:
+ *
+ *   transport failure → success → nonsense → a rule for the reply's text (`rules/replies.yaml`) → its enhanced status
+ *   (RFC 3463) → its basic code (RFC 5321 §4.2.2)
+ *
+ * Text before status, because servers choose their words with more care: over the tables of samples in `rules`, with the status
+ * first, one reason in twenty is wrong, and three recipients would be suppressed for nothing.
+ *
+ * That gives the reason. The event follows from reason, code and phase by the contract (DESIGN 2, "Shapes"), and no rule changes
+ * that: before MAIL everything is deferred, a 4xx is deferred, a 5xx about reputation is deferred, a 5xx about the recipient or
+ * the message is bounced.
  */
 import type { SmtpReply } from '@valija/mail'
 import type { BounceType } from './events.ts'
+import { type Reason, reasonMeanings } from './reasons.ts'
 import type { RecipientEvent } from './recipient-state.ts'
-import type { TransactionReport, TransportFailure } from './transaction.ts'
-
-export const reasons = [
-  'mailbox_unknown',
-  'mailbox_full',
-  'mailbox_disabled',
-  'domain_unknown',
-  'spam',
-  'policy',
-  'reputation',
-  'authentication',
-  'throttled',
-  'greylisted',
-  'size',
-  'content',
-  'protocol',
-  'tls',
-  'network',
-  'expired',
-  'internal',
-  'rejected',
-  'other',
-] as const
-export type Reason = (typeof reasons)[number]
+import { reasonByCode, reasonByStatus } from './reply-codes.ts'
+import type { ReplyRule, RuleMeaning } from './reply-rules.ts'
+import type { Phase, TransactionReport, TransportFailure } from './transaction.ts'
 
 /** Whom a failure blames: what else must not be tried before something changes. */
-export type Blame =
-  | 'none'
-  | 'recipient'
-  | 'message'
-  | 'sending_domain'
-  | 'source_ip'
-  | 'route'
-  | 'host'
-  | 'destination'
+export const blames = [
+  'none',
+  'recipient',
+  'message',
+  'sending_domain',
+  'tenant',
+  'source_ip',
+  'route',
+  'host',
+  'destination',
+] as const
+export type Blame = (typeof blames)[number]
+
+/** What is done next with the recipient. All that begin with `retry` are due again by the reason's schedule. */
+export const actions = [
+  /** It is delivered. */
+  'done',
+  'retry',
+  /** Greylisting: only the same address, return path and recipient together are let in later. */
+  'retry_same_source',
+  /** This source address is refused: another one may do better. */
+  'retry_other_source',
+  /** This route is refused, whatever address it leaves from: another one may do better. */
+  'retry_other_route',
+  /** Nothing goes by this route before somebody mends it; the mail is kept (W19). */
+  'pause_route',
+  /** It has ended. */
+  'fail',
+] as const
+export type Action = (typeof actions)[number]
 
 export interface Disposition {
   event: Extract<RecipientEvent, 'deliver' | 'defer' | 'bounce' | 'fail'>
+  /** Null when delivered. */
   reason: Reason | null
+  /** Null unless it was refused. */
   bounceType: BounceType | null
   blame: Blame
+  action: Action
+  /**
+   * What the reason rests on. `guess`: only on a code or status that says little, so nothing that outlasts this mail may
+   * follow from it.
+   */
+  evidence: 'success' | 'failure' | 'rule' | 'status' | 'guess'
+  /** The line that taught the rule; null unless `evidence` is `rule`. */
+  taughtBy: string | null
 }
 
-const failures: Record<Exclude<TransportFailure, 'lease_lost'>, Disposition> = {
-  name_unknown: { event: 'fail', reason: 'domain_unknown', bounceType: 'hard', blame: 'destination' },
-  name_unavailable: { event: 'defer', reason: 'network', bounceType: null, blame: 'destination' },
-  connection_refused: { event: 'defer', reason: 'network', bounceType: null, blame: 'host' },
-  connection_timeout: { event: 'defer', reason: 'network', bounceType: null, blame: 'host' },
-  address_refused: { event: 'fail', reason: 'rejected', bounceType: null, blame: 'destination' },
-  connection_lost: { event: 'defer', reason: 'network', bounceType: null, blame: 'none' },
-  timeout: { event: 'defer', reason: 'network', bounceType: null, blame: 'none' },
-  tls: { event: 'defer', reason: 'tls', bounceType: null, blame: 'host' },
-  protocol: { event: 'defer', reason: 'protocol', bounceType: null, blame: 'host' },
-  login_refused: { event: 'defer', reason: 'authentication', bounceType: null, blame: 'route' },
-  capability: { event: 'fail', reason: 'protocol', bounceType: null, blame: 'message' },
-  too_large: { event: 'fail', reason: 'size', bounceType: null, blame: 'message' },
-  compose: { event: 'fail', reason: 'internal', bounceType: null, blame: 'message' },
-}
+export type JudgedReport = Pick<TransactionReport, 'phase' | 'reply' | 'failure' | 'host'>
 
 /**
  * Judges one transaction.
  *
  * @throws {Error} for `lease_lost`: a transaction that was not ours to make has no meaning for the recipient
  */
-export function judge(report: Pick<TransactionReport, 'phase' | 'reply' | 'failure'>): Disposition {
-  if (report.failure === 'lease_lost') throw new Error('a lost lease has no disposition')
-  const { reply, phase } = report
-  if (report.failure !== null) return judgeFailure(report.failure, phase)
-  if (reply === null) return failures.connection_lost
-  if (phase === 'body' && reply.code >= 200 && reply.code < 300) {
-    return { event: 'deliver', reason: null, bounceType: null, blame: 'none' }
+export type Judge = (report: JudgedReport) => Disposition
+
+/** @param rules of which the first that matches decides */
+export function createJudge(rules: readonly ReplyRule[]): Judge {
+  return ({ phase, reply, failure, host }) => {
+    if (failure === 'lease_lost') throw new Error('a lost lease has no disposition')
+    if (failure !== null) return judgeFailure(failure, phase)
+    if (reply === null) return judgeFailure('connection_lost', phase)
+    if (phase === 'body' && reply.code >= 200 && reply.code < 300) return delivered
+    if (reply.code < 400 || reply.code > 599) return judgeFailure('protocol', phase)
+    if (phase === 'auth' && reply.code >= 500) return judgeFailure('login_refused', phase)
+    return judgeRefusal(phase, reply, readRefusal(rules, phase, reply, host))
   }
-  if (reply.code >= 500 && reply.code < 600) return judgeRefusal(phase, reply)
-  if (reply.code >= 400 && reply.code < 500) {
-    return {
-      event: 'defer',
-      reason: temporaryReason(reply),
-      bounceType: null,
-      blame: isEarly(phase) ? 'host' : 'none',
-    }
-  }
-  return judgeFailure('protocol', phase)
 }
 
-/** A host that came as far as MAIL takes connections: what failed there is this mail's try, not the host's absence. */
-function judgeFailure(
-  failure: Exclude<TransportFailure, 'lease_lost'>,
-  phase: TransactionReport['phase'],
-): Disposition {
-  const disposition = failures[failure]
-  return disposition.blame === 'host' && !isEarly(phase) ? { ...disposition, blame: 'none' } : disposition
+const delivered: Disposition = {
+  event: 'deliver',
+  reason: null,
+  bounceType: null,
+  blame: 'none',
+  action: 'done',
+  evidence: 'success',
+  taughtBy: null,
 }
 
-/** Before MAIL a refusal says nothing of the recipient: it blames the host. */
-function isEarly(phase: TransactionReport['phase']): boolean {
+const failures: Record<
+  Exclude<TransportFailure, 'lease_lost'>,
+  readonly [event: 'defer' | 'fail', reason: Reason, blame: Blame]
+> = {
+  name_unknown: ['fail', 'domain_unknown', 'destination'],
+  name_doubtful: ['defer', 'domain_unknown', 'destination'],
+  null_mx: ['fail', 'domain_unknown', 'destination'],
+  name_unavailable: ['defer', 'network', 'destination'],
+  connection_refused: ['defer', 'network', 'host'],
+  connection_timeout: ['defer', 'network', 'host'],
+  address_refused: ['fail', 'rejected', 'destination'],
+  connection_lost: ['defer', 'network', 'none'],
+  timeout: ['defer', 'network', 'none'],
+  tls: ['defer', 'tls', 'host'],
+  protocol: ['defer', 'protocol', 'host'],
+  login_refused: ['defer', 'authentication', 'route'],
+  capability: ['fail', 'protocol', 'message'],
+  too_large: ['fail', 'size', 'message'],
+  worker_lost: ['defer', 'network', 'none'],
+  crash: ['fail', 'internal', 'message'],
+  compose: ['fail', 'internal', 'message'],
+  sign: ['defer', 'internal', 'sending_domain'],
+}
+
+function judgeFailure(failure: Exclude<TransportFailure, 'lease_lost'>, phase: Phase): Disposition {
+  const [event, reason, blame] = failures[failure]
+  return {
+    event,
+    reason,
+    bounceType: reason === 'domain_unknown' && event === 'fail' ? 'hard' : null,
+    // A host that came as far as MAIL takes connections: what failed there is this mail's try, not the host's absence.
+    blame: blame === 'host' && !isEarly(phase) ? 'none' : blame,
+    action: event === 'fail' ? 'fail' : failure === 'login_refused' ? 'pause_route' : 'retry',
+    evidence: 'failure',
+    taughtBy: null,
+  }
+}
+
+/**
+ * The same for a tenant that chose at_most_once (DESIGN 4.5): what may have arrived is not sent again, so its recipient ends here.
+ *
+ * @param isUncertain whether the whole mail was handed over and no reply was read
+ */
+export function withoutRepeat(disposition: Disposition, isUncertain: boolean): Disposition {
+  if (!isUncertain || disposition.event !== 'defer') return disposition
+  return { ...disposition, event: 'fail', action: 'fail' }
+}
+
+/** Before MAIL a refusal says nothing of the recipient or the message. */
+function isEarly(phase: Phase): boolean {
   return phase !== 'mail' && phase !== 'rcpt' && phase !== 'data' && phase !== 'body'
 }
 
-/** What a 5xx at MAIL, RCPT or DATA that names our address's or domain's reputation or a blocklist looks like. */
-const reputationText =
-  /reputation|black[- ]?list|block[- ]?list|deny[- ]?list|\b(?:rbl|dnsbl)\b|spamhaus|spamcop|barracudacentral|sorbs|listed (?:at|in|on|by)|poor sender/i
+/** A refusal's reason, and what it rests on. */
+export type Reading = RuleMeaning & Pick<Disposition, 'evidence' | 'taughtBy'>
 
-function judgeRefusal(phase: TransactionReport['phase'], reply: SmtpReply): Disposition {
-  if (phase === 'auth') return failures.login_refused
-  if (isEarly(phase))
-    return { event: 'defer', reason: temporaryReason(reply), bounceType: null, blame: 'host' }
-  if (reputationText.test(reply.text)) {
-    return { event: 'defer', reason: 'reputation', bounceType: 'block', blame: 'source_ip' }
-  }
-  const reason = permanentReason(phase, reply)
-  const isBlock = reason === 'policy' || reason === 'spam' || reason === 'authentication'
-  const isAboutRecipient = phase === 'rcpt' || reply.enhanced?.startsWith('5.1.') === true
+/** What a refusal says, by its words, its status and its code, before the contract is asked what follows. */
+export function readRefusal(
+  rules: readonly ReplyRule[],
+  phase: Phase,
+  given: SmtpReply,
+  host: string | null,
+): Reading {
+  const reply = withStatusOfText(given)
+  const rule = rules.find((candidate) => candidate.matches(reply, phase, host))
+  if (rule !== undefined) return { ...rule, evidence: 'rule', taughtBy: rule.lines[0] ?? null }
+  const plain = { action: null, bounceType: null, taughtBy: null }
+  const byStatus = reasonByStatus(reply)
+  if (byStatus === null) return { ...plain, ...reasonByCode(reply, phase), evidence: 'guess' }
+  return { ...plain, ...byStatus, evidence: byStatus.isVague ? 'guess' : 'status' }
+}
+
+/** qmail, IronPort and others put the status into the text: `550 sorry, no mailbox here by that name. (#5.1.1)`. */
+function withStatusOfText(reply: SmtpReply): SmtpReply {
+  if (reply.enhanced !== null) return reply
+  const status = /#([45])\.(\d{1,3})\.(\d{1,3})\b/.exec(reply.text)
+  if (status === null || status[1] !== String(reply.code)[0]) return reply
+  return { ...reply, enhanced: status[0].slice(1) }
+}
+
+/** The contract: what a 4xx or 5xx for this reason does to the recipient. */
+function judgeRefusal(phase: Phase, reply: SmtpReply, reading: Reading): Disposition {
+  const reason = reasonAt(phase, reading.reason)
+  const isFinal = reply.code >= 500 && !isEarly(phase) && isAboutThisMail(reply, reading)
   return {
-    event: 'bounce',
+    event: isFinal ? 'bounce' : 'defer',
     reason,
-    bounceType: isBlock ? 'block' : isSoftRefusal(reason) ? 'soft' : 'hard',
-    blame: isAboutRecipient ? 'recipient' : 'message',
+    bounceType: isFinal || reason === 'reputation' ? (reading.bounceType ?? bounceTypeOf(reason)) : null,
+    blame: isEarly(phase) ? 'host' : (reading.blame ?? blameOf(reason, phase)),
+    action: isFinal ? 'fail' : (reading.action ?? actionOf(reason)),
+    evidence: reading.evidence,
+    taughtBy: reading.taughtBy,
   }
 }
 
-function isSoftRefusal(reason: Reason): boolean {
-  return reason === 'mailbox_full' || reason === 'size' || reason === 'content' || reason === 'protocol'
+/** The recipient is known only from RCPT on: what a server says of a mailbox before is about the sender's. */
+function reasonAt(phase: Phase, reason: Reason): Reason {
+  if (phase === 'rcpt' || phase === 'data' || phase === 'body' || !reason.startsWith('mailbox_'))
+    return reason
+  return phase === 'mail' ? 'policy' : 'rejected'
 }
 
-/** Enhanced status without its class → reason (RFC 3463 §3, RFC 7372, RFC 7505). */
-const permanentByStatus: Record<string, Reason> = {
-  '1.0': 'mailbox_unknown',
-  '1.1': 'mailbox_unknown',
-  '1.2': 'domain_unknown',
-  '1.3': 'mailbox_unknown',
-  '1.6': 'mailbox_unknown',
-  '1.10': 'domain_unknown',
-  '2.0': 'mailbox_disabled',
-  '2.1': 'mailbox_disabled',
-  '2.2': 'mailbox_full',
-  '2.3': 'size',
-  '3.4': 'size',
-  '4.1': 'network',
-  '4.2': 'network',
-  '4.3': 'network',
-  '5.0': 'protocol',
-  '5.1': 'protocol',
-  '5.2': 'protocol',
-  '5.4': 'protocol',
-  '6.0': 'content',
-  '6.1': 'content',
-  '6.3': 'content',
-  '6.6': 'content',
-  '6.7': 'content',
+/**
+ * Whether a 5xx after MAIL is about the recipient or the message, and so final. It is not where it names our reputation, asks for a
+ * login that the route lacks (W19), or, outside 5.7.x, where the server has too much to do, puts us off, or refuses the route.
+ */
+function isAboutThisMail(reply: SmtpReply, { reason, blame, action }: Reading): boolean {
+  if (reason === 'reputation' || action === 'pause_route') return false
+  if (reply.enhanced?.startsWith('5.7.') || blame === 'recipient' || blame === 'message') return true
+  return reason !== 'throttled' && reason !== 'greylisted' && blame !== 'route' && blame !== 'host'
 }
 
-function permanentReason(phase: TransactionReport['phase'], reply: SmtpReply): Reason {
-  const subject = reply.enhanced?.slice(2) ?? null
-  const known = subject === null ? undefined : permanentByStatus[subject]
-  if (known !== undefined) return known
-  if (subject?.startsWith('7.')) return 'policy'
-  if (reply.code === 552) return phase === 'rcpt' ? 'mailbox_full' : 'size'
-  if (
-    phase === 'rcpt' &&
-    subject === null &&
-    (reply.code === 550 || reply.code === 551 || reply.code === 553)
-  ) {
-    return 'mailbox_unknown'
-  }
-  if (reply.code === 521 || reply.code === 556) return 'domain_unknown'
-  if (reply.code >= 500 && reply.code <= 504) return 'protocol'
-  return 'rejected'
+function bounceTypeOf(reason: Reason): BounceType {
+  return reasonMeanings[reason].bounceType
 }
 
-function temporaryReason(reply: SmtpReply): Reason {
-  const subject = reply.enhanced?.slice(2) ?? null
-  if (/gr[ae]y-?list/i.test(reply.text)) return 'greylisted'
-  if (subject === '2.2' || reply.code === 452) return subject === '3.1' ? 'throttled' : 'mailbox_full'
-  if (reputationText.test(reply.text)) return 'reputation'
-  return 'throttled'
+const blameByReason: Partial<Record<Reason, Blame>> = {
+  mailbox_unknown: 'recipient',
+  mailbox_full: 'recipient',
+  mailbox_disabled: 'recipient',
+  domain_unknown: 'destination',
+  spam: 'message',
+  size: 'message',
+  content: 'message',
+  authentication: 'sending_domain',
+  reputation: 'source_ip',
+  throttled: 'destination',
+  greylisted: 'none',
+  tls: 'none',
+  network: 'none',
+  other: 'none',
+}
+
+/** Reasons without a culprit of their own blame what the server had just been told. */
+function blameOf(reason: Reason, phase: Phase): Blame {
+  const byPhase = phase === 'mail' ? 'sending_domain' : phase === 'rcpt' ? 'recipient' : 'message'
+  return blameByReason[reason] ?? byPhase
+}
+
+function actionOf(reason: Reason): Action {
+  if (reason === 'greylisted') return 'retry_same_source'
+  return reason === 'reputation' ? 'retry_other_source' : 'retry'
 }

@@ -36,7 +36,7 @@ export const errorCatalogue = {
     status: 403,
     smtp: '550 5.7.1',
     title: 'The key lacks a scope',
-    fix: 'Use a key that has the scope named in detail, or have one made by POST /keys.',
+    fix: 'Use a key that may do what detail says. A missing scope: have a key with it made by POST /keys; what only the operator may do takes VALIJA_ADMIN_KEY.',
     isRetryable: false,
   },
   key_restricted: {
@@ -57,7 +57,7 @@ export const errorCatalogue = {
     status: 403,
     smtp: '550 5.7.1',
     title: 'The sender domain may not be used',
-    fix: 'Send from a domain of GET /domains that is verified; to add one, have the operator vouch for it: POST /domains (or PATCH /domains/:id) with "vouched": true.',
+    fix: 'Send from a domain of GET /domains that is verified. To verify one: POST /domains, publish the records it shows, POST /domains/:id/verify; or have the operator vouch for it ("vouched": true).',
     isRetryable: false,
   },
   not_found: {
@@ -98,8 +98,8 @@ export const errorCatalogue = {
   unsupported_media_type: {
     status: 415,
     smtp: '550 5.6.1',
-    title: 'The body is not JSON',
-    fix: 'Send "Content-Type: application/json", UTF-8, without Content-Encoding.',
+    title: 'The body is of another type than the route takes',
+    fix: 'Send "Content-Type: application/json", or where the route takes a file the type that detail names; UTF-8, without Content-Encoding.',
     isRetryable: false,
   },
   rate_limited: {
@@ -107,6 +107,13 @@ export const errorCatalogue = {
     smtp: '450 4.7.0',
     title: 'Too many requests',
     fix: 'Wait for the seconds in Retry-After; detail names the limit and its value.',
+    isRetryable: true,
+  },
+  queue_full: {
+    status: 429,
+    smtp: '452 4.3.2',
+    title: 'Too much of this tenant waits to be sent',
+    fix: 'Wait for the seconds in Retry-After: they are estimated from how fast the queue shrinks. detail names the limit, its value, and where the operator can raise it.',
     isRetryable: true,
   },
   internal: {

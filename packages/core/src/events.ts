@@ -35,7 +35,8 @@ export type EventType = (typeof eventTypes)[number]
 export const namedOnlyEventTypes: readonly EventType[] = ['message.attempted']
 
 /** How a bounce is to be read: for good (hard), for now (soft), or refused for who or what we are (block). */
-export type BounceType = 'hard' | 'soft' | 'block'
+export const bounceTypes = ['hard', 'soft', 'block'] as const
+export type BounceType = (typeof bounceTypes)[number]
 
 /** The body of a webhook and an entry of GET /events. */
 export interface EventBody {
@@ -63,6 +64,9 @@ export interface MessageEventData {
   bounce_type?: BounceType
   reply?: string
   enhanced_status?: string
+  /** What the reason means, and what to do about it (reasons.ts). */
+  explanation?: string
+  remedy?: string
   next_attempt_at?: string
   simulated?: true
 }

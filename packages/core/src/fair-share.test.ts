@@ -1,26 +1,38 @@
 import { describe, expect, test } from 'vitest'
 import { createFairShare, type ShareQuota, type WaitingShare } from './fair-share.ts'
 
-const share = (tenantId: string, stream: 'transactional' | 'bulk', weight = 1): WaitingShare => ({
+const share = (
+  tenantId: string,
+  stream: 'transactional' | 'bulk',
+  weight = 1,
+  inFlight = 0,
+): WaitingShare => ({
   tenantId,
   stream,
   weight,
+  inFlight,
 })
+/** More than any test gives out. */
+const plenty = 10_000
 const total = (quotas: ShareQuota[], tenantId: string) =>
   quotas.filter((quota) => quota.tenantId === tenantId).reduce((sum, quota) => sum + quota.count, 0)
 
 describe('room for the workers', () => {
   test('is shared by weight, whatever each tenant has waiting', () => {
-    const quotas = createFairShare().divide([share('a', 'bulk', 3), share('b', 'transactional', 1)], 100)
+    const quotas = createFairShare().divide(
+      [share('a', 'bulk', 3), share('b', 'transactional', 1)],
+      100,
+      plenty,
+    )
     expect(total(quotas, 'a')).toBe(75)
     expect(total(quotas, 'b')).toBe(25)
   })
 
   test('goes four to one to transactional mail inside a tenant, and wholly to a stream that waits alone', () => {
-    const both = createFairShare().divide([share('a', 'bulk'), share('a', 'transactional')], 100)
+    const both = createFairShare().divide([share('a', 'bulk'), share('a', 'transactional')], 100, plenty)
     expect(both.find((quota) => quota.stream === 'transactional')?.count).toBe(80)
     expect(both.find((quota) => quota.stream === 'bulk')?.count).toBe(20)
-    expect(createFairShare().divide([share('a', 'bulk')], 100)).toEqual([
+    expect(createFairShare().divide([share('a', 'bulk')], 100, plenty)).toMatchObject([
       { tenantId: 'a', stream: 'bulk', count: 100 },
     ])
   })
@@ -30,7 +42,7 @@ describe('room for the workers', () => {
     const tenants = Array.from({ length: 50 }, (_, index) => share(`t${index}`, 'bulk'))
     const got = new Map<string, number>()
     for (let round = 0; round < 500; round++) {
-      for (const quota of fair.divide(tenants, 7)) {
+      for (const quota of fair.divide(tenants, 7, plenty)) {
         got.set(quota.tenantId, (got.get(quota.tenantId) ?? 0) + quota.count)
       }
     }
@@ -39,10 +51,48 @@ describe('room for the workers', () => {
     expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(3_400)
   })
 
+  test('is never more than there is, and never nothing while somebody may have a row', () => {
+    const fair = createFairShare()
+    const tenants = Array.from({ length: 1_000 }, (_, index) => share(`t${index}`, 'bulk'))
+    const got = new Set<string>()
+    for (let round = 0; round < 10; round++) {
+      const quotas = fair.divide(tenants, 100, plenty)
+      expect(quotas.reduce((sum, { count }) => sum + count, 0)).toBe(100)
+      for (const { tenantId } of quotas) got.add(tenantId)
+    }
+    expect(got.size).toBe(1_000)
+  })
+
   test('is never saved up by a tenant that had nothing waiting', () => {
     const fair = createFairShare()
-    for (let round = 0; round < 100; round++) fair.divide([share('a', 'bulk')], 0.9)
-    fair.divide([share('b', 'bulk')], 1)
-    expect(total(fair.divide([share('a', 'bulk'), share('b', 'bulk')], 10), 'a')).toBe(5)
+    for (let round = 0; round < 100; round++) fair.divide([share('a', 'bulk')], 0.9, plenty)
+    fair.divide([share('b', 'bulk')], 1, plenty)
+    expect(total(fair.divide([share('a', 'bulk'), share('b', 'bulk')], 10, plenty), 'a')).toBe(5)
+  })
+})
+
+describe('what the workers hold', () => {
+  const holding = (tenantId: string, inFlight: number, weight = 1) =>
+    share(tenantId, 'bulk', weight, inFlight)
+
+  test('is shared by weight: who has its part gets no more, however much room there is', () => {
+    const quotas = createFairShare().divide([holding('a', 75, 3), holding('b', 20)], 100, 100)
+    expect(quotas).toMatchObject([{ tenantId: 'b', count: 5 }])
+  })
+
+  test('goes on to who has little, while another has more than its part since before it came', () => {
+    const quotas = createFairShare().divide([holding('a', 300), holding('b', 0)], 50, 300)
+    expect(quotas).toMatchObject([{ tenantId: 'b', count: 50 }])
+  })
+
+  test('is for each stream at least one row, also when others have everything', () => {
+    expect(createFairShare().divide([holding('a', 0)], 5, -200)).toMatchObject([{ tenantId: 'a', count: 1 }])
+    expect(createFairShare().divide([holding('a', 1)], 5, -200)).toEqual([])
+  })
+
+  test('is for one domain a quarter of a stream’s part, and at least one row', () => {
+    const fair = createFairShare()
+    expect(fair.divide([holding('a', 0)], 50, 300)).toMatchObject([{ count: 50, perDomain: 75 }])
+    expect(fair.divide([holding('a', 0)], 50, 2)).toMatchObject([{ count: 2, perDomain: 1 }])
   })
 })

@@ -42,6 +42,14 @@ describe('an id', () => {
     expect(new Set(ids).size).toBe(ids.length)
   })
 
+  test('follows a clock that was set back by more than moments', () => {
+    let now = 1_700_000_000_000
+    const next = createIdSource(() => now)
+    next()
+    now -= 3_600_000
+    expect(uuidTimeMs(next())).toBe(now)
+  })
+
   test('made at a time is not below the lowest of that time, and below that of the next millisecond', () => {
     const uuid = createIdSource(() => 1_700_000_000_000)()
     expect(uuid >= lowestUuidAt(1_700_000_000_000)).toBe(true)

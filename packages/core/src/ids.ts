@@ -17,11 +17,15 @@ export const idPrefixes = {
   key: 'key',
   webhook: 'whk',
   webhookTry: 'wht',
+  webhookBatch: 'whb',
   template: 'tpl',
   suppression: 'sup',
   mailbox: 'mbx',
   inbox: 'inb',
   tenant: 'ten',
+  route: 'rou',
+  routeList: 'rtl',
+  source: 'src',
 } as const
 
 export type IdKind = keyof typeof idPrefixes
@@ -59,6 +63,12 @@ export function uuidTimeMs(uuid: Uuid): number {
 }
 
 /**
+ * A clock this far back was set: ids follow it (RFC 9562 §6.2 leaves that open), for the rows of a message are looked for near the
+ * time of its creation. Less is left to the counter.
+ */
+const setBackMs = 10_000
+
+/**
  * Makes UUIDv7s in ascending order within this process (RFC 9562 §6.2, method 1: a 12-bit counter in `rand_a`, which
  * borrows the next millisecond when it overflows).
  *
@@ -71,7 +81,7 @@ export function createIdSource(nowMs: () => number): IdSource {
   let counter = 0
   return () => {
     const ms = Math.floor(nowMs())
-    if (ms > lastMs) {
+    if (ms > lastMs || ms < lastMs - setBackMs) {
       lastMs = ms
       counter = 0
     } else if (++counter > 0xfff) {

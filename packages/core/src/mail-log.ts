@@ -40,6 +40,29 @@ export interface MailLog {
     outcome: string
     reason: string
   }): void
+  /** A bounce or complaint that came back as mail and was applied. */
+  reported(report: {
+    messageId: Uuid
+    recipientId: Uuid
+    tenantId: Uuid
+    email: string
+    kind: string
+    outcome: string
+    reason: string | null
+    reply: string | null
+    via: string
+  }): void
+  /** An aggregate report that came to a domain's address, and what came of it: `kept`, `known`, `foreign` … */
+  domainReported(report: {
+    domainId: Uuid
+    kind: string
+    reporter: string
+    reportId: string
+    outcome: string
+    via: string
+  }): void
+  /** A mail at an address for reports that changed nothing, and why. */
+  reportIgnored(report: { kind: string; reason: string; via: string; sizeBytes: number }): void
 }
 
 export function createMailLog(write: WriteLogLine): MailLog {
@@ -85,5 +108,27 @@ export function createMailLog(write: WriteLogLine): MailLog {
         },
         outcome,
       ),
+    reported: (report) =>
+      write(
+        {
+          message: formatId('message', report.messageId),
+          recipient: formatId('recipient', report.recipientId),
+          tenant: formatId('tenant', report.tenantId),
+          to: report.email,
+          report: report.kind,
+          outcome: report.outcome,
+          reason: report.reason,
+          reply: report.reply,
+          via: report.via,
+        },
+        report.outcome,
+      ),
+    domainReported: ({ domainId, kind, reporter, reportId, outcome, via }) =>
+      write(
+        { domain: formatId('domain', domainId), report: kind, reporter, id: reportId, outcome, via },
+        'domain report',
+      ),
+    reportIgnored: ({ kind, reason, via, sizeBytes }) =>
+      write({ report: kind, reason, via, bytes: sizeBytes }, 'report ignored'),
   }
 }

@@ -46,6 +46,9 @@ describe('a valid message', () => {
       stream: 'transactional',
       sendAt: null,
       ttlSeconds: null,
+      requireTls: false,
+      unsubscribe: null,
+      route: null,
       sandbox: false,
       estimatedSizeBytes: 5,
     })

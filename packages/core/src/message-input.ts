@@ -4,7 +4,7 @@
  *
  * The shape (types, unknown fields) has been checked against the JSON Schema before; here comes what a schema cannot
  * say. All faults are found in one go. The parts have files of their own: message-input-address, -headers,
- * -attachments, -text.
+ * -attachments, -unsubscribe, -text.
  */
 import { Buffer } from 'node:buffer'
 import { type Mailbox, type Parsed, prepareRaw, type RawMessage } from '@valija/mail'
@@ -26,6 +26,7 @@ import {
 } from './message-input-attachments.ts'
 import { readHeaders } from './message-input-headers.ts'
 import { type Fault, findLengthFault, findLineFault, findTextFault, pointer } from './message-input-text.ts'
+import { readUnsubscribe, type UnsubscribeInput, type UnsubscribeWay } from './message-input-unsubscribe.ts'
 import type { Stream } from './stream.ts'
 
 export type {
@@ -36,6 +37,7 @@ export type {
 } from './message-input-address.ts'
 export type { AttachmentInput, MessageAttachment } from './message-input-attachments.ts'
 export type { Fault } from './message-input-text.ts'
+export type { UnsubscribeInput, UnsubscribeWay } from './message-input-unsubscribe.ts'
 
 /** The JSON body of POST /send, of known shape. */
 export interface MessageInput {
@@ -57,6 +59,12 @@ export interface MessageInput {
   /** RFC 3339, up to a year ahead. */
   send_at?: string
   ttl_seconds?: number
+  /** Send over verified TLS or not at all. */
+  require_tls?: boolean
+  /** Of bulk mail: how its readers unsubscribe. */
+  unsubscribe?: UnsubscribeInput
+  /** Name of a route. */
+  route?: string
   sandbox?: boolean
 }
 
@@ -86,6 +94,11 @@ export interface ValidatedMessage {
   /** Null: at once. */
   sendAt: Date | null
   ttlSeconds: number | null
+  requireTls: boolean
+  /** Null: nothing is added for it. */
+  unsubscribe: UnsubscribeWay | null
+  /** Name of a route; null: the usual one. */
+  route: string | null
   sandbox: boolean
   /** Octets: raw, or text + html + 4/3 of the attachments. */
   estimatedSizeBytes: number
@@ -130,8 +143,10 @@ export function validateMessage(input: MessageInput, limits: MessageLimits): Mes
   }
   const faults: Fault[] = []
   const { from, ...addressed } = readAddresses(input, faults)
-  const content =
+  const { fieldPaths, ...content } =
     input.raw === undefined ? readContent(input, faults) : readRaw(input, input.raw, limits.now, faults)
+  const stream = input.stream ?? 'transactional'
+  const unsubscribe = readUnsubscribe(input.unsubscribe, { stream, present: fieldPaths }, faults)
   checkTags(input.tags ?? [], faults)
   checkMetadata(input.metadata ?? {}, faults)
   const sendAt = readSendAt(input.send_at, limits.now, faults)
@@ -145,9 +160,12 @@ export function validateMessage(input: MessageInput, limits: MessageLimits): Mes
       ...content,
       tags: input.tags ?? [],
       metadata: input.metadata ?? {},
-      stream: input.stream ?? 'transactional',
+      stream,
       sendAt,
       ttlSeconds: input.ttl_seconds ?? null,
+      requireTls: input.require_tls ?? false,
+      unsubscribe,
+      route: input.route ?? null,
       sandbox: input.sandbox ?? false,
       estimatedSizeBytes,
     },
@@ -178,7 +196,10 @@ function readAddresses(input: MessageInput, faults: Fault[]): Addressed {
 type Content = Pick<
   ValidatedMessage,
   'subject' | 'text' | 'html' | 'headers' | 'attachments' | 'raw' | 'rawFrom' | 'rawSender'
->
+> & {
+  /** The header fields that the sender gave, by their names in lower case: where each stands. */
+  fieldPaths: ReadonlyMap<string, string>
+}
 
 function readContent(input: MessageInput, faults: Fault[]): Content {
   const { subject, text, html } = input
@@ -203,6 +224,7 @@ function readContent(input: MessageInput, faults: Fault[]): Content {
     raw: null,
     rawFrom: null,
     rawSender: null,
+    fieldPaths: new Map(headers.map(([name]) => [name.toLowerCase(), pointer('/headers', name)])),
   }
 }
 
@@ -233,6 +255,7 @@ function readRaw(input: MessageInput, base64: string, now: Date, faults: Fault[]
     raw,
     rawFrom: message?.from ?? null,
     rawSender: message?.sender ?? null,
+    fieldPaths: new Map([...(message?.fieldNames ?? [])].map((name) => [name, '/raw'])),
   }
 }
 

@@ -3,19 +3,25 @@
  *
  * Pure: waits are returned in milliseconds and added to PostgreSQL's clock by whoever writes them.
  */
-import type { Reason } from './disposition.ts'
+import type { Disposition } from './disposition.ts'
+import type { Reason } from './reasons.ts'
 import type { Stream } from './stream.ts'
 
 const minuteMs = 60_000
 const hourMs = 60 * minuteMs
 
-/** Waits after the 1st, 2nd … failure; the last repeats. `null` stands for the configurable network row. */
+/** Waits after the 1st, 2nd … failure; the last repeats. What is not here follows the configurable network row. */
 const schedules: Partial<Record<Reason, readonly number[]>> = {
   greylisted: [5 * minuteMs, 10 * minuteMs, 20 * minuteMs],
   mailbox_full: [hourMs, 2 * hourMs, 4 * hourMs, 8 * hourMs],
   reputation: [15 * minuteMs, 30 * minuteMs, hourMs, 2 * hourMs, 4 * hourMs],
-  authentication: [5 * minuteMs],
 }
+
+/** Between looks at a route that somebody has to mend: short enough to go on soon after it was mended. */
+const pausedRouteSchedule: readonly number[] = [5 * minuteMs]
+
+/** A name that seemed not to exist is looked at again after so many of the first network step, 5 min by default (faults D2). */
+const nameDoubtSteps = 5
 
 export interface RetryPolicy {
   /** Waits for network, throttled and any other reason, in milliseconds (`VALIJA_RETRY_SCHEDULE`). */
@@ -30,17 +36,33 @@ export const defaultNetworkScheduleMs: readonly number[] = [
   hourMs,
 ]
 
+/** The waits for a reason in milliseconds, before jitter; the last repeats. */
+export function retryScheduleMs(
+  { networkScheduleMs }: RetryPolicy,
+  { reason, action }: Pick<Disposition, 'reason' | 'action'>,
+): readonly number[] {
+  if (action === 'pause_route') return pausedRouteSchedule
+  if (reason === 'domain_unknown') return [nameDoubtSteps * (networkScheduleMs[0] ?? minuteMs)]
+  return (reason !== null && schedules[reason]) || networkScheduleMs
+}
+
 /**
  * The wait before the next attempt.
  *
  * @param attempts attempts made so far, the failed one included (from 1)
- * @param jitter a number in [0, 1): spreads the wait by ±10 %
+ * @param jitter a number in [0, 1): spreads the wait by ±10 %, and where a shorter wait would not do by +10 %
  * @returns milliseconds
  */
-export function retryWaitMs(policy: RetryPolicy, reason: Reason, attempts: number, jitter: number): number {
-  const schedule = schedules[reason] ?? policy.networkScheduleMs
+export function retryWaitMs(
+  policy: RetryPolicy,
+  cause: Pick<Disposition, 'reason' | 'action'>,
+  attempts: number,
+  jitter: number,
+): number {
+  const schedule = retryScheduleMs(policy, cause)
   const wait = schedule[Math.min(attempts, schedule.length) - 1] ?? minuteMs
-  return Math.round(wait * (0.9 + 0.2 * jitter))
+  const shortest = cause.reason === 'domain_unknown' ? 1 : 0.9
+  return Math.round(wait * (shortest + (1.1 - shortest) * jitter))
 }
 
 /** How long a mail of each stream is tried, in milliseconds (`VALIJA_MESSAGE_TTL`). */

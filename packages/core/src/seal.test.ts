@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createSealer, SealError } from './seal.ts'
+import { createSealer, fingerprintOf, SealError } from './seal.ts'
 
 describe('a sealed secret', () => {
   const plain = Buffer.from('whsec_canary')
@@ -16,6 +16,13 @@ describe('a sealed secret', () => {
     const rotated = createSealer(['new', 'old'])
     expect(rotated.open(sealed, 'x')).toEqual(plain)
     expect(() => createSealer(['old']).open(rotated.seal(plain, 'x'), 'x')).toThrow(SealError)
+  })
+
+  test('bears the fingerprint of the key that sealed it, which every process with that key has', () => {
+    const sealer = createSealer(['new', 'old'])
+    expect(fingerprintOf(sealer.seal(plain, 'x'))).toEqual(sealer.fingerprints[0])
+    expect(createSealer(['old']).fingerprints[0]).toEqual(sealer.fingerprints[1])
+    expect(sealer.fingerprints[0]).not.toEqual(sealer.fingerprints[1])
   })
 
   test('moved to another owner, changed, or cut short is refused', () => {

@@ -13,6 +13,13 @@ export interface Sealer {
   open(sealed: Buffer, owner: string): Buffer
   /** A key for signing (HMAC), derived from the first secret key; `purpose` keeps uses apart. 32 octets each, newest first. */
   signingKeys(purpose: string): Buffer[]
+  /** What a value bears of the key that sealed it, of each configured key: 4 octets, the one that seals first. They tell nothing of the key. */
+  readonly fingerprints: readonly Buffer[]
+}
+
+/** The fingerprint that a sealed value bears. */
+export function fingerprintOf(sealed: Buffer): Buffer {
+  return sealed.subarray(1, 5)
 }
 
 export class SealError extends Error {
@@ -30,6 +37,7 @@ export function createSealer(secretKeys: readonly string[]): Sealer {
   const first = keys[0]
   if (first === undefined) throw new RangeError('at least one secret key is needed')
   return {
+    fingerprints: keys.map(({ fingerprint }) => fingerprint),
     seal: (plain, owner) => {
       const nonce = randomBytes(12)
       const cipher = createCipheriv('aes-256-gcm', first.key, nonce).setAAD(Buffer.from(owner))
@@ -37,7 +45,7 @@ export function createSealer(secretKeys: readonly string[]): Sealer {
       return Buffer.concat([Buffer.of(version), first.fingerprint, nonce, cipher.getAuthTag(), text])
     },
     open: (sealed, owner) => {
-      const key = keys.find((candidate) => candidate.fingerprint.equals(sealed.subarray(1, 5)))
+      const key = keys.find((candidate) => candidate.fingerprint.equals(fingerprintOf(sealed)))
       if (sealed[0] !== version || key === undefined) {
         throw new SealError('sealed with a secret key that is not configured')
       }

@@ -21,8 +21,12 @@ export type Phase = (typeof phases)[number]
 
 /** Why there is no (usable) reply. */
 export const transportFailures = [
-  /** The name has no address, for good (NXDOMAIN, no data). */
+  /** The domain does not exist, or has neither mail exchanger nor address, and a second look said so too. */
   'name_unknown',
+  /** The same at the first look: to be looked at once more before it is final. */
+  'name_doubtful',
+  /** The domain says that it takes no mail (null MX, RFC 7505). */
+  'null_mx',
   /** The name could not be looked up now (SERVFAIL, time-out). */
   'name_unavailable',
   'connection_refused',
@@ -45,8 +49,14 @@ export const transportFailures = [
   'too_large',
   /** We stopped before DATA because the lease was no longer ours: nothing was sent, and nothing is recorded. */
   'lease_lost',
+  /** The worker that had the mail died, hung or was stopped after the final dot, so that no reply was read. */
+  'worker_lost',
+  /** It ended its worker again and again, and at last a process that had nothing else to do. */
+  'crash',
   /** We could not compose the mail. */
   'compose',
+  /** The mail is to be signed, and we could not: it waits, because unsigned it must not go. */
+  'sign',
 ] as const
 export type TransportFailure = (typeof transportFailures)[number]
 
@@ -56,7 +66,7 @@ export interface TlsFacts {
   cipher: string
   /** Whether the peer's certificate is valid for its name. */
   verified: boolean
-  policy: 'opportunistic' | 'required' | 'implicit'
+  policy: 'opportunistic' | 'encrypted' | 'required' | 'implicit' | 'mta-sts' | 'dane'
   /** Why it is not verified; null when it is. */
   detail: string | null
 }

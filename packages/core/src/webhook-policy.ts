@@ -26,7 +26,7 @@ export const webhookPolicy: WebhookPolicy = {
 
 /** What came of one try, as far as judging needs it. */
 export interface WebhookTryOutcome {
-  /** How many tries of this event to this endpoint have been made, this one included (from 1). */
+  /** How many tries of this event to this endpoint count in its schedule, this one included (from 1). */
   tries: number
   /** Null when there was no HTTP answer. */
   statusCode: number | null

@@ -2,8 +2,8 @@
  * Standard Webhooks signatures, symmetric scheme `v1` (https://www.standardwebhooks.com, "Signature scheme"), and the form
  * of their secrets.
  *
- * An endpoint has one secret, and two while it is being rotated: then every webhook carries both signatures and the receiver
- * may check either. At rest they are one sealed text, newest first, parted by blanks.
+ * An endpoint has one secret, and more while it is being rotated: then every webhook carries a signature by each, the newest
+ * first, and the receiver may check any. At rest they are one sealed text, newest first, parted by blanks.
  */
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Uuid } from './ids.ts'
@@ -33,10 +33,13 @@ export function splitWebhookSecrets(plain: Buffer): string[] {
   return plain.toString().split(' ')
 }
 
+/** How long a secret signs on beside the one that takes its place, in seconds, unless it is said. */
+export const secretOverlap = { usualS: 86_400, longestS: 7 * 86_400 } as const
+
 /**
  * The headers of a webhook that its receiver verifies.
  *
- * @param id the event's id, the same over all tries, so that a receiver can drop what it has seen
+ * @param id the event's id or the batch's, the same over all tries, so that a receiver can drop what it has seen
  * @param timeMs when this try is made, milliseconds since 1970; receivers refuse what is older than some minutes
  * @param body the exact text that is sent
  * @param secrets `whsec_…`, one signature for each

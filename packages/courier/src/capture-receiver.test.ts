@@ -4,7 +4,7 @@ import { parseAddress } from '@valija/mail'
 import { afterEach, expect, test } from 'vitest'
 import { type CapturedMail, type CaptureReceiver, startCaptureReceiver } from './capture-receiver.ts'
 import { createNetworkGuard } from './network-guard.ts'
-import { createOpenSession } from './open-session.ts'
+import { createOpenSession } from './open-first.ts'
 import { captureTarget } from './routes.ts'
 import { defaultDeadlines, type Session } from './session.ts'
 

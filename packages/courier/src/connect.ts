@@ -1,10 +1,9 @@
 /**
- * TCP and TLS below a session: one connection attempt with a total deadline, to an address that the guard has seen.
+ * TCP below a session: one connection attempt with a total deadline, to an address that the guard has seen.
  */
 import net from 'node:net'
-import tls from 'node:tls'
-import type { TlsFacts, TransportFailure } from '@valija/core'
-import { guardLookup, type NetworkGuard } from './network-guard.ts'
+import type { TransportFailure } from '@valija/core'
+import { guardLookup, type NetworkGuard, refusalText } from './network-guard.ts'
 import type { SessionTarget } from './session.ts'
 
 export interface ConnectFailure {
@@ -24,8 +23,17 @@ export interface Endpoint {
 
 type Connected = { ok: true; socket: net.Socket; dnsMs: number }
 
+/** What a connection needs to know of a target. */
+export type TcpTarget = Pick<SessionTarget, 'host' | 'ip' | 'port' | 'localAddress' | 'isExemptFromGuard'>
+
 /** Everything that is exempt from the guard goes through one that refuses nothing. */
 const openGuard: NetworkGuard = { isAllowed: () => true }
+
+/**
+ * A name with several addresses: each but the last gets this long before the next one is tried besides (RFC 8305 §5), so that
+ * broken IPv6 costs a second. Node's own 250 ms would give up peers on the other side of the world.
+ */
+const attemptMs = 1_000
 
 /**
  * Opens the TCP connection. The address is judged before the first packet: a literal here, a name in its lookup.
@@ -33,22 +41,29 @@ const openGuard: NetworkGuard = { isAllowed: () => true }
  * @param timeoutMs for lookup and handshake together
  */
 export function connectTcp(
-  target: SessionTarget,
+  target: TcpTarget,
   guard: NetworkGuard,
   timeoutMs: number,
 ): Promise<Connected | ConnectFailure> {
   const judge = target.isExemptFromGuard ? openGuard : guard
   const host = target.ip ?? target.host
   if (net.isIP(host) !== 0 && !judge.isAllowed(host)) {
-    return Promise.resolve(fail('connect', 'address_refused', `the address ${host} is private or reserved`))
+    return Promise.resolve(fail('connect', 'address_refused', refusalText(host)))
+  }
+  const family = net.isIP(target.localAddress ?? '')
+  if (family !== 0 && net.isIP(host) !== 0 && net.isIP(host) !== family) {
+    const detail = `the source address ${target.localAddress} cannot reach ${host}: one is IPv4, the other IPv6`
+    return Promise.resolve(fail('connect', 'connection_refused', detail))
   }
   const startedAt = performance.now()
   const { promise, resolve } = Promise.withResolvers<Connected | ConnectFailure>()
   const socket = net.connect({
     host,
     port: target.port,
+    noDelay: true,
     lookup: guardLookup(judge),
-    ...(target.localAddress === null ? {} : { localAddress: target.localAddress }),
+    autoSelectFamilyAttemptTimeout: attemptMs,
+    ...(target.localAddress === null ? {} : { localAddress: target.localAddress, family }),
   })
   let dnsMs = 0
   const settle = (result: Connected | ConnectFailure) => {
@@ -59,7 +74,7 @@ export function connectTcp(
   }
   const onError = (error: NodeJS.ErrnoException) => settle(failOf(error))
   const timer = setTimeout(
-    () => settle(fail('connect', 'connection_timeout', `no connection within ${timeoutMs} ms`)),
+    () => settle(fail('connect', 'connection_timeout', `no connection within ${Math.round(timeoutMs)} ms`)),
     timeoutMs,
   )
   socket.once('lookup', () => {
@@ -68,81 +83,6 @@ export function connectTcp(
   socket.once('connect', () => settle({ ok: true, socket, dnsMs }))
   socket.once('error', onError)
   return promise
-}
-
-/** Settings of one handshake by policy. Contexts are costly (they read the trusted authorities): one of each is kept. */
-export interface TlsProfiles {
-  verified: tls.SecureContext
-  opportunistic: tls.SecureContext
-}
-
-export function createTlsProfiles(): TlsProfiles {
-  return {
-    verified: tls.createSecureContext({ minVersion: 'TLSv1.2' }),
-    // Any encryption is better than the plaintext that comes next (RFC 7435): old versions and small keys are taken.
-    opportunistic: tls.createSecureContext({ minVersion: 'TLSv1', ciphers: 'DEFAULT:@SECLEVEL=0' }),
-  }
-}
-
-/** What the handshake is done with, for TLS from the first byte and for STARTTLS alike. */
-export function tlsOptionsFor(target: SessionTarget, profiles: TlsProfiles): tls.ConnectionOptions {
-  const isVerified = target.tls === 'required'
-  const secureContext = target.ca
-    ? tls.createSecureContext({ ca: [...tls.rootCertificates, target.ca], minVersion: 'TLSv1.2' })
-    : isVerified
-      ? profiles.verified
-      : profiles.opportunistic
-  return {
-    rejectUnauthorized: isVerified,
-    secureContext,
-    ...(net.isIP(target.host) === 0 ? { servername: target.host } : {}),
-  }
-}
-
-/** The handshake of TLS from the first byte (RFC 8314 §3.3). */
-export function connectTls(
-  socket: net.Socket,
-  host: string,
-  options: tls.ConnectionOptions,
-  timeoutMs: number,
-): Promise<{ ok: true; socket: tls.TLSSocket } | ConnectFailure> {
-  const { promise, resolve } = Promise.withResolvers<{ ok: true; socket: tls.TLSSocket } | ConnectFailure>()
-  const secured = tls.connect({ ...options, socket, host })
-  const settle = (result: { ok: true; socket: tls.TLSSocket } | ConnectFailure) => {
-    clearTimeout(timer)
-    secured.removeListener('error', onError).removeListener('close', onClose)
-    if (!result.ok) {
-      secured.on('error', () => {}).destroy()
-      socket.on('error', () => {}).destroy()
-    }
-    resolve(result)
-  }
-  const onError = (error: Error) => settle(fail('tls', 'tls', `the TLS handshake failed: ${error.message}`))
-  const onClose = () => settle(fail('tls', 'tls', 'the connection was closed during the TLS handshake'))
-  const timer = setTimeout(
-    () => settle(fail('tls', 'timeout', `no TLS handshake within ${timeoutMs} ms`)),
-    timeoutMs,
-  )
-  secured.once('secureConnect', () => settle({ ok: true, socket: secured }))
-  secured.once('error', onError).once('close', onClose)
-  return promise
-}
-
-/** What the attempt's record says of an encrypted connection; null for a plain one. */
-export function tlsFactsOf(socket: net.Socket, target: SessionTarget): TlsFacts | null {
-  if (!(socket instanceof tls.TLSSocket)) return null
-  const error: unknown = socket.authorizationError
-  return {
-    version: socket.getProtocol() ?? 'unknown',
-    cipher: socket.getCipher().name,
-    verified: socket.authorized,
-    policy: target.secure ? 'implicit' : target.tls === 'required' ? 'required' : 'opportunistic',
-    detail: socket.authorized
-      ? null
-      : error instanceof Error
-        ? error.message
-        : String(error ?? 'not verified'),
-  }
 }
 
 const failureByCode: Record<string, TransportFailure> = {
@@ -164,6 +104,10 @@ function failOf(error: NodeJS.ErrnoException): ConnectFailure {
   return fail('connect', failureByCode[code] ?? 'connection_lost', detail)
 }
 
-function fail(phase: ConnectFailure['phase'], failure: TransportFailure, detail: string): ConnectFailure {
+export function fail(
+  phase: ConnectFailure['phase'],
+  failure: TransportFailure,
+  detail: string,
+): ConnectFailure {
   return { ok: false, phase, failure, detail }
 }

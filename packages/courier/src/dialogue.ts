@@ -1,7 +1,7 @@
 /**
  * Follows an SMTP conversation by what is written and what is answered, and holds it to total deadlines.
  *
- * The SMTP client below reports each command before it is written and each complete reply before it acts on it. From the two
+ * Whoever speaks SMTP reports each command before it is written and each complete reply before it acts on it. From the two
  * this file knows at any time which step waits for a reply (several with PIPELINING, RFC 2920), so that a reply is judged as
  * the answer to the right command, and a lost connection or a passed deadline is blamed on the right phase.
  */
@@ -21,6 +21,8 @@ export type Step =
   | 'rcpt'
   | 'data'
   | 'body'
+  /** BDAT, but the last (RFC 3030 §2). */
+  | 'chunk'
   | 'dot'
   | 'reset'
   | 'quit'
@@ -35,6 +37,7 @@ const phaseOfStep: Record<Step, Phase> = {
   rcpt: 'rcpt',
   data: 'data',
   body: 'body',
+  chunk: 'body',
   dot: 'body',
   reset: 'mail',
   quit: 'mail',
@@ -53,6 +56,7 @@ const timingOfStep: Record<Step, Part | null> = {
   rcpt: 'envelope',
   data: 'envelope',
   body: 'data',
+  chunk: 'data',
   dot: 'data',
   reset: null,
   quit: null,
@@ -98,16 +102,22 @@ export class Dialogue {
   readonly #deadlines: PhaseDeadlines
   readonly #listener: DialogueListener
   readonly #awaiting: Step[] = []
+  /** One for the whole conversation: set anew only for an earlier deadline, or when it finds that there is time left. */
   #timer: NodeJS.Timeout | undefined
+  #timerAt = 0
+  #deadlineAt = Infinity
   #bodyBytes = 0
   #isInLogin = false
   #stepStartedAt = 0
+  /** End of the opening's total deadline (`performance.now()`); no more once mail is said. */
+  #openBy: number
   #elapsed = noElapsed()
   transcript: Transcript
   features: PeerFeatures = noFeatures
 
   constructor(deadlines: PhaseDeadlines, transcript: Transcript, listener: DialogueListener) {
     this.#deadlines = deadlines
+    this.#openBy = performance.now() + deadlines.openMs
     this.transcript = transcript
     this.#listener = listener
   }
@@ -120,13 +130,13 @@ export class Dialogue {
   /** We now wait for a step besides those under way. */
   expect(step: Step): void {
     this.#awaiting.push(step)
-    if (this.#awaiting.length === 1) this.#restartTimer()
+    if (this.#awaiting.length === 1) this.#beginStep()
   }
 
   /** The step under way is over without a reply. */
   advance(): void {
     this.#shift()
-    this.#restartTimer()
+    this.#beginStep()
   }
 
   /** Milliseconds spent in the steps since this was last asked for. */
@@ -136,51 +146,69 @@ export class Dialogue {
     return elapsed
   }
 
-  /** The body of this size is on its way; the next thing that counts is the final dot. */
+  /** This many octets of the body are on their way; the next thing that counts is the end of them. */
   beginBody(sizeBytes: number): void {
     this.#bodyBytes = sizeBytes
     this.expect('body')
   }
 
-  /** The final dot is on its way: the step `body` is over and `dot` waits for the reply. */
-  endBody(): void {
-    this.transcript.add('client', '.')
+  /** The end of the body is on its way: the step `body` is over and `dot` waits for the reply. */
+  endBody(line: string): void {
+    this.transcript.add('client', line)
     if (this.step === 'body') this.#shift()
     this.expect('dot')
+  }
+
+  /** A piece of the body that is answered by itself. */
+  saidChunk(line: string, sizeBytes: number): void {
+    this.#bodyBytes = sizeBytes
+    this.said('chunk', line)
   }
 
   /** Nothing more will be said. */
   end(): void {
     this.#awaiting.length = 0
+    this.#deadlineAt = Infinity
     clearTimeout(this.#timer)
+    this.#timer = undefined
   }
 
-  /** A command, before it is written. */
-  heardClient(line: string): void {
-    const step = this.#stepOfCommand(line)
-    this.transcript.add('client', step === 'auth' ? maskLogin(line) : line)
-    if (this.step === 'handshake') this.#shift()
+  /** A command of a known step, before it is written. */
+  said(step: Step, line: string): void {
+    if (step === 'mail') this.#openBy = Infinity
+    this.transcript.add('client', line)
     this.expect(step)
   }
 
+  /** A command as the log of a client shows it, before it is written. */
+  heardClient(line: string): void {
+    const step = this.#stepOfCommand(line)
+    if (this.step === 'handshake') this.#shift()
+    this.said(step, step === 'auth' ? maskLogin(line) : line)
+  }
+
   /** A complete reply, before it is acted on. */
-  heardServer(text: string): void {
-    this.transcript.add('server', text)
+  heardServer(lines: readonly string[]): void {
+    for (const line of lines) this.transcript.add('server', line)
     const step = this.step
     if (step === undefined) return
-    const lines = text.split('\n')
+    if (step === 'handshake') {
+      this.#listener.onInjection()
+      return
+    }
     const reply = parseSmtpReply(lines)
     // The client may read the first line alone; the body's step ends only by what our own writer does.
     if (step !== 'body') this.#shift()
     if (step === 'ehlo' && reply !== null && reply.code < 300) this.features = readFeatures(lines)
     if (step === 'auth') this.#isInLogin = reply?.code === 334
     if (step === 'starttls' && reply?.code === 220) this.#awaiting.unshift('handshake')
-    this.#restartTimer()
+    this.#beginStep()
+    const [firstLine = ''] = lines
     this.#listener.onReply({
       step,
       reply,
-      firstLine: (lines[0] ?? '').slice(0, 200),
-      hasMixedCodes: lines.some((line) => line.slice(0, 3) !== lines[0]?.slice(0, 3)),
+      firstLine: firstLine.slice(0, 200),
+      hasMixedCodes: lines.length > 1 && lines.some((line) => line.slice(0, 3) !== firstLine.slice(0, 3)),
     })
   }
 
@@ -210,17 +238,35 @@ export class Dialogue {
     if (part) this.#elapsed[part] += now - this.#stepStartedAt
   }
 
-  #restartTimer(): void {
+  #beginStep(): void {
+    const now = performance.now()
+    this.#stepStartedAt = now
+    const step = this.step
+    this.#deadlineAt = step === undefined ? Infinity : Math.min(now + this.#deadlineOf(step), this.#openBy)
+    if (step === undefined || (this.#timer !== undefined && this.#timerAt <= this.#deadlineAt)) return
+    this.#setTimer(now)
+  }
+
+  #setTimer(now: number): void {
     clearTimeout(this.#timer)
-    this.#stepStartedAt = performance.now()
+    this.#timerAt = this.#deadlineAt
+    this.#timer = setTimeout(() => this.#onTimer(), Math.max(0, this.#deadlineAt - now))
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined
     const step = this.step
     if (step === undefined) return
-    this.#timer = setTimeout(() => this.#listener.onDeadline(step), this.#deadlineOf(step))
+    const now = performance.now()
+    // Timers count whole milliseconds.
+    if (now + 1 >= this.#deadlineAt) this.#listener.onDeadline(step)
+    else this.#setTimer(now)
   }
 
   #deadlineOf(step: Step): number {
     const d = this.#deadlines
-    if (step === 'body') return d.bodyMs + (this.#bodyBytes / 1_000_000) * d.bodyMsPerMegabyte
+    if (step === 'body' || step === 'chunk')
+      return d.bodyMs + (this.#bodyBytes / 1_000_000) * d.bodyMsPerMegabyte
     if (step === 'starttls' || step === 'handshake') return d.tlsMs
     if (step === 'reset' || step === 'quit') return d.quitMs
     return d[`${step}Ms`]
@@ -233,7 +279,7 @@ function maskLogin(line: string): string {
   return mechanism === undefined ? '***' : line === mechanism ? mechanism : `${mechanism} ***`
 }
 
-function readFeatures(lines: string[]): PeerFeatures {
+function readFeatures(lines: readonly string[]): PeerFeatures {
   const keywords = new Set<string>()
   let maxSizeBytes = 0
   for (const line of lines.slice(1)) {

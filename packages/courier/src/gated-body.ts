@@ -13,7 +13,9 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 export interface BodyGate {
   /** Before the first byte. False: nothing may be sent (and the gate's owner has dropped the connection). */
   mayBegin(): boolean
-  /** Before the final dot. */
+  /** Waited for before the final dot. Must not reject. */
+  beforeEnd?(): Promise<void>
+  /** Immediately before the final dot. */
   mayEnd(): boolean
   /** Bytes that the connection below has not handed to the kernel; null when the connection is gone. */
   unsentBytes(): number | null
@@ -56,6 +58,8 @@ export class GatedBody extends Readable {
       // A fast peer's kernel has room within a turn or two; a slow one is looked at every few milliseconds.
       await (turn < 20 ? nextTurn() : delay(5))
     }
+    await this.#gate.beforeEnd?.()
+    if (this.#gate.unsentBytes() === null) return
     if (this.#gate.mayEnd()) transform.end()
   }
 }

@@ -99,6 +99,28 @@ describe('createNetworkGuard', () => {
   })
 })
 
+describe('D5: this machine’s own addresses', () => {
+  const own = ['1.1.1.1', '2606:4700:4700:0:0:0:0:1111', 'fe80::1%eth0']
+  test('are refused though they are public, in every spelling', () => {
+    const guard = createNetworkGuard([], () => own)
+    for (const address of ['1.1.1.1', '::ffff:1.1.1.1', '2606:4700:4700::1111']) {
+      expect(guard.isAllowed(address), address).toBe(false)
+    }
+    for (const address of ['1.1.1.2', '2606:4700:4700::1112']) {
+      expect(guard.isAllowed(address), address).toBe(true)
+    }
+  })
+
+  test('are let through where the operator allows them, and are asked for anew each time', () => {
+    const now = [...own]
+    const guard = createNetworkGuard(['1.1.1.1/32'], () => now)
+    expect(guard.isAllowed('1.1.1.1')).toBe(true)
+    expect(guard.isAllowed('8.8.8.8')).toBe(true)
+    now.push('8.8.8.8')
+    expect(guard.isAllowed('8.8.8.8')).toBe(false)
+  })
+})
+
 describe('guardLookup', () => {
   const answering =
     (...addresses: string[]): LookupFunction =>

@@ -35,16 +35,28 @@ export function isPublicAddress(address: string): boolean {
 
 /**
  * @param allowNetworks CIDRs that are let through although they are private, such as `10.1.0.0/16` or `fd00::/8`
+ * @param ownAddresses this machine's: refused even where they are public, because what listens beside us may trust whoever comes
+ *   from here, and our own listeners are no exchanger
  * @throws {Error} when one is not a CIDR
  */
-export function createNetworkGuard(allowNetworks: readonly string[]): NetworkGuard {
+export function createNetworkGuard(
+  allowNetworks: readonly string[],
+  ownAddresses: () => readonly string[] = () => [],
+): NetworkGuard {
   const allowed = allowNetworks.map((cidr) => ipaddr.parseCIDR(cidr))
   return {
     isAllowed(address) {
       const ip = parse(address)
-      return ip !== null && (isPublicAddress(address) || allowed.some((net) => isWithin(ip, net)))
+      if (ip === null) return false
+      if (allowed.some((net) => isWithin(ip, net))) return true
+      return isPublicAddress(address) && !ownAddresses().some((own) => isSame(ip, parse(own)))
     },
   }
+}
+
+/** What is told of an address that the guard refuses. */
+export function refusalText(address: string): string {
+  return `the address ${address} is private or reserved, or this machine’s own, and not among the allowed networks (VALIJA_ALLOW_NETWORKS)`
 }
 
 /** The guard's refusal, as an error of a connection attempt. */
@@ -52,7 +64,7 @@ export class AddressRefused extends Error {
   readonly code = 'EADDRESSREFUSED'
 
   constructor(address: string) {
-    super(`the address ${address} is private or reserved, and not among the allowed networks`)
+    super(refusalText(address))
   }
 }
 
@@ -83,6 +95,10 @@ function parse(address: string): ipaddr.IPv4 | ipaddr.IPv6 | null {
   if (address.includes('%') || !ipaddr.IPv6.isValid(address)) return null
   const ip = ipaddr.IPv6.parse(address)
   return ip.isIPv4MappedAddress() ? ip.toIPv4Address() : ip
+}
+
+function isSame(ip: ipaddr.IPv4 | ipaddr.IPv6, other: ipaddr.IPv4 | ipaddr.IPv6 | null): boolean {
+  return other !== null && ip.toNormalizedString() === other.toNormalizedString()
 }
 
 function isWithin(ip: ipaddr.IPv4 | ipaddr.IPv6, net: [ipaddr.IPv4 | ipaddr.IPv6, number]): boolean {

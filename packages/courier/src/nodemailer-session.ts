@@ -7,42 +7,43 @@
  *   - decides by the first line of a reply (here: by the last, and a reply whose lines disagree ends the session);
  *   - knows idle time-outs only (here: total deadlines, by `Dialogue`);
  *   - does not say whether the final dot had gone out when a connection broke (here: `GatedBody` knows);
- *   - takes an early reply, given while the body is on its way, for the final one (here: it ends the session).
+ *   - takes an early reply, given while the body is on its way, for the final one (here: it ends the session);
+ *   - skips empty lines one by one, off the front of a list: a megabyte of them kept it busy for minutes (here: too many in a
+ *     row end the session).
  * Commands and replies are seen through the client's transaction log, which it writes before it acts.
  */
 import { isAscii } from 'node:buffer'
 import type net from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type tls from 'node:tls'
 import type { Phase, TlsFacts, TransactionReport, TransportFailure } from '@valija/core'
 import type { SmtpReply } from '@valija/mail'
 import SMTPConnection from 'nodemailer/lib/smtp-connection'
-import { type Endpoint, tlsFactsOf } from './connect.ts'
+import type { Endpoint } from './connect.ts'
+import type { SessionPeer } from './destination.ts'
 import { Dialogue, type DialogueListener, type HeardReply, phaseOf, type Step } from './dialogue.ts'
+import { dsnOf, findEnvelopeObstacle, mayRequireTls } from './envelope-commands.ts'
 import { GatedBody } from './gated-body.ts'
 import { findLoginObstacle } from './login-policy.ts'
+import { isPublicAddress } from './network-guard.ts'
 import { isAccepted, verdictOfRefusal } from './reply-verdict.ts'
-import { buildReport, failureVerdict, noTimings, replyVerdict, type Verdict } from './report.ts'
-import type {
-  Envelope,
-  PhaseDeadlines,
-  Session,
-  SessionTarget,
-  TransactionContext,
-  TransactionGuard,
-} from './session.ts'
+import { failureVerdict, type OpeningFacts, replyVerdict, reportOfDialogue, type Verdict } from './report.ts'
+import type { Envelope, Session, SessionTarget, TransactionContext, TransactionGuard } from './session.ts'
+import type { SessionSetup } from './smtp-session.ts'
+import { judgeTls, reasonOf } from './tls-demand.ts'
 import { Transcript } from './transcript.ts'
 
 /** A reply is a few lines; whoever sends more is not an SMTP server. */
 const maxReplyBytes = 64 * 1024
 
+/** More than anybody sends by mistake. */
+const tooManyEmptyLines = /(?:\r?\n){100}/
+
 /** The client's own timers must never be the first: ours say which phase it was. */
 const neverMs = 24 * 60 * 60 * 1000
 
-/** What an opening leaves behind for the report of the first mail, or of its own failure. */
-export interface Opening {
-  transcript: Transcript
-  timingsMs: { dns: number; connect: number; tls: number }
+/** What the client's types leave out: where it hears every chunk, plain or decrypted. */
+interface Hearing {
+  _onData(chunk: Buffer): void
 }
 
 /** One thing that waits for its end: the opening, a mail, a RSET. */
@@ -63,7 +64,7 @@ export class NodemailerSession implements Session, DialogueListener {
   readonly #endpoint: Endpoint
   readonly #client: SMTPConnection
   readonly #dialogue: Dialogue
-  #opening: Opening | null
+  #opening: OpeningFacts | null
   #exchange: Exchange | null = null
   #mail: Mail | null = null
   #tls: TlsFacts | null = null
@@ -71,18 +72,7 @@ export class NodemailerSession implements Session, DialogueListener {
   #isInjected = false
   sent = 0
 
-  constructor(
-    socket: net.Socket,
-    setup: {
-      target: SessionTarget
-      endpoint: Endpoint
-      deadlines: PhaseDeadlines
-      opening: Opening
-      tlsOptions: tls.ConnectionOptions
-      /** STARTTLS was tried on another connection and failed: this one does without, whatever the peer offers. */
-      isPlaintextTry: boolean
-    },
-  ) {
+  constructor(socket: net.Socket, setup: SessionSetup) {
     const { target, opening } = setup
     this.#target = target
     this.#endpoint = setup.endpoint
@@ -96,7 +86,6 @@ export class NodemailerSession implements Session, DialogueListener {
       secure: target.secure,
       secured: target.secure,
       ignoreTLS: target.tls === 'off' || setup.isPlaintextTry,
-      requireTLS: target.tls === 'required' && !target.secure,
       tls: setup.tlsOptions,
       maxResponseSize: maxReplyBytes,
       connectionTimeout: neverMs,
@@ -106,8 +95,13 @@ export class NodemailerSession implements Session, DialogueListener {
       transactionLog: true,
       logger: this.#createTap(),
     })
+    this.#watchEmptyLines(this.#client as SMTPConnection & Hearing)
     this.#client.on('error', (error) => this.#finish(error))
     this.#client.on('end', () => this.#finish(new Error('the connection was closed')))
+  }
+
+  get peer(): SessionPeer {
+    return { host: this.#endpoint.host, ip: this.#endpoint.ip }
   }
 
   get isUsable(): boolean {
@@ -125,18 +119,22 @@ export class NodemailerSession implements Session, DialogueListener {
    *
    * @returns null when mail can be sent
    */
-  async start(isPrivatePeer: boolean): Promise<Verdict | null> {
+  async start(): Promise<Verdict | null> {
     const greeted = this.#begin()
     this.#dialogue.expect('greeting')
     this.#client.connect((error) => this.#finish(error))
     await greeted.done
     if (greeted.verdict !== null) return this.#dropped(greeted.verdict)
-    this.#tls = this.#client._socket ? tlsFactsOf(this.#client._socket, this.#target) : null
+    if (this.#client._socket) {
+      const { facts, obstacle } = judgeTls(this.#client._socket, this.#target)
+      this.#tls = facts
+      if (obstacle !== null) return this.#dropped(failureVerdict('tls', 'tls', obstacle))
+    }
     const { auth } = this.#target
     if (auth === null) return null
     const obstacle = findLoginObstacle({
       isOffered: this.#client.allowsAuth,
-      isPrivatePeer,
+      isPrivatePeer: !isPublicAddress(this.#endpoint.ip),
       isTlsOff: this.#target.tls === 'off' && !this.#target.secure,
       tls: this.#tls,
     })
@@ -180,20 +178,12 @@ export class NodemailerSession implements Session, DialogueListener {
 
   /** What forbids the mail before a word of it is said. */
   #findObstacle(envelope: Envelope, bytes: Buffer, guard: TransactionGuard): Verdict | null {
-    const { keywords, maxSizeBytes } = this.#dialogue.features
     if (!this.isUsable || this.#exchange !== null) {
       return failureVerdict('mail', 'connection_lost', 'the session was closed before this mail')
     }
-    if (!isPath(envelope.from, true) || !isPath(envelope.to.email, false)) {
-      return failureVerdict('mail', 'compose', 'an address of the envelope cannot be put into a command')
-    }
-    if (envelope.needsSmtpUtf8 && !keywords.has('SMTPUTF8')) {
-      return failureVerdict('mail', 'capability', 'the address needs SMTPUTF8, which the peer does not offer')
-    }
-    if (maxSizeBytes > 0 && bytes.length > maxSizeBytes) {
-      const detail = `the mail has ${bytes.length} octets, the peer takes at most ${maxSizeBytes}`
-      return failureVerdict('mail', 'too_large', detail)
-    }
+    const body = { sizeBytes: bytes.length, isEightBit: !isAscii(bytes) }
+    const obstacle = findEnvelopeObstacle(envelope, body, this.#dialogue.features)
+    if (obstacle !== null) return obstacle
     if (!guard.isStillMine()) {
       return failureVerdict('mail', 'lease_lost', 'the delivery was no longer ours before MAIL')
     }
@@ -205,19 +195,23 @@ export class NodemailerSession implements Session, DialogueListener {
     this.#mail = { guard, sizeBytes: bytes.length, isDotSent: false }
     const body = new GatedBody(bytes, {
       mayBegin: () => this.#isPermitted('the first byte'),
+      beforeEnd: async () => guard.beforeEnd?.(),
       mayEnd: () => this.#mayEndBody(),
       unsentBytes: () => {
         const socket = this.#client._socket
         return this.#exchange === exchange && socket && !socket.destroyed ? socket.writableLength : null
       },
     })
+    const { keywords } = this.#dialogue.features
+    const dsn = dsnOf(envelope, keywords)
     this.#client.send(
       {
         from: envelope.from,
         to: [envelope.to.email],
         size: bytes.length,
         use8BitMime: !isAscii(bytes),
-        ...(envelope.envid === null ? {} : { dsn: { envid: envelope.envid } }),
+        requireTLSExtensionEnabled: mayRequireTls(envelope, keywords, this.#tls !== null),
+        ...(dsn === null ? {} : { dsn: { ...dsn, ...(dsn.orcpt && { orcpt: `rfc822;${dsn.orcpt}` }) } }),
       },
       body,
       (error) => this.#finish(error),
@@ -282,6 +276,14 @@ export class NodemailerSession implements Session, DialogueListener {
     this.#drop('tls', 'tls', 'the peer sent plaintext behind its reply to STARTTLS')
   }
 
+  #watchEmptyLines(client: Hearing): void {
+    const hear = client._onData.bind(client)
+    client._onData = (chunk) => {
+      if (!tooManyEmptyLines.test(chunk.toString('latin1'))) return hear(chunk)
+      this.#drop(phaseOf(this.#dialogue.step), 'protocol', 'the peer sent nothing but empty lines')
+    }
+  }
+
   // How an exchange ends
 
   #begin(): Exchange {
@@ -318,7 +320,7 @@ export class NodemailerSession implements Session, DialogueListener {
     const isUncertain = this.#mail?.isDotSent === true
     const failure =
       phase === 'tls' ? 'tls' : error.code === 'EPROTOCOL' ? 'protocol' : ('connection_lost' as const)
-    return { ...failureVerdict(phase, failure, error.message.slice(0, 500)), isUncertain }
+    return { ...failureVerdict(phase, failure, reasonOf(error).slice(0, 500)), isUncertain }
   }
 
   #dropped(verdict: Verdict): Verdict {
@@ -337,23 +339,15 @@ export class NodemailerSession implements Session, DialogueListener {
   #mayEndBody(): boolean {
     if (!this.#isPermitted('the final dot') || this.#mail === null) return false
     this.#mail.isDotSent = true
-    this.#dialogue.endBody()
+    this.#dialogue.endBody('.')
     return true
   }
 
   #report(verdict: Verdict, context: TransactionContext, sizeBytes: number | null): TransactionReport {
-    const open = this.#opening?.timingsMs ?? noTimings
+    const opening = this.#opening
     this.#opening = null
-    const elapsed = this.#dialogue.takeElapsed()
-    const facts = {
-      ...this.#endpoint,
-      route: context.route,
-      tls: this.#tls,
-      timingsMs: { ...elapsed, dns: open.dns, connect: open.connect, tls: open.tls + elapsed.tls },
-      transcript: this.#dialogue.transcript,
-      sizeBytes,
-    }
-    return buildReport(facts, verdict)
+    const session = { endpoint: this.#endpoint, dialogue: this.#dialogue, tls: this.#tls }
+    return reportOfDialogue(session, opening, { verdict, context, sizeBytes })
   }
 
   /** The client's log as ears: what it writes and hears, one call each, before it acts. */
@@ -364,7 +358,7 @@ export class NodemailerSession implements Session, DialogueListener {
       debug: (entry: unknown, message?: unknown) => {
         const { tnx } = entry as { tnx?: string }
         if (tnx === 'client') this.#dialogue.heardClient(String(message))
-        if (tnx === 'server') this.#dialogue.heardServer(String(message))
+        if (tnx === 'server') this.#dialogue.heardServer(String(message).split(/\r?\n/))
       },
       info: ignore,
       warn: (entry: unknown) => {
@@ -374,9 +368,4 @@ export class NodemailerSession implements Session, DialogueListener {
       fatal: ignore,
     }
   }
-}
-
-/** Last line of defence behind the address parser: nothing that could end a command's path or begin another command. */
-function isPath(address: string, mayBeEmpty: boolean): boolean {
-  return address === '' ? mayBeEmpty : /^[^\p{C}\p{Z}<>"]+$/u.test(address)
 }

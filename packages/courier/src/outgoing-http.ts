@@ -1,11 +1,13 @@
 /**
- * The one way out for HTTP: webhooks, and whatever else is sent to an address that somebody else wrote.
+ * The one way out for HTTP: webhooks, policies of mail domains, and whatever else goes to an address that somebody else wrote.
  *
  * Private addresses are refused when the connection is made, for names (after their lookup) and for literals in any spelling; no
- * redirect is followed; the whole exchange has one deadline; of the answer at most 64 KB are read and the first KB is kept.
+ * redirect is followed; the whole exchange has one deadline. Of the answer to a POST at most 64 KB are read and the first KB is
+ * kept; a GET says how much it takes.
  */
 import type { lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
+import { getCACertificates } from 'node:tls'
 import { Agent, buildConnector, type Dispatcher } from 'undici'
 import { AddressRefused, createNetworkGuard, guardLookup, type NetworkGuard } from './network-guard.ts'
 
@@ -19,7 +21,26 @@ export type HttpResult =
       bodyStart: string
       durationMs: number
     }
-  | { kind: 'failure'; code: HttpFailure; message: string; durationMs: number }
+  | HttpNoAnswer
+
+export interface HttpNoAnswer {
+  kind: 'failure'
+  code: HttpFailure
+  message: string
+  durationMs: number
+}
+
+export type HttpDocument =
+  | {
+      kind: 'answer'
+      statusCode: number
+      contentType: string | null
+      body: Buffer
+      /** There is more of it than was asked for. */
+      isCut: boolean
+      durationMs: number
+    }
+  | HttpNoAnswer
 
 export type HttpFailure =
   /** Not http(s), or with credentials in it. */
@@ -42,6 +63,14 @@ export interface OutgoingHttp {
     url: string,
     request: { headers: Record<string, string>; body: string | Buffer; timeoutMs: number },
   ): Promise<HttpResult>
+  /**
+   * @param url as above
+   * @param request.maxBodyBytes so much is read; a body that breaks off earlier is a failure
+   */
+  get(
+    url: string,
+    request: { headers: Record<string, string>; maxBodyBytes: number; timeoutMs: number },
+  ): Promise<HttpDocument>
   close(): Promise<void>
 }
 
@@ -60,15 +89,43 @@ const maxOrigins = 10_000
 
 /**
  * @param options.allowNetworks CIDRs that are let through although private
- * @param options.lookup instead of the system's, for tests
+ * @param options.lookup instead of the system's
+ * @param options.ca an authority (PEM) that is trusted besides the usual ones
  */
 export function createOutgoingHttp(options: {
   allowNetworks: readonly string[]
   lookup?: typeof systemLookup | LookupFunction
+  ca?: string
 }): OutgoingHttp {
   const guard = createNetworkGuard(options.allowNetworks)
-  const agent = new Agent({
-    connect: guardedConnector(guard, guardLookup(guard, options.lookup)),
+  const agent = createAgent(guardedConnector(guard, guardLookup(guard, options.lookup), options.ca))
+  /** Runs one exchange; whatever goes wrong with it is told, never thrown. */
+  const ask = async <T>(
+    url: string,
+    exchange: (target: URL) => Promise<T>,
+  ): Promise<(T & { kind: 'answer'; durationMs: number }) | HttpNoAnswer> => {
+    const startedAt = performance.now()
+    const elapsed = () => Math.round(performance.now() - startedAt)
+    const target = readUrl(url)
+    if (typeof target === 'string') {
+      return { kind: 'failure', code: 'bad_url', message: target, durationMs: elapsed() }
+    }
+    try {
+      return { kind: 'answer', ...(await exchange(target)), durationMs: elapsed() }
+    } catch (error) {
+      return { kind: 'failure', ...describe(error), durationMs: elapsed() }
+    }
+  }
+  return {
+    post: (url, request) => ask(url, (target) => post(agent, target, request)),
+    get: (url, request) => ask(url, (target) => get(agent, target, request)),
+    close: () => agent.destroy(),
+  }
+}
+
+function createAgent(connect: buildConnector.connector): Agent {
+  return new Agent({
+    connect,
     connections: connectionsPerOrigin,
     maxOrigins,
     // One request at a time on a connection, and HTTP/1.1: a receiver's trouble stays with the request that met it.
@@ -81,26 +138,9 @@ export function createOutgoingHttp(options: {
     headersTimeout: 0,
     bodyTimeout: 0,
   })
-  return {
-    async post(url, request) {
-      const startedAt = performance.now()
-      const elapsed = () => Math.round(performance.now() - startedAt)
-      const target = readUrl(url)
-      if (typeof target === 'string') {
-        return { kind: 'failure', code: 'bad_url', message: target, durationMs: elapsed() }
-      }
-      try {
-        const answer = await exchange(agent, target, request)
-        return { kind: 'answer', ...answer, durationMs: elapsed() }
-      } catch (error) {
-        return { kind: 'failure', ...describe(error), durationMs: elapsed() }
-      }
-    },
-    close: () => agent.destroy(),
-  }
 }
 
-/** @returns a sentence when it is not a URL to post to */
+/** @returns a sentence when it is not a URL to call */
 function readUrl(url: string): URL | string {
   const parsed = URL.parse(url)
   if (parsed === null) return 'not a URL'
@@ -112,8 +152,13 @@ function readUrl(url: string): URL | string {
 }
 
 /** The connector never looks a literal up, so it is judged here; names are judged in the lookup. */
-function guardedConnector(guard: NetworkGuard, lookup: LookupFunction): buildConnector.connector {
-  const connect = buildConnector({ lookup, timeout: 0, allowH2: false })
+function guardedConnector(
+  guard: NetworkGuard,
+  lookup: LookupFunction,
+  ca: string | undefined,
+): buildConnector.connector {
+  const authorities = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }
+  const connect = buildConnector({ lookup, timeout: 0, allowH2: false, ...authorities })
   return (options, callback) => {
     const host = options.hostname.replace(/^\[|\]$/g, '')
     if (isIP(host) !== 0 && !guard.isAllowed(host)) return callback(new AddressRefused(host), null)
@@ -121,7 +166,7 @@ function guardedConnector(guard: NetworkGuard, lookup: LookupFunction): buildCon
   }
 }
 
-async function exchange(
+async function post(
   agent: Agent,
   url: URL,
   request: { headers: Record<string, string>; body: string | Buffer; timeoutMs: number },
@@ -138,6 +183,34 @@ async function exchange(
     statusCode: response.statusCode,
     retryAfterMs: readRetryAfter(response.headers['retry-after']),
     bodyStart: await readStart(response.body),
+  }
+}
+
+async function get(
+  agent: Agent,
+  url: URL,
+  request: { headers: Record<string, string>; maxBodyBytes: number; timeoutMs: number },
+): Promise<{ statusCode: number; contentType: string | null; body: Buffer; isCut: boolean }> {
+  const response = await agent.request({
+    origin: url.origin,
+    path: `${url.pathname}${url.search}`,
+    method: 'GET',
+    headers: request.headers,
+    signal: AbortSignal.timeout(request.timeoutMs),
+  })
+  const type = response.headers['content-type']
+  const chunks: Buffer[] = []
+  let readBytes = 0
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    readBytes += chunk.length
+    if (readBytes > request.maxBodyBytes) break
+  }
+  return {
+    statusCode: response.statusCode,
+    contentType: typeof type === 'string' ? type : null,
+    body: Buffer.concat(chunks).subarray(0, request.maxBodyBytes),
+    isCut: readBytes > request.maxBodyBytes,
   }
 }
 

@@ -3,6 +3,9 @@
  */
 import type { Phase, TimingsMs, TlsFacts, TransactionReport, TransportFailure } from '@valija/core'
 import type { SmtpReply } from '@valija/mail'
+import type { Endpoint } from './connect.ts'
+import type { Dialogue } from './dialogue.ts'
+import type { TransactionContext } from './session.ts'
 import type { Transcript } from './transcript.ts'
 
 /** How it ended. */
@@ -25,6 +28,13 @@ export interface ReportFacts {
   /** Knows when the attempt began. */
   transcript: Transcript
   sizeBytes: number | null
+}
+
+/** What an opening leaves behind for the report of the first mail, or of its own failure. */
+export interface OpeningFacts {
+  transcript: Transcript
+  /** Over all peers that were tried. */
+  timingsMs: { dns: number; connect: number; tls: number }
 }
 
 export const noTimings: Omit<TimingsMs, 'total'> = {
@@ -67,4 +77,25 @@ export function buildReport(facts: ReportFacts, verdict: Verdict): TransactionRe
     transcript: [...transcript.lines],
     isSimulated: false,
   }
+}
+
+/** What a session reports of one mail, or of its opening. */
+export function reportOfDialogue(
+  session: { endpoint: Endpoint; dialogue: Dialogue; tls: TlsFacts | null },
+  /** Null when an earlier mail has told of the opening. */
+  opening: OpeningFacts | null,
+  mail: { verdict: Verdict; context: TransactionContext; sizeBytes: number | null },
+): TransactionReport {
+  const { endpoint, dialogue, tls } = session
+  const open = opening?.timingsMs ?? noTimings
+  const elapsed = dialogue.takeElapsed()
+  const facts = {
+    ...endpoint,
+    route: mail.context.route,
+    tls,
+    timingsMs: { ...elapsed, dns: open.dns, connect: open.connect, tls: open.tls + elapsed.tls },
+    transcript: dialogue.transcript,
+    sizeBytes: mail.sizeBytes,
+  }
+  return buildReport(facts, mail.verdict)
 }

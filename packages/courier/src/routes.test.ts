@@ -1,22 +1,18 @@
 import { expect, test } from 'vitest'
-import { captureTarget, type SmarthostConfig, smarthostTarget } from './routes.ts'
+import { captureTarget, type Smarthost, smarthostTarget } from './routes.ts'
 
-const config: SmarthostConfig = { secure: false, host: 'relay.example', port: 587, user: null, pass: null }
-const source = { ehloName: 'us.example', localAddress: '192.0.2.7' }
-
-test('smtp:// takes whatever encryption there is, smtps:// a verified certificate', () => {
-  expect(smarthostTarget(config, source)).toMatchObject({ secure: false, tls: 'opportunistic', auth: null })
-  const secured = smarthostTarget({ ...config, secure: true, port: 465 }, source)
-  expect(secured).toMatchObject({ secure: true, tls: 'required', port: 465, localAddress: '192.0.2.7' })
-})
-
-test('a user without a password is still a login', () => {
-  const target = smarthostTarget({ ...config, user: 'ann' }, source)
-  expect(target.auth).toEqual({ user: 'ann', pass: '' })
-})
+const relay: Smarthost = {
+  secure: false,
+  host: 'relay.example',
+  port: 587,
+  auth: null,
+  tls: 'opportunistic',
+  isGuarded: false,
+}
+const from = { route: 'smarthost', ehloName: 'us.example', localAddress: '192.0.2.7' }
 
 test('the operator names the smarthost, and the capture receiver is ours: both are exempt from the guard', () => {
-  expect(smarthostTarget(config, source).isExemptFromGuard).toBe(true)
+  expect(smarthostTarget(relay, from)).toMatchObject({ localAddress: '192.0.2.7', isExemptFromGuard: true })
   const capture = captureTarget({ host: '127.0.0.1', port: 20_001 }, 'us.example')
   expect(capture).toMatchObject({
     route: 'capture',
@@ -25,4 +21,8 @@ test('the operator names the smarthost, and the capture receiver is ours: both a
     auth: null,
     isExemptFromGuard: true,
   })
+})
+
+test('a smarthost that a tenant named goes through the guard', () => {
+  expect(smarthostTarget({ ...relay, isGuarded: true }, from).isExemptFromGuard).toBe(false)
 })

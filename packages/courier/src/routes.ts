@@ -3,14 +3,16 @@
  */
 import type { SessionTarget } from './session.ts'
 
-/** An operator's relay, as `smtp[s]://user:pass@host:port` says it. */
-export interface SmarthostConfig {
-  /** `smtps`: TLS from the first byte. */
-  secure: boolean
+/** A relay that an operator or a tenant named. */
+export interface Smarthost {
   host: string
   port: number
-  user: string | null
-  pass: string | null
+  /** TLS from the first byte. */
+  secure: boolean
+  auth: { user: string; pass: string } | null
+  tls: 'opportunistic' | 'required' | 'off'
+  /** Not the operator's word: it may not be at a private address. */
+  isGuarded: boolean
 }
 
 /** The receiver that keeps mail instead of delivering it. It is our own, on loopback, and speaks plaintext. */
@@ -28,24 +30,10 @@ export function captureTarget(receiver: { host: string; port: number }, ehloName
   }
 }
 
-/**
- * The smarthost. `smtps` means a verified certificate; plain `smtp` takes whatever encryption there is, and the session keeps the
- * login back where that is none that protects it. Exempt from the guard: the operator wrote its name.
- */
+/** A smarthost. The session keeps the login back where no TLS protects it. */
 export function smarthostTarget(
-  smarthost: SmarthostConfig,
-  source: { ehloName: string; localAddress: string | null },
+  { host, port, secure, auth, tls, isGuarded }: Smarthost,
+  from: { route: string; ehloName: string; localAddress: string | null },
 ): SessionTarget {
-  const { secure, host, port, user, pass } = smarthost
-  return {
-    route: 'smarthost',
-    host,
-    port,
-    secure,
-    tls: secure ? 'required' : 'opportunistic',
-    auth: user === null ? null : { user, pass: pass ?? '' },
-    ehloName: source.ehloName,
-    localAddress: source.localAddress,
-    isExemptFromGuard: true,
-  }
+  return { ...from, host, port, secure, auth, tls, isExemptFromGuard: !isGuarded }
 }

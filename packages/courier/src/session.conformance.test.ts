@@ -1,4 +1,5 @@
-import { createOpenSession } from './open-session.ts'
+import { createOpenSession } from './open-first.ts'
 import { describeSession } from './testing/session-conformance.ts'
 
-describeSession('nodemailer', (guard) => createOpenSession({ guard }))
+describeSession('our own session, and nodemailer for logins', (guard) => createOpenSession({ guard }))
+describeSession('nodemailer for all', (guard) => createOpenSession({ guard, isNodemailerOnly: true }))

@@ -1,109 +1,22 @@
-import type { TransactionReport } from '@valija/core'
-import { parseAddress } from '@valija/mail'
-import { afterEach, describe, expect, test } from 'vitest'
-import { createNetworkGuard } from './network-guard.ts'
-import { createOpenSession } from './open-session.ts'
-import { captureTarget } from './routes.ts'
-import { defaultDeadlines, type Session } from './session.ts'
-import { createSiteScheduler, type SiteJob, type SiteLimits, type SiteScheduler } from './site-scheduler.ts'
-import { type PeerScript, type ScriptedPeer, startScriptedPeer } from './testing/scripted-peer.ts'
-
-const limits: SiteLimits = {
-  connectionsPerSite: 20,
-  mailsPerConnection: 1_000,
-  idleMs: 60_000,
-  sockets: 100,
-  waitingWhileDown: 100,
-}
-const bytes = Buffer.from('Subject: x\r\n\r\nx\r\n')
-
-/** A real delivery that tells when it begins and how it ended. */
-class Delivery implements SiteJob {
-  readonly turn = 'one'
-  readonly #begun = Promise.withResolvers<void>()
-  readonly #settled = Promise.withResolvers<TransactionReport>()
-  readonly address: string
-  runs = 0
-  hold: () => Promise<void> = async () => {}
-
-  constructor(address = 'ann@example.com') {
-    this.address = address
-  }
-
-  get begun(): Promise<void> {
-    return this.#begun.promise
-  }
-
-  get settled(): Promise<TransactionReport> {
-    return this.#settled.promise
-  }
-
-  async run(session: Session): Promise<TransactionReport> {
-    this.runs += 1
-    this.#begun.resolve()
-    await this.hold()
-    const to = parseAddress(this.address)
-    if (!to.ok) throw new Error(to.message)
-    const envelope = { from: '', to: to.value, needsSmtpUtf8: false, envid: null }
-    return await session.send(envelope, bytes, { isStillMine: () => true }, { route: 'capture' })
-  }
-
-  settle(report: TransactionReport): void {
-    this.#settled.resolve(report)
-  }
-}
-
-const peers: ScriptedPeer[] = []
-let scheduler: SiteScheduler<Delivery>
-let heldBack: { jobs: Delivery[]; untilMs: number }[]
-let crashes: unknown[]
-let onHeldBack: () => void
-
-afterEach(async () => {
-  await scheduler.close()
-  expect(scheduler.sockets).toBe(0)
-  await Promise.all(peers.splice(0).map((peer) => peer.close()))
-})
-
-async function startPeer(script: Parameters<typeof startScriptedPeer>[0] = {}): Promise<ScriptedPeer> {
-  const peer = await startScriptedPeer(script)
-  peers.push(peer)
-  return peer
-}
-
-/** The site's key is its port; another one cannot even be tried. */
-function begin(overrides: Partial<SiteLimits> = {}): void {
-  const openSession = createOpenSession({ guard: createNetworkGuard([]) })
-  heldBack = []
-  crashes = []
-  onHeldBack = () => {}
-  scheduler = createSiteScheduler<Delivery>({
-    open: (site) => {
-      if (site === 'broken') throw new Error('a broken target')
-      return openSession(
-        captureTarget({ host: '127.0.0.1', port: Number(site) }, 'us.example'),
-        defaultDeadlines,
-      )
-    },
-    limits: { ...limits, ...overrides },
-    onHeldBack: (jobs, untilMs) => {
-      heldBack.push({ jobs, untilMs })
-      onHeldBack()
-    },
-    onCrash: (_, error) => crashes.push(error),
-  })
-}
-
-function submit(site: ScriptedPeer | string, count: number): Delivery[] {
-  const key = typeof site === 'string' ? site : String(site.port)
-  const deliveries = Array.from({ length: count }, (_, i) => new Delivery(`r${i}@example.com`))
-  for (const delivery of deliveries) scheduler.submit(key, delivery)
-  return deliveries
-}
-
-const settled = (deliveries: Delivery[]) => Promise.all(deliveries.map((delivery) => delivery.settled))
-
-const connectionsOf = (peer: ScriptedPeer) => peer.connections.length
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import type { Destination } from './destination.ts'
+import { mxDestination } from './mx-destination.ts'
+import { createFixedShaper, type SiteShaper } from './site-shaper.ts'
+import {
+  begin,
+  connectionsOf,
+  crashes,
+  Delivery,
+  destinationOf,
+  heldBack,
+  openAt,
+  scheduler,
+  settled,
+  startPeer,
+  submit,
+} from './testing/scheduler-bench.ts'
+import type { PeerScript, ScriptedPeer } from './testing/scripted-peer.ts'
 
 describe('sessions are shared', () => {
   test('mails that come one after the other take one connection', async () => {
@@ -167,81 +80,16 @@ describe('sessions are shared', () => {
     expect((await only?.settled)?.reply?.code).toBe(421)
     expect(only?.runs).toBe(1)
   })
-})
 
-describe('a site that cannot be reached', () => {
-  /** Refuses this many connections, then works. */
-  const startRefusing = (count: number) =>
-    startPeer((connection) => (connection < count ? { greeting: '421 4.3.2 busy' } : {}))
-
-  test('tells one job why at each try, with a pause that doubles; the others keep their turns and go when it is back', async () => {
+  test('a mail that its owner takes back is not run again, and its session goes on with the next', async () => {
     begin({ connectionsPerSite: 1 })
-    const peer = await startRefusing(2)
-    const startedAt = performance.now()
-    const deliveries = submit(peer, 10)
-    const reports = await settled(deliveries)
-    expect(reports.map(({ phase, reply }) => [phase, reply?.code])).toEqual([
-      ['greeting', 421],
-      ['greeting', 421],
-      ...Array(8).fill(['body', 250]),
-    ])
-    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(740)
-    expect(peer.mails.map(({ rcptLines }) => rcptLines[0])).toEqual(
-      deliveries.slice(2).map(({ address }) => `RCPT TO:<${address}>`),
-    )
-    expect(connectionsOf(peer)).toBe(3)
-    expect(heldBack).toEqual([])
-  })
-
-  test('keeps no more than its share; the rest is handed back until the pause is over', async () => {
-    begin({ connectionsPerSite: 1, waitingWhileDown: 4 })
-    const peer = await startRefusing(1)
-    const deliveries = submit(peer, 10)
-    await deliveries[0]?.settled
-    expect(heldBack.map(({ jobs }) => jobs)).toEqual([deliveries.slice(5)])
-    const late = submit(peer, 2)
-    expect(heldBack.slice(1).map(({ jobs }) => jobs)).toEqual(late.map((delivery) => [delivery]))
-    expect(scheduler.waiting).toBe(4)
-    for (const { untilMs } of heldBack) expect(untilMs - Date.now()).toBeGreaterThan(0)
-    for (const { untilMs } of heldBack) expect(untilMs - Date.now()).toBeLessThanOrEqual(250)
-    await settled(deliveries.slice(1, 5))
-    await settled(submit(peer, 10))
-  })
-
-  test('gives up a job whose time is over, and all of them at a drain', async () => {
-    begin()
-    const peer = await startPeer({ greeting: '421 4.3.2 busy' })
-    const [first, ...others] = submit(peer, 5)
-    await first?.settled
-    expect(scheduler.withdraw((job) => job === others[1])).toEqual([others[1]])
-    expect(scheduler.waiting).toBe(3)
-    const { returned, done } = scheduler.drain()
-    expect(returned).toEqual([others[0], others[2], others[3]])
-    await done
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    const peer = await startPeer()
+    const [withdrawn, next] = [new Delivery('r0@example.com'), new Delivery('r1@example.com')]
+    withdrawn.isWithdrawn = true
+    for (const delivery of [withdrawn, next]) scheduler.submit(destinationOf(peer), delivery)
+    expect((await next.settled).reply?.code).toBe(250)
+    expect(withdrawn.runs).toBe(1)
     expect(connectionsOf(peer)).toBe(1)
-  })
-
-  test('because opening it throws is down as well: its job is handed over with the error, the others wait', async () => {
-    begin()
-    const [good] = [await startPeer()]
-    const broken = submit('broken', 2)
-    await expect.poll(() => crashes).toEqual([expect.objectContaining({ message: 'a broken target' })])
-    expect(scheduler.waiting).toBe(1)
-    expect(scheduler.sockets).toBe(0)
-    await settled(submit(good, 5))
-    await expect.poll(() => crashes.length).toBe(2)
-    expect(broken.map(({ runs }) => runs)).toEqual([0, 0])
-  })
-
-  test('costs the others nothing', async () => {
-    begin({ sockets: 3 })
-    const [silent, good] = [await startPeer({ greeting: 'SILENCE' }), await startPeer()]
-    submit(silent, 50)
-    const reports = await settled(submit(good, 100))
-    expect(reports.every((report) => report.reply?.code === 250)).toBe(true)
-    expect(connectionsOf(silent)).toBe(1)
-    await silent.close()
   })
 })
 
@@ -276,6 +124,44 @@ describe('fairness between sites', () => {
     await many
     expect(busy.mails).toHaveLength(3_000)
   })
+
+  test('a site that comes late has as many sessions soon as one that was first', async () => {
+    begin({ sockets: 10, mailsPerConnection: 100_000 })
+    const [first, late] = [await startPeer(), await startPeer()]
+    submit(first, 6_000)
+    const often = { interval: 1, timeout: 10_000 }
+    await expect.poll(() => openAt(first), often).toBe(10)
+    submit(late, 6_000)
+    await expect.poll(() => [openAt(first), openAt(late)], often).toEqual([5, 5])
+    // Nothing moves between sites that are alike.
+    const connections = connectionsOf(first) + connectionsOf(late)
+    const soFar = late.mails.length
+    await expect.poll(() => late.mails.length, often).toBeGreaterThan(soFar + 200)
+    expect(connectionsOf(first) + connectionsOf(late)).toBe(connections)
+    scheduler.drain()
+  }, 30_000)
+})
+
+describe('fairness between tenants', () => {
+  test('a line that is full of one tenant’s mails has room for another’s, and it is the next', async () => {
+    begin({ connectionsPerSite: 1, waitingInTrouble: 4, slowAfterMs: 0 })
+    const peer = await startPeer()
+    const release = Promise.withResolvers<void>()
+    const running = new Delivery('running@example.com')
+    running.hold = () => release.promise
+    scheduler.submit(destinationOf(peer), running)
+    await running.begun
+    const many = submit(peer, 10)
+    const other = new Delivery('other@example.com', 'two')
+    scheduler.submit(destinationOf(peer), other)
+    // Of those that were in line, the last gave way.
+    expect(new Set(heldBack.flatMap(({ jobs }) => jobs))).toEqual(new Set(many.slice(3)))
+    release.resolve()
+    await settled([running, other, ...many.slice(0, 3)])
+    expect(peer.mails.map(({ rcptLines }) => rcptLines[0])).toEqual(
+      [running, other, ...many.slice(0, 3)].map(({ address }) => `RCPT TO:<${address}>`),
+    )
+  })
 })
 
 describe('drain', () => {
@@ -285,7 +171,7 @@ describe('drain', () => {
     const release = Promise.withResolvers<void>()
     const running = new Delivery('running@example.com')
     running.hold = () => release.promise
-    scheduler.submit(String(peer.port), running)
+    scheduler.submit(destinationOf(peer), running)
     await running.begun
     const waiting = submit(peer, 5)
     expect(scheduler.waiting).toBe(5)
@@ -320,8 +206,162 @@ test('a job that rejects is reported, and the session goes on', async () => {
   const peer = await startPeer()
   const bad = new Delivery('bad@example.com')
   bad.hold = () => Promise.reject(new Error('broken'))
-  scheduler.submit(String(peer.port), bad)
+  scheduler.submit(destinationOf(peer), bad)
   await settled(submit(peer, 3))
   expect(crashes).toEqual([expect.objectContaining({ message: 'broken' })])
   expect(connectionsOf(peer)).toBe(1)
+})
+
+describe('destinations of one scope', () => {
+  /** A domain's exchangers: this peer, under a name of its own for each domain. */
+  function mxAt(peer: ScriptedPeer, domain: string, host = 'mx.provider.example'): Destination {
+    return mxDestination({
+      route: 'mx',
+      port: peer.port,
+      source: { name: 'default', address: null, address6: null, ehloName: 'us.example', hasIpv6: false },
+      scope: { key: 'provider', provider: 'provider', site: host, source: 'default', kind: 'mx' },
+      // The second one tells the destinations apart: each has a way out of its own.
+      hosts: [
+        { host: hostOf(host, 10), demand: { tls: 'opportunistic' } },
+        { host: hostOf(`backup.${domain}`, 20), demand: { tls: 'opportunistic' } },
+      ],
+      isExemptFromGuard: true,
+    })
+  }
+  const hostOf = (name: string, priority: number) => ({
+    name,
+    priority,
+    addresses: ['127.0.0.1'],
+    isAuthenticated: false,
+  })
+
+  function submitTo(destination: Destination, count: number): Delivery[] {
+    const deliveries = Array.from({ length: count }, (_, i) => new Delivery(`r${i}@example.com`))
+    for (const delivery of deliveries) scheduler.submit(destination, delivery)
+    return deliveries
+  }
+
+  test('use the session of another one that goes to the same host', async () => {
+    begin()
+    const peer = await startPeer()
+    await settled(submitTo(mxAt(peer, 'a.example'), 3))
+    const opened = connectionsOf(peer)
+    await settled(submitTo(mxAt(peer, 'b.example'), 1))
+    expect(peer.mails).toHaveLength(4)
+    expect(connectionsOf(peer)).toBe(opened)
+  })
+
+  test('take turns where there are fewer places than destinations', async () => {
+    const held = { now: 0, highest: 0 }
+    const places: SiteShaper = {
+      ...createFixedShaper({ connections: 2, mailsPerConnection: 1_000 }),
+      takeConnection: async () => {
+        if (held.now >= 2) return { isGranted: false, retryAtMs: Date.now() + 60_000 }
+        held.now += 1
+        held.highest = Math.max(held.highest, held.now)
+        const release = () => {
+          held.now -= 1
+        }
+        return { isGranted: true, isValid: () => true, release }
+      },
+    }
+    begin({}, places)
+    const peers = await Promise.all(Array.from({ length: 5 }, () => startPeer()))
+    const deliveries = peers.flatMap((peer, i) => submitTo(mxAt(peer, `${i}.example`, `mx${i}.example`), 30))
+    await settled(deliveries)
+    expect(peers.map(({ mails }) => mails.length)).toEqual(peers.map(() => 30))
+    expect(held.highest).toBe(2)
+  })
+
+  test('a session without work gives its place to one that has none', async () => {
+    let inUse = 0
+    const release = () => {
+      inUse -= 1
+    }
+    begin(
+      {},
+      {
+        ...createFixedShaper({ connections: 1, mailsPerConnection: 1_000 }),
+        takeConnection: async () => {
+          if (inUse > 0) return { isGranted: false, retryAtMs: Date.now() + 60_000 }
+          inUse += 1
+          return { isGranted: true, isValid: () => true, release }
+        },
+      },
+    )
+    const [first, second] = [await startPeer(), await startPeer()]
+    await settled(submitTo(mxAt(first, 'a.example', 'mx1.example'), 1))
+    await settled(submitTo(mxAt(second, 'b.example', 'mx2.example'), 1))
+    expect([first, second].map(({ mails }) => mails.length)).toEqual([1, 1])
+  })
+
+  test('a session whose place was lost carries no further mail', async () => {
+    let isValid = true
+    begin(
+      {},
+      {
+        ...createFixedShaper({ connections: 1, mailsPerConnection: 1_000 }),
+        takeConnection: async () => {
+          const granted = isValid
+          return { isGranted: true, isValid: () => !granted || isValid, release: () => {} }
+        },
+      },
+    )
+    const peer = await startPeer()
+    await settled(submit(peer, 2))
+    isValid = false
+    await settled(submit(peer, 2))
+    expect(connectionsOf(peer)).toBe(2)
+  })
+
+  test('a mail waits for its right, and keeps its session meanwhile', async () => {
+    const rights = [0, 60, 60]
+    const fixed = createFixedShaper({ connections: 1, mailsPerConnection: 1_000 })
+    begin({}, { ...fixed, takeMail: () => delay(rights.shift() ?? 0) })
+    const peer = await startPeer()
+    const startedAt = performance.now()
+    await settled(submit(peer, 3))
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(118)
+    expect(connectionsOf(peer)).toBe(1)
+  })
+
+  test('a mail that waits for its right when the end comes is handed back, not begun', async () => {
+    const fixed = createFixedShaper({ connections: 1, mailsPerConnection: 1_000 })
+    begin({}, { ...fixed, takeMail: () => new Promise(() => {}) })
+    const peer = await startPeer()
+    const [first, second] = submit(peer, 2)
+    await first?.begun
+    const { returned, done } = scheduler.drain()
+    expect(returned).toEqual([second])
+    await done
+    expect(heldBack.flatMap(({ jobs }) => jobs)).toEqual([first])
+    expect(peer.mails).toEqual([])
+  })
+
+  test('a suspension sends everything back at once, and its end lets mail in', async () => {
+    let pausedUntilMs = 0
+    const listeners: ((key: string) => void)[] = []
+    const fixed = createFixedShaper({ connections: 1, mailsPerConnection: 1_000 })
+    begin(
+      {},
+      {
+        ...fixed,
+        limitsOf: (scope) => ({ ...fixed.limitsOf(scope), pausedUntilMs }),
+        onChange: (listener) => {
+          listeners.push(listener)
+          return () => {}
+        },
+      },
+    )
+    const peer = await startPeer()
+    await settled(submit(peer, 1))
+    pausedUntilMs = Date.now() + 60_000
+    const late = submit(peer, 2)
+    expect(heldBack.map(({ jobs, untilMs }) => [jobs, untilMs])).toEqual(
+      late.map((job) => [[job], pausedUntilMs]),
+    )
+    pausedUntilMs = 0
+    await settled(submit(peer, 2))
+    expect(peer.mails).toHaveLength(3)
+  })
 })

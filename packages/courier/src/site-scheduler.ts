@@ -1,52 +1,80 @@
 /**
  * Runs leased deliveries, in this process, on sessions to their sites.
  *
- * A site is a peer that sessions can be shared for. Its jobs wait in one line, in which tenants take turns, and run on
- * whichever of its sessions comes free; another session is opened only when the line grows faster than it moves, and more at
- * once only while opening succeeds.
+ * A site is where mails of one destination go. Its jobs wait in one line, in which tenants take turns, and run on whichever
+ * of its sessions comes free; another session is opened only when the line grows faster than it moves, and more at once only
+ * while opening succeeds. A session without work serves any other destination that has the same host among its best.
+ *
+ * Sites of one scope share limits over all workers, which the shaper keeps: a place for each connection, a right for each
+ * mail. Where places are short, sites take turns at them.
  *
  * A site that cannot be reached is tried again after a pause. Each time one job is told why; the others keep their places, so
- * an outage costs the database nothing and ends with the first connection that succeeds. What is beyond a site's share is
- * handed back until the pause is over, so that a site that is down does not fill its worker.
+ * an outage costs the database nothing and ends with the first connection that succeeds. What is beyond a site's share, and
+ * everything that would have to wait longer than a moment, is handed back until the pause is over: a site that is down does
+ * not fill its worker.
  */
-import type { TransactionReport } from '@valija/core'
+import { setTimeout as delay } from 'node:timers/promises'
+import { steadyNowMs, type TransactionReport } from '@valija/core'
+import type { Destination, ShapingScope } from './destination.ts'
+import { IdleLanes } from './idle-lanes.ts'
 import type { OpenSession, Session } from './session.ts'
-import { type Turned, TurnLine } from './turn-line.ts'
+import { countAnswer, look } from './site-progress.ts'
+import type { SiteShaper } from './site-shaper.ts'
+import { endOfRest, isCleared, isInTrouble, type LineLimits, mayKeep } from './site-share.ts'
+import {
+  createSite,
+  firstPauseMs,
+  type Grant,
+  hasRoomFor,
+  isBehind,
+  isDown,
+  isStarving,
+  type Lane,
+  patienceMs,
+  restMsOf,
+  restsUntil,
+  type ScopeState,
+  type SiteState,
+  sessionsOf,
+  type Waiting,
+  wouldGainFrom,
+} from './site-state.ts'
+import type { Turn } from './turn-line.ts'
 
 /** One delivery. */
 export interface SiteJob {
-  /** Who it is for, such as a tenant's stream: parties take turns, however much one of them has waiting. */
-  readonly turn: string
-  /** The transaction: composes, sends, never rejects. Runs again, on another session, if the peer had given the first one up. */
-  run(session: Session): Promise<TransactionReport>
+  /** Who it is for: tenants and their streams take turns, however much one of them has waiting. */
+  readonly turn: Turn
+  /**
+   * The transaction: composes, asks whether it may begin (which can take a while), sends; never rejects. Runs again, on another
+   * session, when it might not begin, or the peer had given the first one up.
+   *
+   * @returns null when it was told not to begin, and has not; 'withdrawn' when it has not begun and is the caller's again
+   */
+  run(session: Session, mayBegin: () => Promise<boolean>): Promise<TransactionReport | 'withdrawn' | null>
   /** Told once how it ended: the report of its run, or of the opening that failed before it could run. */
   settle(report: TransactionReport): void
 }
 
-export interface SiteLimits {
-  /** Sessions of one site at the same time. */
-  connectionsPerSite: number
-  /** After this many mails a session is closed. */
-  mailsPerConnection: number
+export interface SiteLimits extends LineLimits {
   /** A session without work is kept this long. */
   idleMs: number
   /** Connections of all sites together, those being opened included. */
   sockets: number
-  /** Jobs that a site keeps while it cannot be reached. */
-  waitingWhileDown: number
 }
 
 export interface SiteSchedulerParts<Job extends SiteJob> {
-  open: (siteKey: string) => ReturnType<OpenSession>
+  open: (destination: Destination) => ReturnType<OpenSession>
+  shaper: SiteShaper
   limits: SiteLimits
-  /** These jobs were not begun and are the caller's again; their site takes no connection before `untilMs` (`Date.now()`). */
-  onHeldBack: (jobs: Job[], untilMs: number) => void
+  /** These jobs were not begun and are the caller's again; their site takes no mail before `untilMs` (`steadyNowMs()`). */
+  onHeldBack: (jobs: Job[], untilMs: number, scope: ShapingScope) => void
   /** A job broke its promise not to reject, or `settle` threw, or `open`, perhaps for no job any more; the job is the caller's again. */
   onCrash: (job: Job | null, error: unknown) => void
 }
 
 export interface SiteScheduler<Job extends SiteJob> {
-  submit(siteKey: string, job: Job): void
+  submit(destination: Destination, job: Job): void
   /** Takes jobs that wait out of their lines, such as those whose time is over. */
   withdraw(isOver: (job: Job) => boolean): Job[]
   /** Jobs that wait for a session. */
@@ -63,37 +91,17 @@ export interface SiteScheduler<Job extends SiteJob> {
   close(): Promise<void>
 }
 
-/** The first pause after a failed opening; doubles up to the longest. Minutes are the business of shaping rules. */
-const firstPauseMs = 250
+/** The longest pause after failed openings, which doubles up to it. Minutes are the business of shaping rules. */
 const longestPauseMs = 5_000
 
-/** A job that waited this long for a busy session is reason enough for another one; below, sessions come free soon. */
-const patienceMs = 20
+/** A connection that we have closed is seen by its peer a little later: until then it counts among those that the peer allows. */
+const goneAfterMs = 100
 
-/** More jobs than this for each session: no need to wait and see. */
-const jobsPerSession = 2
+/** Nothing need happen at a site that holds us up: all are looked at so often. */
+const lookMs = 500
 
-interface Waiting<Job> extends Turned {
-  job: Job
-  sinceMs: number
-}
-
-interface Lane {
-  site: SiteState
-  session: Session
-  isBusy: boolean
-  idleTimer: NodeJS.Timeout | undefined
-}
-
-interface SiteState {
-  key: string
-  lanes: Set<Lane>
-  opening: number
-  pauseMs: number
-  pausedUntilMs: number
-  /** Looks again after the patience or the pause is over. */
-  timer: NodeJS.Timeout | undefined
-}
+/** After so many mails a site's only session gives its place to a site of the same scope that has none. */
+const mailsPerTurn = 10
 
 export function createSiteScheduler<Job extends SiteJob>(parts: SiteSchedulerParts<Job>): SiteScheduler<Job> {
   return new Scheduler(parts)
@@ -101,17 +109,27 @@ export function createSiteScheduler<Job extends SiteJob>(parts: SiteSchedulerPar
 
 class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   readonly #parts: SiteSchedulerParts<Job>
-  readonly #sites = new Map<string, SiteState>()
-  readonly #lines = new Map<SiteState, TurnLine<Waiting<Job>>>()
+  readonly #sites = new Map<string, SiteState<Job>>()
+  readonly #scopes = new Map<string, ScopeState<Job>>()
   /** Sites that would open a connection if the bound on all sockets let them, longest waiting first. */
-  readonly #wanting = new Set<SiteState>()
+  readonly #wanting = new Set<SiteState<Job>>()
+  readonly #idle = new IdleLanes<Job>()
   #sockets = 0
+  /** Sites in trouble that have jobs, when last looked at. */
+  #inTrouble = 0
+  /** Any site has answered a mail since then. */
+  #isAnswered = false
   #running = 0
   readonly #closings = new Set<Promise<void>>()
   #drained: PromiseWithResolvers<void> | null = null
+  readonly #draining = Promise.withResolvers<void>()
+  readonly #stopListening: () => void
+  readonly #lookTimer: NodeJS.Timeout
 
   constructor(parts: SiteSchedulerParts<Job>) {
     this.#parts = parts
+    this.#stopListening = parts.shaper.onChange((scopeKey) => this.#pumpScope(this.#scopes.get(scopeKey)))
+    this.#lookTimer = setInterval(() => this.#look(), lookMs).unref()
   }
 
   get sockets(): number {
@@ -120,32 +138,34 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   get waiting(): number {
     let count = 0
-    for (const line of this.#lines.values()) count += line.length
+    for (const site of this.#sites.values()) count += site.line.length
     return count
   }
 
-  submit(siteKey: string, job: Job): void {
-    const site = this.#siteOf(siteKey)
-    const line = this.#lineOf(site)
-    const isFull = isDown(site) && line.length >= this.#parts.limits.waitingWhileDown
-    if (this.#drained !== null || isFull) {
-      this.#parts.onHeldBack([job], this.#drained === null ? endOfPause(site) : Date.now())
+  submit(destination: Destination, job: Job): void {
+    if (this.#drained !== null) {
+      this.#parts.onHeldBack([job], steadyNowMs(), destination.scope)
       return
     }
-    line.push({ job, turn: job.turn, sinceMs: performance.now() })
-    this.#pump(site)
+    const site = this.#siteOf(destination)
+    site.line.push({ job, turn: job.turn, sinceMs: performance.now() })
+    // The line may be full of somebody else's: whose turn is last goes, and that need not be the one who came last.
+    this.#handBackExcess(site)
+    if (site.line.length > 0) this.#pump(site)
+    else this.#forget(site)
   }
 
   withdraw(isOver: (job: Job) => boolean): Job[] {
-    return [...this.#lines.values()].flatMap((line) =>
+    return [...this.#sites.values()].flatMap(({ line }) =>
       line.takeWhere(({ job }) => isOver(job)).map(({ job }) => job),
     )
   }
 
   drain(): { returned: Job[]; done: Promise<void> } {
     this.#drained ??= Promise.withResolvers<void>()
+    this.#draining.resolve()
     const returned: Job[] = []
-    for (const line of this.#lines.values()) {
+    for (const { line } of this.#sites.values()) {
       for (const { job } of line.takeAll()) returned.push(job)
     }
     this.#wanting.clear()
@@ -155,45 +175,53 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   async close(): Promise<void> {
     await this.drain().done
+    this.#stopListening()
+    clearInterval(this.#lookTimer)
     const lanes = [...this.#sites.values()].flatMap((site) => [...site.lanes])
     for (const lane of lanes) void this.#closeLane(lane)
     await Promise.all(this.#closings)
   }
 
-  #siteOf(key: string): SiteState {
-    const known = this.#sites.get(key)
-    if (known !== undefined) return known
-    const site: SiteState = {
-      key,
-      lanes: new Set(),
-      opening: 0,
-      pauseMs: 0,
-      pausedUntilMs: 0,
-      timer: undefined,
+  #siteOf(destination: Destination): SiteState<Job> {
+    const known = this.#sites.get(destination.key)
+    if (known !== undefined) {
+      known.destination = destination
+      return known
     }
-    this.#sites.set(key, site)
-    this.#lines.set(site, new TurnLine())
+    const scope = this.#scopes.get(destination.scope.key) ?? {
+      scope: destination.scope,
+      sites: new Set(),
+      closing: 0,
+    }
+    this.#scopes.set(destination.scope.key, scope)
+    const site = createSite(destination, scope)
+    this.#sites.set(destination.key, site)
     return site
   }
 
-  #lineOf(site: SiteState): TurnLine<Waiting<Job>> {
-    return this.#lines.get(site) ?? new TurnLine()
+  /** How many jobs may wait here for the site to take them. */
+  #mayKeep(site: SiteState<Job>): number {
+    return mayKeep(site, this.#parts.shaper, this.#parts.limits, this.#inTrouble)
   }
 
   /** Gives waiting jobs to free sessions, then sees whether the site needs another one. */
-  #pump(site: SiteState): void {
-    const line = this.#lineOf(site)
-    for (const lane of site.lanes) {
+  #pump(site: SiteState<Job>): void {
+    const { line } = site
+    for (const lane of [...site.lanes]) {
       if (line.length === 0) break
       if (!lane.isBusy) this.#runNext(lane)
     }
     clearTimeout(site.timer)
     if (this.#drained !== null) return
-    while (line.length > 0 && this.#hasRoomFor(site)) {
-      if (!this.#isBehind(site)) {
+    this.#handBackExcess(site)
+    // Asked once: a rest that ended between two answers would let nothing begin, and leave nobody to look again.
+    const restMs = restMsOf(site, this.#parts.shaper)
+    while (line.length > 0 && restMs === 0 && hasRoomFor(site, this.#parts.shaper)) {
+      if (!isBehind(site)) {
         site.timer = setTimeout(() => this.#pump(site), patienceMs)
         return
       }
+      if (this.#adopt(site)) continue
       if (this.#sockets >= this.#parts.limits.sockets) {
         this.#wanting.add(site)
         this.#closeIdlest()
@@ -201,43 +229,122 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       }
       void this.#openLane(site)
     }
-    const restMs = Math.max(0, site.pausedUntilMs - Date.now())
-    if (line.length > 0 && restMs > 0) site.timer = setTimeout(() => this.#pump(site), restMs)
-    // The length of the pause is remembered for a while, so that the next failure doubles it.
-    if (line.length === 0 && isDown(site))
+    this.#lookAgain(site, restMs)
+  }
+
+  /** When a pause or a refusal ends; and, for a while, to forget a site that was down. */
+  #lookAgain(site: SiteState<Job>, restMs: number): void {
+    if (site.line.length > 0 && restMs > 0) {
+      site.timer = setTimeout(() => this.#pump(site), restMs)
+    } else if (site.line.length === 0 && isDown(site)) {
+      // The length of the pause is remembered for a while, so that the next failure doubles it.
       site.timer = setTimeout(() => this.#forget(site), restMs + longestPauseMs).unref()
+    }
   }
 
-  /** One attempt at first and after a failure; as many at a time as there are sessions while it goes well. */
-  #hasRoomFor(site: SiteState): boolean {
-    const atOnce = site.pauseMs > 0 ? 1 : Math.max(1, site.lanes.size)
-    const { connectionsPerSite } = this.#parts.limits
-    if (site.pausedUntilMs > Date.now() || site.opening >= atOnce) return false
-    return site.lanes.size + site.opening < connectionsPerSite && site.opening < this.#lineOf(site).length
+  /** A site that takes mails and does not get on with them (a tarpit) must not fill its worker either. */
+  #look(): void {
+    const { shaper, limits } = this.#parts
+    this.#inTrouble = 0
+    for (const site of this.#sites.values()) {
+      // One that has no session waits for us, not for itself.
+      look(site.progress, this.#isAnswered && site.line.length > 0 && sessionsOf(site) > 0)
+      if (isInTrouble(site, shaper, limits)) this.#inTrouble += 1
+    }
+    this.#isAnswered = false
+    for (const site of this.#sites.values()) this.#handBackExcess(site)
   }
 
-  #isBehind(site: SiteState): boolean {
-    const line = this.#lineOf(site)
-    const next = line.peek()
-    if (site.lanes.size === 0 || next === undefined) return true
-    return line.length > jobsPerSession * site.lanes.size || performance.now() - next.sinceMs >= patienceMs
+  #handBackExcess(site: SiteState<Job>): void {
+    const excess = site.line.takeBehind(this.#mayKeep(site))
+    if (excess.length === 0) return
+    site.isSuspect = true
+    const jobs = excess.map(({ job }) => job)
+    this.#parts.onHeldBack(jobs, endOfRest(site, this.#parts.shaper), site.scope.scope)
   }
 
-  async #openLane(site: SiteState): Promise<void> {
+  // Sessions of other destinations
+
+  /** Takes over a session that has no work and goes to one of the site's best hosts. */
+  #adopt(site: SiteState<Job>): boolean {
+    const lane = this.#idle.find(site)
+    if (lane === null) return false
+    this.#move(lane, site)
+    return true
+  }
+
+  /** Gives a session without work to another site of its scope that has work and none, or too few, to do it. */
+  #lend(lane: Lane<Job>): boolean {
+    const { shareKey, site } = lane
+    if (shareKey === null || site.scope.sites.size === 1) return false
+    for (const other of site.scope.sites) {
+      if (other === site || other.line.length === 0 || !isBehind(other)) continue
+      if (
+        restsUntil(other, this.#parts.shaper) > steadyNowMs() ||
+        !other.destination.bestShareKeys().has(shareKey)
+      )
+        continue
+      this.#move(lane, other)
+      return true
+    }
+    return false
+  }
+
+  #move(lane: Lane<Job>, to: SiteState<Job>): void {
+    const from = lane.site
+    from.lanes.delete(lane)
+    lane.site = to
+    lane.carried = 0
+    to.lanes.add(lane)
+    this.#forget(from)
+    this.#runNext(lane)
+  }
+
+  // Opening
+
+  async #openLane(site: SiteState<Job>): Promise<void> {
     site.opening += 1
     this.#sockets += 1
     this.#wanting.delete(site)
-    const opened = await this.#tryToOpen(site.key)
+    const grant = await this.#parts.shaper.takeConnection(site.scope.scope)
+    if (!grant.isGranted || this.#drained !== null) {
+      if (grant.isGranted) grant.release()
+      else this.#refused(site, grant.retryAtMs)
+      site.opening -= 1
+      this.#sockets -= 1
+      this.#pump(site)
+      this.#pumpWanting()
+      this.#endDrain()
+      return
+    }
+    const opened = await this.#tryToOpen(site.destination)
     site.opening -= 1
-    if ('session' in opened) this.#begin(site, opened.session)
-    else this.#endOpening(site, opened.tell)
+    if ('session' in opened) {
+      this.#begin(site, opened.session, grant)
+    } else {
+      grant.release()
+      this.#endOpening(site, opened.tell)
+    }
     this.#endDrain()
   }
 
+  /** No place is free: a session of the same scope that has no work gives way. */
+  #refused(site: SiteState<Job>, retryAtMs: number): void {
+    site.refusedUntilMs = retryAtMs
+    for (const other of site.scope.sites) {
+      const idle = [...other.lanes].find((lane) => !lane.isBusy)
+      if (idle === undefined) continue
+      void this.#closeLane(idle)
+      return
+    }
+  }
+
   /** Never rejects. `tell` says what the failure is for the job that meets it. */
-  async #tryToOpen(siteKey: string): Promise<{ session: Session } | { tell: (job: Job | null) => void }> {
+  async #tryToOpen(
+    destination: Destination,
+  ): Promise<{ session: Session } | { tell: (job: Job | null) => void }> {
     try {
-      const opened = await this.#parts.open(siteKey)
+      const opened = await this.#parts.open(destination)
       if (opened.ok) return { session: opened.session }
       return { tell: (job) => job && this.#settle(job, opened.report) }
     } catch (error) {
@@ -245,40 +352,46 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     }
   }
 
-  #begin(site: SiteState, session: Session): void {
+  #begin(site: SiteState<Job>, session: Session, grant: Grant): void {
     site.pauseMs = 0
     site.pausedUntilMs = 0
-    const lane: Lane = { site, session, isBusy: false, idleTimer: undefined }
+    site.refusedUntilMs = 0
+    const lane: Lane<Job> = {
+      site,
+      session,
+      grant,
+      shareKey: site.destination.shareKeyOf(session.peer),
+      isBusy: false,
+      carried: 0,
+      idleSinceMs: performance.now(),
+      timer: undefined,
+    }
     site.lanes.add(lane)
     this.#runNext(lane)
     this.#pump(site)
   }
 
   /** An opening has failed: one job is told; the others wait for the end of the pause, as many as a site may keep. */
-  #endOpening(site: SiteState, tell: (job: Job | null) => void): void {
+  #endOpening(site: SiteState<Job>, tell: (job: Job | null) => void): void {
     this.#sockets -= 1
-    const line = this.#lineOf(site)
-    const isPausedAlready = site.pausedUntilMs > Date.now()
-    const met = isPausedAlready ? undefined : line.shift()
+    const isPausedAlready = site.pausedUntilMs > steadyNowMs()
+    const met = isPausedAlready ? undefined : site.line.shift()
     site.pauseMs = Math.min(Math.max(site.pauseMs * 2, firstPauseMs), longestPauseMs)
-    site.pausedUntilMs = Date.now() + site.pauseMs
+    site.pausedUntilMs = steadyNowMs() + site.pauseMs
     tell(met?.job ?? null)
-    const excess = isDown(site) ? line.takeBehind(this.#parts.limits.waitingWhileDown) : []
-    if (excess.length > 0) {
-      this.#parts.onHeldBack(
-        excess.map(({ job }) => job),
-        site.pausedUntilMs,
-      )
-    }
     this.#pump(site)
     this.#pumpWanting()
   }
 
-  #runNext(lane: Lane): void {
-    clearTimeout(lane.idleTimer)
-    const { session, site } = lane
-    const isWornOut = !session.isUsable || session.sent >= this.#parts.limits.mailsPerConnection
-    if (isWornOut || this.#drained !== null) {
+  // Running
+
+  #runNext(lane: Lane<Job>): void {
+    clearTimeout(lane.timer)
+    this.#idle.delete(lane)
+    const { session, site, grant } = lane
+    const { mailsPerConnection } = this.#parts.shaper.limitsOf(site.scope.scope)
+    const isWornOut = !session.isUsable || !grant.isValid() || session.sent >= mailsPerConnection
+    if (isWornOut || this.#drained !== null || restsUntil(site, this.#parts.shaper) > steadyNowMs()) {
       void this.#closeLane(lane).then(() => this.#pump(site))
       return
     }
@@ -286,38 +399,70 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       void this.#closeLane(lane)
       return
     }
-    const next = this.#lineOf(site).shift()
-    if (next === undefined) {
-      lane.idleTimer = setTimeout(() => void this.#closeLane(lane), this.#parts.limits.idleMs)
+    if (site.line.length === 0) {
+      if (this.#lend(lane)) return
+      this.#idle.add(lane)
+      lane.timer = setTimeout(() => void this.#closeLane(lane), this.#parts.limits.idleMs)
       return
     }
-    lane.isBusy = true
-    void this.#run(lane, next)
+    const next = site.line.shift()
+    if (next !== undefined) void this.#run(lane, next)
+  }
+
+  /** Waits for the right to a mail; false when the session is not to be used for it after all. */
+  async #mayBegin(lane: Lane<Job>): Promise<boolean> {
+    const right = this.#parts.shaper.takeMail(lane.site.scope.scope)
+    if (right === null) return true
+    await Promise.race([right, this.#draining.promise])
+    return this.#drained === null && lane.session.isUsable && lane.grant.isValid()
   }
 
   /**
-   * At the bound on all sockets: a session without work gives way to any site that wants one, and a site's second session to a
-   * site that has none. (Its only session does so when it is worn out.)
+   * At the bound on all sockets: a session without work gives way to any site that wants one, and one with work to a site that
+   * has fewer, so that sites which come late, or were few for a while, have their share soon. (A site's only session gives way
+   * when it is worn out.) At the bound of a scope a site's second session gives way to a site that has none, and an only
+   * session after its turn.
    */
-  #isNeededElsewhere(lane: Lane): boolean {
+  #isNeededElsewhere(lane: Lane<Job>): boolean {
+    const { site } = lane
+    if (this.#isNeededInScope(lane)) return true
     if (this.#wanting.size <= this.#closings.size) return false
-    if (this.#lineOf(lane.site).length === 0) return true
-    return lane.site.lanes.size > 1 && this.#starving().length > this.#closings.size
+    if (site.line.length === 0) return true
+    if (site.lanes.size === 1) return false
+    let wanted = 0
+    for (const other of this.#wanting) {
+      wanted += wouldGainFrom(site, other, this.#parts.shaper)
+      if (wanted > this.#closings.size) return true
+    }
+    return false
   }
 
-  #starving(): SiteState[] {
-    return [...this.#wanting].filter((site) => site.lanes.size === 0 && site.opening === 0)
+  #isNeededInScope(lane: Lane<Job>): boolean {
+    const { site, carried } = lane
+    const { scope } = site
+    if (scope.sites.size === 1) return false
+    if (site.line.length > 0 && site.lanes.size === 1 && carried < mailsPerTurn) return false
+    const now = steadyNowMs()
+    let starving = 0
+    for (const other of scope.sites) if (isStarving(other) && other.refusedUntilMs > now) starving += 1
+    return starving > scope.closing
   }
 
-  async #run(lane: Lane, waiting: Waiting<Job>): Promise<void> {
+  async #run(lane: Lane<Job>, waiting: Waiting<Job>): Promise<void> {
     this.#running += 1
+    lane.isBusy = true
+    lane.carried += 1
     const wasFresh = lane.session.sent === 0
+    const idleMs = performance.now() - lane.idleSinceMs
     try {
-      const report = await waiting.job.run(lane.session)
+      const report = await waiting.job.run(lane.session, () => this.#mayBegin(lane))
       // Ends: every stale session is one fewer, and a fresh one is never called stale.
-      if (!wasFresh && this.#drained === null && isLostBeforeMail(report)) {
-        this.#lineOf(lane.site).putBack(waiting)
+      if (report === 'withdrawn') {
+        // It is somebody else's; the session has work for others.
+      } else if (report === null || (!wasFresh && this.#drained === null && wasGivenUp(report, idleMs))) {
+        this.#takeBack(lane.site, waiting)
       } else {
+        if (report.reply !== null) this.#noteAnswer(lane.site)
         this.#settle(waiting.job, report)
       }
     } catch (error) {
@@ -325,8 +470,22 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     }
     this.#running -= 1
     lane.isBusy = false
+    lane.idleSinceMs = performance.now()
     this.#runNext(lane)
     this.#endDrain()
+  }
+
+  #noteAnswer(site: SiteState<Job>): void {
+    this.#isAnswered = true
+    site.answered += 1
+    countAnswer(site.progress)
+    if (site.isSuspect && isCleared(site, this.#parts.limits)) site.isSuspect = false
+  }
+
+  /** It was not begun, and is the next again. */
+  #takeBack(site: SiteState<Job>, waiting: Waiting<Job>): void {
+    if (this.#drained === null) site.line.putBack(waiting)
+    else this.#parts.onHeldBack([waiting.job], steadyNowMs(), site.scope.scope)
   }
 
   #settle(job: Job, report: TransactionReport): void {
@@ -337,31 +496,57 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     }
   }
 
-  /** The socket counts until it is closed; the site may look for another at once. */
-  async #closeLane(lane: Lane): Promise<void> {
-    if (!lane.site.lanes.delete(lane)) return
-    clearTimeout(lane.idleTimer)
-    const closing = lane.session.close()
+  // Closing
+
+  /** The socket and the place count until it is closed; the site may look for another at once. */
+  async #closeLane(lane: Lane<Job>): Promise<void> {
+    const { site, session, grant } = lane
+    const { scope } = site
+    if (!site.lanes.delete(lane)) return
+    // It has left us: what it answered before says nothing of what it will do.
+    if (site.lanes.size === 0 && !session.isUsable) site.answered = 0
+    clearTimeout(lane.timer)
+    this.#idle.delete(lane)
+    scope.closing += 1
+    const isCounted = scope.scope.kind === 'mx' && this.#drained === null
+    const closing = session.close().then(() => (isCounted ? delay(goneAfterMs) : undefined))
     this.#closings.add(closing)
     await closing
+    grant.release()
     this.#closings.delete(closing)
+    scope.closing -= 1
     this.#sockets -= 1
-    this.#forget(lane.site)
+    this.#forget(site)
     this.#pumpWanting()
+    this.#pumpScope(scope)
   }
 
   /** A site without sessions, jobs and a pause is nothing to remember. */
-  #forget(site: SiteState): void {
-    const isQuiet = site.lanes.size === 0 && site.opening === 0 && this.#lineOf(site).length === 0
-    if (!isQuiet || site.pausedUntilMs > Date.now()) return
+  #forget(site: SiteState<Job>): void {
+    const isQuiet = site.lanes.size === 0 && site.opening === 0 && site.line.length === 0
+    if (!isQuiet || site.pausedUntilMs > steadyNowMs()) return
     clearTimeout(site.timer)
-    this.#sites.delete(site.key)
-    this.#lines.delete(site)
     this.#wanting.delete(site)
+    if (this.#sites.get(site.destination.key) === site) this.#sites.delete(site.destination.key)
+    const { scope } = site
+    scope.sites.delete(site)
+    if (scope.sites.size > 0 || scope.closing > 0) return
+    if (this.#scopes.get(scope.scope.key) === scope) this.#scopes.delete(scope.scope.key)
   }
 
+  /** A place has come free, or the limits have changed: those that have nobody come first. */
+  #pumpScope(scope: ScopeState<Job> | undefined): void {
+    if (scope === undefined || this.#drained !== null) return
+    const waiting = [...scope.sites].filter((site) => site.line.length > 0)
+    for (const site of waiting) site.refusedUntilMs = 0
+    for (const site of waiting.filter(isStarving)) this.#pump(site)
+    for (const site of waiting) this.#pump(site)
+  }
+
+  /** A socket has come free: those that have the fewest come first. */
   #pumpWanting(): void {
-    for (const site of new Set([...this.#starving(), ...this.#wanting])) {
+    if (this.#sockets >= this.#parts.limits.sockets) return
+    for (const site of [...this.#wanting].sort((a, b) => sessionsOf(a) - sessionsOf(b))) {
       if (this.#sockets >= this.#parts.limits.sockets) return
       this.#wanting.delete(site)
       this.#pump(site)
@@ -390,19 +575,12 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   }
 }
 
-/** Its last opening failed, and no session is left. */
-function isDown(site: SiteState): boolean {
-  return site.lanes.size === 0 && site.pauseMs > 0
-}
+/** A session that was idle for so long may have been given up by its peer without a word. */
+const staleAfterMs = 1_000
 
-/** While it is being tried anew nobody knows: as if that failed at once. */
-function endOfPause(site: SiteState): number {
-  const now = Date.now()
-  return site.pausedUntilMs > now ? site.pausedUntilMs : now + site.pauseMs
-}
-
-/** The peer had given up an idle session: the mail was not begun, and says nothing of the site. */
-function isLostBeforeMail(report: TransactionReport): boolean {
+/** The peer had given up the session before this mail, which was not begun, and says nothing of the site. */
+function wasGivenUp(report: TransactionReport, idleMs: number): boolean {
   if (report.phase !== 'mail') return false
-  return report.reply === null ? report.failure === 'connection_lost' : report.reply.code === 421
+  if (report.reply !== null) return report.reply.code === 421
+  return report.failure === 'connection_lost' && idleMs >= staleAfterMs
 }

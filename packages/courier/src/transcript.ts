@@ -12,11 +12,17 @@ export class Transcript {
   /** When the attempt began: by the wall clock for people, by the monotonic one for durations. */
   readonly startedAt: Date
   readonly #origin: number
+  readonly #maxLines: number
 
-  /** @param ageMs how long ago the attempt began */
-  constructor(ageMs = 0) {
+  /**
+   * @param ageMs how long ago the attempt began
+   * @param before lines of the attempt from before this conversation
+   */
+  constructor(ageMs = 0, before: readonly TranscriptLine[] = []) {
     this.startedAt = new Date(Date.now() - ageMs)
     this.#origin = performance.now() - ageMs
+    this.lines.push(...before)
+    this.#maxLines = before.length + maxLines
   }
 
   /** Milliseconds since the attempt began. */
@@ -28,8 +34,8 @@ export class Transcript {
   add(from: TranscriptLine['from'], text: string): void {
     const t_ms = Math.round(this.ageMs)
     for (const part of text.split(/\r?\n/, maxLines)) {
-      if (this.lines.length >= maxLines) return
-      const isLast = this.lines.length === maxLines - 1
+      if (this.lines.length >= this.#maxLines) return
+      const isLast = this.lines.length === this.#maxLines - 1
       const line = part.length > maxLineLength ? `${part.slice(0, maxLineLength - 1)}…` : part
       this.lines.push({ t_ms, from, line: isLast ? '… (the rest is left out)' : printable(line) })
     }
@@ -38,5 +44,6 @@ export class Transcript {
 
 /** PostgreSQL's text has no place for NUL and for lone surrogates, a terminal none for escapes. */
 function printable(line: string): string {
+  if (/^[ -~]*$/.test(line)) return line
   return line.replace(/\p{Cc}/gu, '\uFFFD').toWellFormed()
 }

@@ -1,9 +1,10 @@
 /**
  * Hinting admitted rows to the workers (DESIGN 4.1 to 4.3): one job is a batch of delivery ids. When the queue's store is away
- * the rows go back to waiting, and the dispatcher finds them.
+ * the rows go back to waiting, and the dispatcher finds them (hint-by-hand.ts).
  */
 import type { Uuid } from '@valija/core'
-import { type Database, type HintQueue, QueueAwayError, readmit, type Wake } from '@valija/store'
+import { type Database, QueueAwayError, readmit, type Wake } from '@valija/store'
+import type { HintGiver } from './hint-by-hand.ts'
 
 export interface Admission {
   /** Gives hints for rows that are admitted already. Never throws, never blocks the caller. */
@@ -15,7 +16,7 @@ export interface Admission {
 
 export interface AdmissionDependencies {
   database: Database
-  queue: HintQueue
+  queue: Pick<HintGiver, 'add'>
   wake: Wake
   onError: (error: Error) => void
 }
@@ -32,8 +33,8 @@ export function createAdmission({ database, queue, wake, onError }: AdmissionDep
     } catch (error) {
       // The queue itself has told once that its store is away.
       if (!(error instanceof QueueAwayError)) onError(error as Error)
-      // Left admitted they would be found by the sweep as well, only later. The dispatcher goes on when the store is back.
-      await readmit(database.engine, recipientIds).catch(onError)
+      // Left admitted they would be found by the sweep as well, only later.
+      await readmit(database.engine, recipientIds).then(() => wake.send('dispatch'), onError)
     }
   }
   return {

@@ -110,6 +110,7 @@ describe('an API key', () => {
     expect(await enter(made.key)).toEqual({
       tenantId,
       keyId: made.id,
+      queuedLimit: null,
       scopes: new Set<Scope>(['send', 'read']),
       domains: ['acme.test'],
       recipients: ['@b.test'],

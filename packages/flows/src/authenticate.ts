@@ -96,9 +96,10 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
  * Checks that a caller may use an endpoint.
  *
  * @param needed the endpoint's scope, or `operator`
+ * @param mayLackTenant the operator may act for no tenant there: what he makes is his own
  * @throws {ProductError} insufficient_scope; invalid_request when the operator does not say for which tenant
  */
-export function requireAccess(caller: Caller, needed: Scope | 'operator'): void {
+export function requireAccess(caller: Caller, needed: Scope | 'operator', mayLackTenant = false): void {
   if (needed === 'operator') {
     if (caller.isOperator) return
     throw new ProductError('insufficient_scope', {
@@ -106,6 +107,7 @@ export function requireAccess(caller: Caller, needed: Scope | 'operator'): void 
     })
   }
   if (caller.tenantId === noTenant) {
+    if (mayLackTenant) return
     throw refuseTenantHeader(
       'is missing: name the tenant to act for, as in Valija-Tenant: ten_… (GET /tenants lists them)',
     )
@@ -119,17 +121,18 @@ export const noTenant = ''
 
 async function actAsOperator(
   tenant: string | undefined,
-  find: (id: string) => Promise<{ isDefaultTenant: boolean } | null>,
+  find: (id: string) => Promise<{ isDefaultTenant: boolean; queuedLimit: number | null } | null>,
 ): Promise<Caller> {
   const nobody = { keyId: null, domains: [], recipients: [], route: null, isOperator: true }
   if (tenant === undefined)
-    return { ...nobody, tenantId: noTenant, scopes: new Set(), isDefaultTenant: false }
+    return { ...nobody, tenantId: noTenant, scopes: new Set(), isDefaultTenant: false, queuedLimit: null }
   const tenantId = parseId('tenant', tenant)
   const found = tenantId && (await orUnavailable(find(tenantId)))
   if (!tenantId || !found) {
     throw new ProductError('not_found', { detail: 'There is no tenant with the id in Valija-Tenant.' })
   }
-  return { ...nobody, tenantId, scopes: new Set(scopes), isDefaultTenant: found.isDefaultTenant }
+  const { isDefaultTenant, queuedLimit } = found
+  return { ...nobody, tenantId, scopes: new Set(scopes), isDefaultTenant, queuedLimit }
 }
 
 /** RFC 6750 section 2.1; the scheme's case does not count (RFC 9110 section 11.1). */
@@ -178,6 +181,7 @@ function toCaller(key: Credential): Caller {
     route: key.route,
     isOperator: false,
     isDefaultTenant: key.isDefaultTenant,
+    queuedLimit: key.queuedLimit,
   }
 }
 

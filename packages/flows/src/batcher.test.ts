@@ -56,3 +56,50 @@ describe('a batch', () => {
     await all
   })
 })
+
+describe('a line with limits', () => {
+  const line = { maxItems: 10, refuse: (why: string) => new Error(why) }
+
+  test('refuses what comes when it is full, and what has waited too long; what has begun is left to its end', async () => {
+    const lateMs = performance.now() + 300
+    const gate = Promise.withResolvers<void>()
+    const batcher = createBatcher<number, number>(
+      async (items) => {
+        await gate.promise
+        return items
+      },
+      { ...limits, maxItems: 1, line: { ...line, maxItems: 2, beginByMs: () => lateMs } },
+    )
+    const begun = batcher.add(1)
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    const [second, third] = [batcher.add(2), batcher.add(3)]
+    await expect(batcher.add(4)).rejects.toThrow('full')
+    await expect(second).rejects.toThrow('late')
+    await expect(third).rejects.toThrow('late')
+    gate.resolve()
+    expect(await begun).toBe(1)
+  })
+
+  test('never begins what is late, whoever stands before it, and also when a batch is run singly', async () => {
+    const begun: number[][] = []
+    const batcher = createBatcher<number, number>(
+      async (items) => {
+        begun.push(items)
+        if (items.length > 1) {
+          // The process was busy until the second one's time was over.
+          while (performance.now() < startedMs + 310);
+          throw new Error('one is to blame')
+        }
+        return items
+      },
+      {
+        ...limits,
+        line: { ...line, beginByMs: (item) => startedMs + [1_000_000, 1_000_000, 300, -1][item]! },
+      },
+    )
+    const startedMs = performance.now()
+    const results = await Promise.allSettled([0, 1, 2, 3].map((item) => batcher.add(item)))
+    expect(begun).toEqual([[0, 1, 2], [0], [1]])
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected'])
+  })
+})

@@ -3,8 +3,7 @@
  */
 
 /** How long, in milliseconds: a revocation that no wake-up told of still works within 2 s (DESIGN 4.26). */
-const positiveMs = 2_000
-const negativeMs = 1_000
+const briefly = { positiveMs: 2_000, negativeMs: 1_000 }
 
 /** Remembers answers for a moment. */
 export interface BriefMemory<T> {
@@ -14,11 +13,15 @@ export interface BriefMemory<T> {
 }
 
 /**
- * Remembers what `ask` answers for 2 s, and for 1 s when it answers null (DESIGN 4.26).
+ * Remembers what `ask` answers for 2 s, and for 1 s when it answers null (DESIGN 4.26), unless other times are given.
  *
  * @param size answers of each of the two kinds at once; the oldest goes first
  */
-export function createBriefMemory<T>(size: number, ask: (key: string) => Promise<T | null>): BriefMemory<T> {
+export function createBriefMemory<T>(
+  size: number,
+  ask: (key: string) => Promise<T | null>,
+  { positiveMs, negativeMs } = briefly,
+): BriefMemory<T> {
   const known = new Map<string, { value: T | null; untilMs: number }>()
   const unknown: typeof known = new Map()
   const asked = new Map<string, Promise<T | null>>()

@@ -1,12 +1,14 @@
 import { type Caller, createIdSource, type MessageInput, scopes, validateMessage } from '@valija/core'
 import { decodeBody } from '@valija/store'
 import { describe, expect, test } from 'vitest'
-import { buildMessage } from './build-message.ts'
+import type { AcceptedWay } from './accept-route.ts'
+import { buildMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
 
 const nowMs = Date.parse('2026-11-23T14:00:00Z')
 const options = {
   maxMessageSizeBytes: 1_000_000,
-  delivery: 'smarthost',
+  delivery: 'smarthost' as const,
+  publicUrl: 'https://mail.valija.test',
   messageTtlMs: { transactional: 86_400_000, bulk: 259_200_000 },
 }
 const caller: Caller = {
@@ -18,17 +20,23 @@ const caller: Caller = {
   route: null,
   isOperator: false,
   isDefaultTenant: false,
+  queuedLimit: null,
 }
 
-function build(more: Partial<MessageInput>, as: Partial<Caller> = {}) {
+function build(
+  more: Partial<MessageInput>,
+  way: AcceptedWay = { route: 'smarthost', delivery: 'smarthost' },
+  claim: IdempotencyClaim | null = null,
+) {
   const input = { from: 'hi@acme.test', to: 'ann@example.org', subject: 's', text: 't', ...more }
   const checked = validateMessage(input, { maxMessageSizeBytes: 1_000_000, now: new Date(nowMs) })
   if (!checked.ok) throw new Error(JSON.stringify(checked.errors))
   const nextId = createIdSource(() => nowMs)
   return buildMessage({
-    caller: { ...caller, ...as },
+    caller,
     message: checked.value,
-    claim: null,
+    way,
+    claim,
     nowMs,
     nextId,
     options,
@@ -52,11 +60,10 @@ describe('an accepted message', () => {
     expect(new Date(built.row.expiresAtMs).toISOString()).toBe('2026-12-24T08:01:00.000Z')
   })
 
-  test('takes the route of its key, and its 202 says so', () => {
-    expect(JSON.parse(build({}).answer).delivery).toBe('smarthost')
-    const bound = build({}, { route: 'capture' })
-    expect(bound.row.route).toBe('capture')
-    expect(JSON.parse(bound.answer).delivery).toBe('capture')
+  test('takes the way that it was accepted for, and its 202 says of what kind', () => {
+    const { row, answer } = build({}, { route: 'relay-1', delivery: 'smarthost' })
+    expect(row).toMatchObject({ route: 'relay-1', delivery: 'smarthost' })
+    expect(JSON.parse(answer).delivery).toBe('smarthost')
   })
 
   test('has one accepted event for each recipient, and says what else has happened to it already', () => {
@@ -65,5 +72,54 @@ describe('an accepted message', () => {
     expect(events).toEqual(['message.accepted', 'message.accepted', 'message.suppressed'])
     const scheduled = build({ send_at: '2026-12-24T08:00:00Z' })
     expect(scheduled.row.events.map(({ type }) => type)).toEqual(['message.accepted', 'message.scheduled'])
+  })
+
+  test('ends at once for a recipient that is suppressed, also when it is scheduled; the event names the entry', () => {
+    const hit = { id: '01a208de-6941-7000-a86b-41e17ac78d55', reason: 'mailbox_unknown' } as const
+    const send = { to: ['Ann@example.org', 'bob@example.org'], send_at: '2026-12-24T08:00:00Z' }
+    const before = build(send)
+    const [ann, bob] = before.row.recipients
+    const built = suppressRecipients(
+      before,
+      new Map([[ann!.id, hit]]),
+      createIdSource(() => nowMs),
+    )
+    expect(JSON.parse(built.answer)).toEqual({
+      ...JSON.parse(before.answer),
+      recipients: [
+        expect.objectContaining({ email: 'Ann@example.org', status: 'suppressed' }),
+        expect.objectContaining({ email: 'bob@example.org', status: 'scheduled' }),
+      ],
+    })
+    expect(built.row).toMatchObject({
+      id: before.row.id,
+      body: before.row.body,
+      recipients: [{ ...ann, status: 'suppressed', reason: 'mailbox_unknown', seq: 2 }, bob],
+    })
+    expect(built.row.events.map(({ type }) => type)).toEqual([
+      'message.accepted',
+      'message.suppressed',
+      'message.accepted',
+      'message.scheduled',
+    ])
+    expect(built.row.events[1]!.data).toMatchObject({
+      reason: 'mailbox_unknown',
+      suppression_id: 'sup_01a208de69417000a86b41e17ac78d55',
+    })
+  })
+
+  test('stores the answer that it gives under its key', () => {
+    const claim = { key: 'k', bodyHash: Buffer.from('x') }
+    const before = build({}, undefined, claim)
+    expect(before.row.idempotency?.response).toBe(before.answer)
+    const hit = { id: '01a208de-6941-7000-a86b-41e17ac78d55', reason: 'manual' } as const
+    const hits = new Map([[before.row.recipients[0]!.id, hit]])
+    const built = suppressRecipients(
+      before,
+      hits,
+      createIdSource(() => nowMs),
+    )
+    expect(built.answer).toContain('"suppressed"')
+    expect(built.row.idempotency).toEqual({ ...before.row.idempotency, response: built.answer })
   })
 })

@@ -8,12 +8,20 @@ import {
   type MessageTtlMs,
   messageStatus,
   messageTtlMs,
+  type RouteKind,
   simulationOf,
   type Uuid,
   type ValidatedMessage,
 } from '@valija/core'
-import { formatMailbox, prepareRaw } from '@valija/mail'
-import { encodeBody, type NewEvent, type NewMessage, type NewRecipient } from '@valija/store'
+import { formatMailbox, prepareRaw, unsubscribeFields, writeUnsubscribeFields } from '@valija/mail'
+import {
+  encodeBody,
+  type NewEvent,
+  type NewMessage,
+  type NewRecipient,
+  type SuppressionHit,
+} from '@valija/store'
+import type { AcceptedWay } from './accept-route.ts'
 import { eventData } from './event-data.ts'
 
 export interface IdempotencyClaim {
@@ -24,8 +32,11 @@ export interface IdempotencyClaim {
 
 export interface SendOptions {
   maxMessageSizeBytes: number
-  delivery: string
+  /** VALIJA_DELIVERY. */
+  delivery: RouteKind
   messageTtlMs: MessageTtlMs
+  /** VALIJA_PUBLIC_URL, without a slash at its end: what the links in mails begin with. */
+  publicUrl: string
 }
 
 /** How long an answer is kept after acceptance or send_at. */
@@ -41,6 +52,8 @@ export interface BuiltMessage {
 export interface BuildInput {
   caller: Caller
   message: ValidatedMessage
+  /** The way that it is accepted for. */
+  way: AcceptedWay
   claim: IdempotencyClaim | null
   /** PostgreSQL's clock, milliseconds since 1970. */
   nowMs: number
@@ -48,21 +61,21 @@ export interface BuildInput {
   options: SendOptions
 }
 
-export function buildMessage({ caller, message, claim, nowMs, nextId, options }: BuildInput): BuiltMessage {
+export function buildMessage(input: BuildInput): BuiltMessage {
+  const { caller, message, way, claim, nowMs, nextId, options } = input
   const id = nextId()
   const rfcMessageId = `<${id}@${message.from.address.domain}>`
   const recipients = message.recipients.map((recipient) => buildRecipient(recipient, message, nextId()))
   const isSimulated = recipients.some((recipient) => recipient.simulation !== null)
-  const route = caller.route ?? options.delivery
   const startMs = message.sendAt?.getTime() ?? nowMs
-  const prepared = prepareBody(message, rfcMessageId, id, new Date(startMs))
+  const prepared = prepareBody(input, rfcMessageId, id, new Date(startMs))
   const row: NewMessage = {
     id,
     tenantId: caller.tenantId,
     createdAtMs: nowMs,
     stream: message.stream,
-    delivery: route,
-    route,
+    delivery: way.delivery,
+    route: way.route,
     fromHeader: formatMailbox(message.rawFrom ?? message.from),
     fromEmail: message.from.address.email,
     fromDomain: message.from.address.domain,
@@ -72,42 +85,69 @@ export function buildMessage({ caller, message, claim, nowMs, nextId, options }:
     sendAtMs: message.sendAt?.getTime() ?? null,
     expiresAtMs: startMs + messageTtlMs(options.messageTtlMs, message.stream, message.ttlSeconds),
     rfcMessageId: prepared.rfcMessageId,
+    requireTls: message.requireTls,
     isSimulated,
     body: prepared.body,
     recipients,
     events: [],
-    idempotency: null,
+    idempotency: claim && { ...claim, response: '', expiresAtMs: startMs + idempotencyKeptMs },
   }
-  const answer = JSON.stringify(answerOf(row, message.sandbox))
+  return complete(row, message.estimatedSizeBytes, new Map(), nextId)
+}
+
+/** What stops recipients of a message, by recipient. */
+export type SuppressionHits = ReadonlyMap<Uuid, SuppressionHit>
+
+/**
+ * The same message, ids and bytes, with those recipients suppressed that were found on the suppression list.
+ *
+ * @param hits all that were found so far
+ */
+export function suppressRecipients(
+  { row, logged }: BuiltMessage,
+  hits: SuppressionHits,
+  nextId: IdSource,
+): BuiltMessage {
+  const recipients = row.recipients.map((recipient): NewRecipient => {
+    const hit = hits.get(recipient.id)
+    return hit ? { ...recipient, status: 'suppressed', reason: hit.reason, seq: 2 } : recipient
+  })
+  return complete({ ...row, recipients }, logged.sizeBytes, hits, nextId)
+}
+
+/** Adds what follows from the recipients' states: the events and the 202. */
+function complete(row: NewMessage, sizeBytes: number, hits: SuppressionHits, nextId: IdSource): BuiltMessage {
+  const { id: messageId, tenantId, fromEmail: from, recipients, idempotency } = row
+  const answer = JSON.stringify(answerOf(row))
   return {
     row: {
       ...row,
-      events: buildEvents(row, nextId),
-      idempotency: claim && { ...claim, response: answer, expiresAtMs: startMs + idempotencyKeptMs },
+      events: buildEvents(row, hits, nextId),
+      idempotency: idempotency && { ...idempotency, response: answer },
     },
     answer,
-    logged: {
-      messageId: id,
-      tenantId: caller.tenantId,
-      from: row.fromEmail,
-      recipientCount: recipients.length,
-      sizeBytes: message.estimatedSizeBytes,
-    },
+    logged: { messageId, tenantId, from, recipientCount: recipients.length, sizeBytes },
   }
 }
 
 /** @param date of the mail: when it is to be sent, so that a scheduled one does not arrive as an old one */
-function prepareBody(message: ValidatedMessage, rfcMessageId: string, id: Uuid, date: Date) {
+function prepareBody({ message, caller, options }: BuildInput, rfcMessageId: string, id: Uuid, date: Date) {
+  const { unsubscribe } = message
+  const personal = unsubscribe?.kind === 'ours' && { unsubscribeBase: unsubscribeBase(options.publicUrl) }
+  const own = unsubscribe?.kind === 'own' ? unsubscribe : { url: null, mailto: null }
   if (message.raw !== null) {
     const raw = prepareRaw(message.raw, { messageId: rfcMessageId, date })
     // validateMessage has prepared it once already, with other defaults.
     if (!raw.ok) throw new Error(`a valid raw message was refused: ${raw.message}`)
-    const body = encodeBody({ kind: 'raw', bytes: raw.value.bytes, needsSmtpUtf8: raw.value.needsSmtpUtf8 })
+    const { needsSmtpUtf8 } = raw.value
+    const bytes = Buffer.concat([writeUnsubscribeFields(own), raw.value.bytes])
+    const body = encodeBody({ kind: 'raw', bytes, needsSmtpUtf8, ...personal })
     return { body, rfcMessageId: raw.value.messageId }
   }
   const { from, replyTo, to, cc, subject, text, html, attachments } = message
   const body = encodeBody({
     kind: 'fields',
+    ...personal,
     composition: {
       from,
       replyTo,
@@ -116,7 +156,7 @@ function prepareBody(message: ValidatedMessage, rfcMessageId: string, id: Uuid, 
       subject,
       text,
       html,
-      headers: withDefaults(message.headers),
+      headers: [...withDefaults(message, caller.tenantId), ...unsubscribeFields(own)],
       attachments,
       messageId: rfcMessageId,
       date,
@@ -126,10 +166,22 @@ function prepareBody(message: ValidatedMessage, rfcMessageId: string, id: Uuid, 
   return { body, rfcMessageId }
 }
 
-/** Marks the mail as made by a program (RFC 3834 §5), so that vacation responders leave it alone. */
-function withDefaults(headers: ValidatedMessage['headers']): ValidatedMessage['headers'] {
-  const hasOwn = headers.some(([name]) => name.toLowerCase() === 'auto-submitted')
-  return hasOwn ? headers : [...headers, ['Auto-Submitted', 'auto-generated']]
+/** What the links of all recipients have in common; what follows is a token (packages/core/src/unsubscribe-token.ts). */
+export function unsubscribeBase(publicUrl: string): string {
+  return `${publicUrl}/unsubscribe/`
+}
+
+/**
+ * What a mail has unless its sender says otherwise: the mark of a program's mail (RFC 3834 §5), so that vacation responders leave it
+ * alone, and whose it is, by which Gmail counts complaints (stream : tenant : sender; of the tenant's id only its random end).
+ */
+function withDefaults({ headers, stream }: ValidatedMessage, tenantId: Uuid): ValidatedMessage['headers'] {
+  const defaults: ValidatedMessage['headers'] = [
+    ['Auto-Submitted', 'auto-generated'],
+    ['Feedback-ID', `${stream}:${tenantId.slice(-8)}:valija`],
+  ]
+  const own = new Set(headers.map(([name]) => name.toLowerCase()))
+  return [...headers, ...defaults.filter(([name]) => !own.has(name.toLowerCase()))]
 }
 
 function buildRecipient(
@@ -154,7 +206,7 @@ function buildRecipient(
 }
 
 /** `accepted` for every recipient, and what else has happened to it by its acceptance. */
-function buildEvents(row: NewMessage, nextId: IdSource): NewEvent[] {
+function buildEvents(row: NewMessage, hits: SuppressionHits, nextId: IdSource): NewEvent[] {
   return row.recipients.flatMap((recipient) => {
     const event = (type: NewEvent['type'], seq: number, more: object = {}): NewEvent => ({
       id: nextId(),
@@ -166,7 +218,9 @@ function buildEvents(row: NewMessage, nextId: IdSource): NewEvent[] {
     })
     const accepted = event('message.accepted', 1)
     if (recipient.status === 'suppressed') {
-      return [accepted, event('message.suppressed', 2, { reason: recipient.reason })]
+      const hit = hits.get(recipient.id)
+      const entry = hit && { suppression_id: formatId('suppression', hit.id) }
+      return [accepted, event('message.suppressed', 2, { reason: recipient.reason, ...entry })]
     }
     if (recipient.status === 'scheduled' && row.sendAtMs !== null) {
       return [accepted, event('message.scheduled', 2, { send_at: new Date(row.sendAtMs).toISOString() })]
@@ -175,13 +229,13 @@ function buildEvents(row: NewMessage, nextId: IdSource): NewEvent[] {
   })
 }
 
-function answerOf(row: NewMessage, isSandbox: boolean): object {
+function answerOf(row: NewMessage): object {
   return {
     id: formatId('message', row.id),
     status: messageStatus(row.recipients.map((recipient) => recipient.status)),
     delivery: row.delivery,
     created_at: new Date(row.createdAtMs).toISOString(),
-    ...((row.isSimulated || isSandbox) && { simulated: true }),
+    ...(row.isSimulated && { simulated: true }),
     recipients: row.recipients.map((recipient) => ({
       id: formatId('recipient', recipient.id),
       email: recipient.email,

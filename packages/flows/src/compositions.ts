@@ -1,11 +1,16 @@
 /**
- * Composed mails of this worker: bodies are read in batches, composed once per message and shared by its recipients, and
- * forgotten when the last of them is done.
+ * Composed mails of this worker: bodies are read in batches, composed and signed once per message and shared by its recipients,
+ * and forgotten when the last of them is done. Where each recipient has a link of its own, the composition is shared, and what
+ * is signed is each one's.
  */
-import type { Uuid } from '@valija/core'
+import type { UnsubscribeTokens, Uuid } from '@valija/core'
 import { compose, needsSmtpUtf8 } from '@valija/mail'
 import { type Database, decodeBody, readBodies } from '@valija/store'
 import { createBatcher } from './batcher.ts'
+import { personalise, type Reader, type SharedMail } from './personal-mail.ts'
+import type { ReportFields } from './report-fields.ts'
+import { createRoom, type Room, type RoomLimits } from './room.ts'
+import type { MailSigner, Signing } from './sign-mail.ts'
 
 export interface ComposedMail {
   /** RFC 5322 text, ready to be sent. */
@@ -18,64 +23,173 @@ export class ComposeError extends Error {
   override name = 'ComposeError'
 }
 
+/** Too much is in this worker's hands already: later, or elsewhere. */
+export class NoRoomError extends Error {
+  override name = 'NoRoomError'
+}
+
 export interface Compositions {
   /**
-   * Gives the mail, composing it for its first reader. Call `release` once for every call of this.
+   * Gives the recipient's mail, composing and signing it for its first reader. Call `release` once for every call of this.
    *
-   * @throws {ComposeError} when it cannot be composed; any other error is the database's and passes
+   * @throws {ComposeError} when it cannot be composed
+   * @throws {NoRoomError} when it is large and many such are in hand
+   * @throws {SigningError} when it is to be signed and cannot be; any other error is the database's and passes
    */
-  acquire(messageId: Uuid): Promise<ComposedMail>
-  release(messageId: Uuid): void
+  acquire(reader: Reader, signing: Signing): Promise<ComposedMail>
+  release(reader: Reader, signing: Pick<Signing, 'tenantId' | 'rewritesIds'>): void
+}
+
+/** A body above this is read alone, and only when there is room for it. */
+const largeBytes = 256 * 1024
+/**
+ * Large bodies in the worker's hands at once, in octets as stored: three of 40 MB. Read, decoded, composed and signed, each
+ * takes some four times that while it is made, and once when it is sent. Small ones are bounded by the number of sockets.
+ */
+const largeRoom: RoomLimits = {
+  total: 128 * 1024 * 1024,
+  // Two of 40 MB, whose receivers may take an hour for them; the third's place is for the others.
+  perOwner: 80 * 1024 * 1024,
+  // A session is held meanwhile, and a place at the site.
+  patienceMs: 2_000,
 }
 
 /** Bodies read in one query. */
 const batchLimits = { maxItems: 64, maxWeight: 64 }
 
-export function createCompositions(database: Database): Compositions {
+interface Held {
+  /** Signed, unless each reader has it signed for itself. Null after a failure: the next reader tries again. */
+  mail: Promise<SharedMail> | null
+  readers: number
+  /** Who has its octets of the room. */
+  tenantId: string
+  /** Octets of the room for large bodies that it has. */
+  largeBytes: number
+  /** Readers with a copy of their own of a large mail, and the octets of the room for copies that each has. */
+  copies: Map<Uuid, number>
+}
+
+export interface CompositionParts {
+  database: Database
+  reportFields: ReportFields
+  signer: MailSigner
+  unsubscribeTokens: UnsubscribeTokens
+}
+
+export function createCompositions(parts: CompositionParts, roomLimits = largeRoom): Compositions {
+  const { signer, unsubscribeTokens } = parts
+  const large = createRoom(roomLimits)
+  // Of its own: who has the mail and waits for a copy of it must not be what keeps the copy out.
+  const copies = createRoom(roomLimits)
+  const share = createSharing(parts, large)
+  const held = new Map<string, Held>()
+  const keyOf = (messageId: Uuid, { rewritesIds }: Pick<Signing, 'rewritesIds'>) =>
+    `${messageId} ${rewritesIds}`
+
+  const mailFor = async (entry: Held, reader: Reader, signing: Signing): Promise<ComposedMail> => {
+    const mail = await share(entry, reader.messageId, signing)
+    if (mail.unsubscribeBase === null) return mail
+    if (entry.largeBytes > 0) {
+      if (!(await copies.enter(signing.tenantId, mail.bytes.length)))
+        throw new NoRoomError('Too many copies of large mails are in hand.')
+      entry.copies.set(reader.recipientId, mail.bytes.length)
+    }
+    const bytes = personalise(mail, unsubscribeTokens, signing.tenantId, reader)
+    return { ...mail, bytes: await signer.sign(bytes, signing) }
+  }
+  return {
+    acquire: (reader, signing) => {
+      const key = keyOf(reader.messageId, signing)
+      const entry = held.get(key) ?? {
+        mail: null,
+        readers: 0,
+        tenantId: '',
+        largeBytes: 0,
+        copies: new Map(),
+      }
+      held.set(key, entry)
+      entry.readers += 1
+      return mailFor(entry, reader, signing)
+    },
+    release: ({ messageId, recipientId }, signing) => {
+      const key = keyOf(messageId, signing)
+      const entry = held.get(key)
+      if (entry === undefined) return
+      const copied = entry.copies.get(recipientId)
+      if (copied !== undefined) copies.leave(signing.tenantId, copied)
+      entry.copies.delete(recipientId)
+      entry.readers -= 1
+      if (entry.readers > 0) return
+      held.delete(key)
+      leave(large, entry)
+    },
+  }
+}
+
+type Share = (entry: Held, messageId: Uuid, signing: Signing) => Promise<SharedMail>
+
+/** What all readers of a mail have in common, made for the first of them. */
+function createSharing({ database, signer, reportFields }: CompositionParts, large: Room): Share {
   const read = createBatcher(
     async (ids: Uuid[]) => {
-      const bodies = await readBodies(database.engine, [...new Set(ids)])
+      const bodies = await readBodies(database.engine, [...new Set(ids)], largeBytes)
       return ids.map((id) => bodies.get(id) ?? null)
     },
     { ...batchLimits, weigh: () => 1, isItemsFault: () => false },
   )
-  const held = new Map<Uuid, { mail: Promise<ComposedMail>; readers: number }>()
+  const make = async (entry: Held, messageId: Uuid, signing: Signing): Promise<SharedMail> => {
+    const body = await read.add(messageId)
+    if (body === null) throw new ComposeError('The stored body is gone.')
+    if (body.content === null) {
+      if (!(await large.enter(signing.tenantId, body.sizeBytes)))
+        throw new NoRoomError('Too many large mails are in hand.')
+      entry.tenantId = signing.tenantId
+      entry.largeBytes = body.sizeBytes
+    }
+    const blob = body.content ?? (await readAlone(database, messageId))
+    const { fromDomain, signedAt } = signing
+    const mail = await composeStored(blob, reportFields({ messageId, fromDomain, signedAt }))
+    return mail.unsubscribeBase === null ? { ...mail, bytes: await signer.sign(mail.bytes, signing) } : mail
+  }
+  return (entry, messageId, signing) => {
+    if (entry.mail) return entry.mail
+    const mail = make(entry, messageId, signing)
+    entry.mail = mail
+    mail.catch(() => {
+      if (entry.mail === mail) entry.mail = null
+      leave(large, entry)
+    })
+    return mail
+  }
+}
 
-  const make = async (messageId: Uuid): Promise<ComposedMail> => {
-    const blob = await read.add(messageId)
-    if (blob === null) throw new ComposeError('The stored body is gone.')
-    return composeStored(blob)
-  }
-  return {
-    acquire: (messageId) => {
-      const known = held.get(messageId)
-      if (known) {
-        known.readers += 1
-        return known.mail
-      }
-      const mail = make(messageId)
-      held.set(messageId, { mail, readers: 1 })
-      return mail
-    },
-    release: (messageId) => {
-      const known = held.get(messageId)
-      if (known === undefined) return
-      known.readers -= 1
-      if (known.readers === 0) held.delete(messageId)
-    },
-  }
+function leave(large: Room, entry: Held): void {
+  if (entry.largeBytes > 0) large.leave(entry.tenantId, entry.largeBytes)
+  entry.largeBytes = 0
+}
+
+async function readAlone(database: Database, messageId: Uuid): Promise<Buffer> {
+  const bodies = await readBodies(database.engine, [messageId], Number.POSITIVE_INFINITY)
+  const content = bodies.get(messageId)?.content
+  if (!content) throw new ComposeError('The stored body is gone.')
+  return content
 }
 
 /**
  * The RFC 5322 text of a stored body.
  *
+ * @param ahead fields that stand before those of a mail that we compose (report-fields.ts)
  * @throws {ComposeError}
  */
-export async function composeStored(blob: Buffer): Promise<ComposedMail> {
+export async function composeStored(blob: Buffer, ahead: string): Promise<SharedMail> {
   try {
     const body = decodeBody(blob)
-    if (body.kind === 'raw') return { bytes: body.bytes, needsSmtpUtf8: body.needsSmtpUtf8 }
-    return { bytes: await compose(body.composition), needsSmtpUtf8: needsSmtpUtf8(body.composition) }
+    const unsubscribeBase = body.unsubscribeBase ?? null
+    // What its sender has written whole stays so: its bounces are known by their return path alone.
+    if (body.kind === 'raw') return { bytes: body.bytes, needsSmtpUtf8: body.needsSmtpUtf8, unsubscribeBase }
+    const { composition } = body
+    const bytes = await compose(composition, ahead)
+    return { bytes, needsSmtpUtf8: needsSmtpUtf8(composition), unsubscribeBase }
   } catch (cause) {
     throw new ComposeError('The mail could not be composed.', { cause })
   }

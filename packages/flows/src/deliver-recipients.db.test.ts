@@ -1,13 +1,24 @@
 /**
  * What a worker does with rows that it cannot send now: its site is down, it has no room, it is told to stop.
  */
-import { createIdSource, createMailLog, type Uuid } from '@valija/core'
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  createIdSource,
+  createJudge,
+  createMailLog,
+  createSealer,
+  createUnsubscribeTokens,
+  loadReplyRules,
+  type Uuid,
+} from '@valija/core'
 import {
   captureTarget,
+  createFixedShaper,
   createNetworkGuard,
   createOpenSession,
   createSiteScheduler,
   defaultDeadlines,
+  relayDestination,
 } from '@valija/courier'
 import {
   acceptMessages,
@@ -18,6 +29,7 @@ import {
   openWake,
   type Wake,
 } from '@valija/store'
+import pg from 'pg'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
@@ -26,7 +38,12 @@ import {
   type ScriptedPeer,
   startScriptedPeer,
 } from '../../courier/src/testing/scripted-peer.ts'
+import { openRouteChooser } from './choose-route.ts'
 import { createDeliverer, type Deliverer } from './deliver-recipients.ts'
+import { configuredSources } from './own-routes.ts'
+import type { RouteChooser } from './route-choice.ts'
+import { createMailSigner } from './sign-mail.ts'
+import { reflexObserver } from './site-observer.ts'
 
 const nextId = createIdSource(() => Date.now())
 const tenantId = nextId()
@@ -36,6 +53,7 @@ let database: Database
 let wake: Wake
 let peer: ScriptedPeer
 let deliverer: Deliverer
+let routing: RouteChooser
 
 beforeAll(async () => {
   testDatabase = await createDatabase()
@@ -47,7 +65,9 @@ afterEach(async () => {
   deliverer.hurry()
   await deliverer.drain()
   await peer.close()
+  await routing.close()
   await database.engine.query('DELETE FROM valija.deliveries')
+  await database.engine.query('DELETE FROM valija.route_health')
   expect(trouble.splice(0)).toEqual([])
 })
 afterAll(async () => {
@@ -59,25 +79,70 @@ afterAll(async () => {
 const busy: PeerScript = { greeting: '421 4.3.2 busy' }
 
 /** A worker whose smarthost does as the script says. */
-async function begin(script: PeerScript, more: { maxLeased?: number; waitingWhileDown?: number } = {}) {
+async function begin(
+  script: PeerScript,
+  more: {
+    maxLeased?: number
+    maxHandedOver?: number
+    waitingInTrouble?: number
+    lookUp?: () => Promise<void>
+  } = {},
+) {
   peer = await startScriptedPeer(script)
   const openSession = createOpenSession({ guard: createNetworkGuard([]) })
-  const limits = { connectionsPerSite: 1, mailsPerConnection: 100, idleMs: 10_000, sockets: 10 }
+  const target = captureTarget({ host: '127.0.0.1', port: peer.port }, 'us.example')
+  const destination = relayDestination(target, 'smarthost', 'default')
+  routing = await openRouteChooser({
+    database,
+    wake,
+    sealer: createSealer(['a secret of this test']),
+    clock: { nowMs: Date.now },
+    nextId,
+    delivery: 'smarthost',
+    smarthost: { secure: false, host: '127.0.0.1', port: peer.port, user: null, pass: null },
+    hasBounceDomain: false,
+    sources: configuredSources([], 'us.example'),
+    localAddresses: () => [],
+    onError: (error) => void trouble.push(error),
+    log: () => {},
+  })
   deliverer = createDeliverer({
     database,
     clock: { nowMs: () => Date.now(), sync: async () => {}, stop: () => {} },
     nextId,
     wake,
     mailLog: createMailLog(() => {}),
+    judge: createJudge(loadReplyRules()),
+    signer: createMailSigner({ database, wake, sealer: createSealer(['a secret']) }),
+    unsubscribeTokens: createUnsubscribeTokens([Buffer.alloc(32)]),
+    reportFields: () => '',
     retryPolicy: { networkScheduleMs: [60_000] },
-    routes: { has: (route) => route === 'smarthost', returnPath: () => '' },
+    routing,
+    destinations: {
+      find: async () => {
+        await more.lookUp?.()
+        return { ok: true, destination, policies: null }
+      },
+      providerOf: async () => null,
+    },
+    returnPaths: { of: async () => '' },
+    shaping: { ...reflexObserver, heldUntil: () => null },
+    tlsReports: { countSession: () => {} },
+    openCell: null,
+    onGivenUp: () => undefined,
     maxLeased: more.maxLeased ?? 100,
+    maxHandedOver: more.maxHandedOver ?? 100,
     createSites: (callbacks) =>
       createSiteScheduler({
         ...callbacks,
-        limits: { ...limits, waitingWhileDown: more.waitingWhileDown ?? 100 },
-        open: () =>
-          openSession(captureTarget({ host: '127.0.0.1', port: peer.port }, 'us.example'), defaultDeadlines),
+        shaper: createFixedShaper({ connections: 1, mailsPerConnection: 100 }),
+        limits: {
+          idleMs: 10_000,
+          sockets: 10,
+          waitingInTrouble: more.waitingInTrouble ?? 100,
+          slowAfterMs: 60_000,
+        },
+        open: () => openSession(target, defaultDeadlines),
       }),
     onError: (error) => void trouble.push(error),
   })
@@ -107,6 +172,7 @@ function newMessage(more: Partial<NewMessage>): NewMessage {
     sendAtMs: null,
     expiresAtMs: Date.now() + 3_600_000,
     rfcMessageId: `<${id}@acme.test>`,
+    requireTls: false,
     isSimulated: false,
     body: encodeBody({ kind: 'raw', bytes: Buffer.from('Subject: x\r\n\r\nx\r\n'), needsSmtpUtf8: false }),
     recipients: [{ ...recipient, type: 'to', status: 'queued', reason: null, simulation: null, seq: 1 }],
@@ -141,7 +207,7 @@ async function readRows({ ids }: { ids: Uuid[] }): Promise<Row[]> {
 const statesOf = async (hint: { ids: Uuid[] }) => (await readRows(hint)).map(({ state }) => state)
 
 test('rows of a site that is down stay in hand up to its share; the rest goes back in one statement, due after the pause', async () => {
-  await begin(busy, { waitingWhileDown: 5 })
+  await begin(busy, { waitingInTrouble: 5 })
   await deliverer.takeHint(await accept(1))
   await until('the site is down', () => peer.connections.length >= 1 && deliverer.leased === 0)
   const hint = await accept(30)
@@ -159,7 +225,7 @@ test('a mail whose time ends while its site is down is given back to be ended; t
   const short = await accept(1, { expiresAtMs: Date.now() + 1_500 })
   // Whoever is first in line is told why at each try: the short one is last.
   for (const hint of [first, others, short]) await deliverer.takeHint(hint)
-  await until('it is given back', async () => (await statesOf(short))[0] === 'waiting', 10_000)
+  await until('it is given back', async () => (await statesOf(short))[0] === 'waiting')
   expect(deliverer.leased).toBeGreaterThan(0)
 
   await database.engine.query(
@@ -192,9 +258,34 @@ test('a hint that waits for room ends when the worker stops, while a conversatio
   }
 })
 
+test('while PostgreSQL takes no results nothing new is begun, and all of it is when it does', async () => {
+  await begin({})
+  const administrator = new pg.Client(testDatabase.url)
+  await administrator.connect()
+  await administrator.query('REVOKE INSERT ON valija.attempts FROM valija_engine')
+  const [taken, later] = [await accept(1), await accept(3)]
+  await deliverer.takeHint(taken)
+  await until('a result that is refused', () =>
+    trouble.some((error) => /permission denied/.test(error.message)),
+  )
+  const waiting = deliverer.takeHint(later)
+  const refusals = trouble.length
+  await until('it is refused again and again', () => trouble.length > refusals + 2)
+  expect(await statesOf(taken)).toEqual(['leased'])
+  expect(await statesOf(later)).toEqual(Array(3).fill('admitted'))
+  await administrator.query('GRANT INSERT ON valija.attempts TO valija_engine')
+  await administrator.end()
+  await waiting
+  await until(
+    'the end of all',
+    async () => (await statesOf(later)).length + (await statesOf(taken)).length === 0,
+  )
+  trouble.length = 0
+})
+
 test('a drain waits until what was given back is written down', async () => {
   await begin({})
-  const hint = await accept(2, { route: 'another' })
+  const hint = await accept(2, { route: 'mx' })
   await deliverer.takeHint(hint)
   await deliverer.drain()
   const rows = await readRows(hint)
@@ -210,4 +301,51 @@ test('a drain returns what waits for a site that is down', async () => {
   await deliverer.drain()
   expect(await statesOf(hint)).toEqual(Array(5).fill('waiting'))
   expect(deliverer.leased).toBe(0)
+})
+
+test('deliveries whose way is being looked up keep no other one waiting', async () => {
+  let isSlow = true
+  const answered = Promise.withResolvers<void>()
+  await begin({}, { maxLeased: 2, lookUp: async () => (isSlow ? answered.promise : undefined) })
+  const slow = await accept(2)
+  await deliverer.takeHint(slow)
+  expect(deliverer.leased).toBe(2)
+  isSlow = false
+  const quick = await accept(2)
+  await deliverer.takeHint(quick)
+  await until('the end of the others', async () => ((await readRows(quick)).length === 0 ? true : null))
+  expect(await readRows(slow)).toMatchObject([{ state: 'leased' }, { state: 'leased' }])
+  answered.resolve()
+  await until('the end of all', async () => ((await readRows(slow)).length === 0 ? true : null))
+})
+
+/** No result can be committed until the returned function is called. */
+async function holdCommits(): Promise<() => Promise<void>> {
+  const client = new pg.Client(testDatabase.url)
+  await client.connect()
+  await client.query('BEGIN; LOCK TABLE valija.attempts IN SHARE MODE')
+  return () => client.end()
+}
+const countOf = (command: string) => peer.connections.flat().filter((line) => line.startsWith(command)).length
+
+test('no more mails are handed over before their results are on record than a kill may double', async () => {
+  await begin({}, { maxHandedOver: 3 })
+  const goOn = await holdCommits()
+  const hint = await accept(8)
+  await deliverer.takeHint(hint)
+  await until('the next one waits for its dot', () => countOf('DATA') >= 4)
+  // Its dot would have gone at once.
+  await delay(200)
+  expect(peer.mails).toHaveLength(3)
+  await goOn()
+  await until('the end of all', async () => (await readRows(hint)).length === 0)
+  expect(peer.mails).toHaveLength(8)
+})
+
+test('a mail that was refused before its dot keeps no other from being handed over', async () => {
+  await begin({ rcpt: '550 5.1.1 no such user' }, { maxHandedOver: 2 })
+  const goOn = await holdCommits()
+  await deliverer.takeHint(await accept(6))
+  await until('all are refused', () => countOf('RCPT') === 6)
+  await goOn()
 })

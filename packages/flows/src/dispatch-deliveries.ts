@@ -2,21 +2,29 @@
  * The dispatcher: admits what waits, fairly, and keeps the queue filled only a little ahead of the workers, so that a row
  * decided on early never stands in front of one that arrives later and matters more (DESIGN 4.14).
  *
+ * What the workers hold is shared as well: never all of it is given out, so that whoever comes next is taken at once and does not
+ * wait until a slow receiver is done with somebody else's mail.
+ *
  * One process leads (an advisory lock on a connection of the leader's own); the others stand by. Woken by `dispatch`, by a
  * timer at the earliest due time, and by a safety sweep.
  */
-import { createFairShare } from '@valija/core'
+import { createFairShare, type FairShare } from '@valija/core'
 import {
   admitRows,
-  countAdmitted,
+  countInFlight,
   type Database,
   findWaitingStreams,
-  type HintQueue,
+  type InFlight,
   type Leadership,
+  leaderBeatMs,
   msUntilDue,
+  type Quota,
+  type WaitingStream,
   type Wake,
 } from '@valija/store'
 import type { Admission } from './admit-deliveries.ts'
+import type { HandedQueue } from './hint-by-hand.ts'
+import { settledPayload } from './settle-desk.ts'
 import { createSleeper } from './sleeper.ts'
 
 export interface Dispatcher {
@@ -27,9 +35,11 @@ export interface Dispatcher {
 export interface DispatcherDependencies {
   database: Database
   wake: Wake
-  queue: HintQueue
+  queue: Pick<HandedQueue, 'isUp' | 'isByHand' | 'onReconnect'>
   leadership: Leadership
   admission: Admission
+  /** How many rows a worker can hold at a time. */
+  rowsPerWorker: number
   onError: (error: Error) => void
 }
 
@@ -38,48 +48,52 @@ export interface DispatcherDependencies {
  * them. What the workers take in some tens of milliseconds at full speed.
  */
 const window = 128
-/** A standby looks this often whether the leader still does its work, and takes over what is overdue by this. */
-const standbyMs = 5_000
+/** Of what the workers can hold, this part is given out; the rest is there for whoever comes next. */
+const givenOut = 3 / 4
+/** For each row to admit, so many of the oldest are looked at: some may be for a domain that has enough in flight. */
+const lookAhead = 8
+/** When those say no, all that wait are looked through: so often, and no more than a twentieth of the time. */
+const deepEveryMs = 1_000
+const deepRest = 20
+/** A standby looks this often whether the leader still does its work. */
+const standbyMs = 1_000
+/** It takes over what is overdue by this, when the leader has not shown itself for as long. */
+const overdueMs = 2_000
 /** Safety sweep: nothing waits longer than this for a wake-up that was lost. */
 const sweepMs = 15_000
+/** How many workers there are is asked this often. */
+const countWorkersEveryMs = 2_000
+/** Who delivers by hand for so long lets another one lead: perhaps only its own way to the queue is broken. */
+const longestAloneMs = 15_000
+/** By then another one has seen that nobody leads. */
+const yieldMs = 5_000
 
-export function createDispatcher({
-  database,
-  wake,
-  queue,
-  leadership,
-  admission,
-  onError,
-}: DispatcherDependencies): Dispatcher {
-  const fairShare = createFairShare()
-
-  /** One round; returns how long to sleep after it. */
+export function createDispatcher(dependencies: DispatcherDependencies): Dispatcher {
+  const { wake, queue, onError } = dependencies
+  /** Rows wait that are due: what the workers are done with makes room for them. */
+  let leavesDue = false
+  const admit = createAdmitter(dependencies, () => {
+    // Already now: what is settled while we look may be what there is room for.
+    leavesDue = true
+  })
+  const yields = createYielding(dependencies)
   const round = async (): Promise<number> => {
+    leavesDue = false
     // Hints could not be given; the reconnect wakes us.
     if (!queue.isUp) return sweepMs
-    if (!(await leadership.isHeld())) {
-      // A leader that is stopped keeps its lock. Two at once are less fair, but never wrong.
-      const dueInMs = await msUntilDue(database.engine)
-      if (dueInMs === null || dueInMs > -standbyMs) return standbyMs
-    }
-    for (;;) {
-      const waiting = await findWaitingStreams(database.engine)
-      if (waiting.length === 0) break
-      const room = window - (await countAdmitted(database.engine, window))
-      // The workers wake us as soon as they have taken some.
-      if (room <= 0) return sweepMs
-      const quotas = fairShare.divide(waiting, room)
-      const rows = quotas.length === 0 ? [] : await admitRows(database.engine, quotas)
-      admission.hint(interleave(rows).map((row) => row.recipientId))
-      if (rows.length === 0 && quotas.length > 0) break
-    }
-    return Math.min(sweepMs, (await msUntilDue(database.engine)) ?? sweepMs)
+    if (await yields()) return yieldMs
+    if (await standsBy(dependencies)) return standbyMs
+    leavesDue = await admit()
+    if (leavesDue) return leaderBeatMs
+    return Math.min(sweepMs, (await msUntilDue(dependencies.database.engine)) ?? sweepMs)
   }
   const sleeper = createSleeper({ round, onError, afterErrorMs: 1_000 })
   let stopListening = () => {}
   return {
     start: () => {
-      stopListening = wake.on('dispatch', sleeper.wake)
+      stopListening = wake.on('dispatch', (payload) => {
+        if (payload !== settledPayload || leavesDue) sleeper.wake()
+      })
       queue.onReconnect(sleeper.wake)
       sleeper.wake()
     },
@@ -88,6 +102,102 @@ export function createDispatcher({
       await sleeper.stop()
     },
   }
+}
+
+/** Whether another process leads and does what it should. One that is stopped keeps its lock: two at once are less fair, but never wrong. */
+async function standsBy({ database, leadership }: DispatcherDependencies): Promise<boolean> {
+  if (await leadership.isHeld()) return false
+  const dueInMs = await msUntilDue(database.engine)
+  if (dueInMs === null || dueInMs > -overdueMs) return true
+  const { leaderQuietMs } = await leadership.look()
+  return leaderQuietMs !== null && leaderQuietMs < overdueMs
+}
+
+/** @returns a function that says whether this process now lets another one lead */
+function createYielding({ queue, leadership }: DispatcherDependencies): () => Promise<boolean> {
+  let aloneSinceMs: number | null = null
+  let yieldsUntilMs = Number.NEGATIVE_INFINITY
+  return async () => {
+    const now = performance.now()
+    if (now < yieldsUntilMs) return true
+    if (!queue.isByHand) aloneSinceMs = null
+    else aloneSinceMs ??= now
+    if (aloneSinceMs === null || now - aloneSinceMs < longestAloneMs) return false
+    aloneSinceMs = null
+    if ((await leadership.look()).live < 2) return false
+    await leadership.resign()
+    yieldsUntilMs = now + yieldMs
+    return true
+  }
+}
+
+/** @returns a function that admits what may be admitted now, and says whether due rows were left */
+function createAdmitter(
+  { database, queue, leadership, admission, rowsPerWorker }: DispatcherDependencies,
+  onWaiting: () => void,
+) {
+  const fairShare = createFairShare()
+  let workers = 1
+  let countedAtMs = Number.NEGATIVE_INFINITY
+  const rowsOfAll = async (): Promise<number> => {
+    // The others get no hints now, so there is room for what one can hold.
+    if (queue.isByHand) return rowsPerWorker
+    if (performance.now() - countedAtMs >= countWorkersEveryMs) {
+      workers = Math.max(1, (await leadership.look()).live)
+      countedAtMs = performance.now()
+    }
+    return workers * rowsPerWorker
+  }
+  let deepAfterMs = Number.NEGATIVE_INFINITY
+  const pick = async (quotas: readonly Quota[], underWay: readonly InFlight[]) => {
+    const rows = await admitRows(database.engine, quotas, underWay, lookAhead)
+    const startedAtMs = performance.now()
+    if (rows.length > 0 || startedAtMs < deepAfterMs) return rows
+    // In front are mails for domains that have all they may: whatever stands behind them has its turn as well.
+    const deepRows = await admitRows(database.engine, quotas, underWay, null)
+    const now = performance.now()
+    deepAfterMs = now + Math.max(deepEveryMs, (now - startedAtMs) * deepRest)
+    return deepRows
+  }
+  return async (): Promise<boolean> => {
+    for (;;) {
+      const waiting = await findWaitingStreams(database.engine)
+      if (waiting.length === 0) return false
+      onWaiting()
+      const underWay = await countInFlight(database.engine)
+      const quotas = share(fairShare, waiting, underWay, await rowsOfAll())
+      const rows = quotas.length === 0 ? [] : await pick(quotas, underWay)
+      // The workers wake us as soon as they have taken some, or are done with some.
+      if (rows.length === 0) return true
+      admission.hint(interleave(rows).map((row) => row.recipientId))
+    }
+  }
+}
+
+/** @param most rows that all workers can hold together */
+function share(
+  fairShare: FairShare,
+  waiting: readonly WaitingStream[],
+  underWay: readonly InFlight[],
+  most: number,
+): Quota[] {
+  const nameOf = ({ tenantId, stream }: { tenantId: string; stream: string }) => `${tenantId}/${stream}`
+  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
+  const inFlightOf = (entries: readonly InFlight[]) =>
+    sum(entries.map(({ admitted, leased }) => admitted + leased))
+  const streams = Map.groupBy(underWay, nameOf)
+  const inFlight = inFlightOf(underWay)
+  const shares = waiting.map((stream) => ({
+    ...stream,
+    inFlight: inFlightOf(streams.get(nameOf(stream)) ?? []),
+  }))
+  const given = Math.floor(most * givenOut)
+  const ofWaiting = sum(shares.map((entry) => entry.inFlight))
+  const capacity = given - (inFlight - ofWaiting)
+  // Whoever comes to what others hold already takes of the rest. Only where more wait than that has rows, they take turns.
+  const free = (shares.length <= most - given ? most : given) - inFlight
+  const room = Math.min(window - sum(underWay.map(({ admitted }) => admitted)), free)
+  return room <= 0 ? [] : fairShare.divide(shares, room, capacity)
 }
 
 /** Takes turns between tenants, so that a hint does not hold one tenant's rows only and a queue never has a tenant in a row. */

@@ -32,6 +32,7 @@ import {
   type WebhookDispatcher,
   type WebhookLimits,
   type WebhookLog,
+  webhookLimits,
 } from './dispatch-webhooks.ts'
 import type { WebhookHttp } from './webhook-try.ts'
 
@@ -171,15 +172,28 @@ describe('a webhook that is taken', () => {
   test('carries both signatures while the secret is being rotated', async () => {
     const peer = await receiver()
     const old = createWebhookSecret()
-    await endpoint({ url: peer.url, secret: `${peer.secret} ${old}` })
+    const over = createWebhookSecret()
+    const id = await endpoint({ url: peer.url, secret: `${peer.secret} ${old} ${over}` })
+    await database.engine.query(
+      `UPDATE valija.webhooks SET former_secrets_end = ARRAY[now() + interval '1 h', now() - interval '1 ms'] WHERE id = $1`,
+      [id],
+    )
     dispatcher()
     await emit(1)
     const [call] = await peer.received(1)
-    for (const secret of [peer.secret, old]) {
-      expect(() =>
-        new Webhook(secret).verify(call!.text, call!.headers as Record<string, string>),
-      ).not.toThrow()
-    }
+    const headers = call!.headers as Record<string, string>
+    for (const secret of [peer.secret, old])
+      expect(() => new Webhook(secret).verify(call!.text, headers)).not.toThrow()
+    expect(() => new Webhook(over).verify(call!.text, headers)).toThrow()
+    // Newest first, for receivers that look at one alone.
+    const [first] = headers['webhook-signature']!.split(' ')
+    expect(
+      new Webhook(peer.secret).sign(
+        call!.id,
+        new Date(Number(headers['webhook-timestamp']) * 1000),
+        call!.text,
+      ),
+    ).toBe(first)
   })
 
   test('10 endpoints, 100 events: each is told each event once', async () => {
@@ -483,6 +497,32 @@ describe('a dispatcher that is gone', () => {
     expect(call!.atMs - leasedAt).toBeGreaterThan(1_000)
     expect(call!.atMs - leasedAt).toBeLessThan(3_000)
     await outboxIsEmpty(webhookId)
+  })
+
+  test('who has written an event and died before the wake-up has it told within the sweep, which is 15 s', async () => {
+    const sweepMs = 400
+    const peer = await receiver()
+    await endpoint(peer)
+    const deaf = createWebhookDispatcher({
+      database,
+      clock,
+      nextId,
+      sealer,
+      http,
+      wake: { on: () => () => {}, send: () => {} },
+      log,
+      limits: { sweepMs },
+    })
+    dispatchers.push(deaf)
+    deaf.start()
+    // It has looked and found nothing.
+    await emit(1)
+    await peer.received(1)
+    const writtenAt = performance.now()
+    await emit(1)
+    const [, call] = await peer.received(2, 10 * sweepMs)
+    expect(call!.atMs - writtenAt).toBeLessThan(10 * sweepMs)
+    expect(webhookLimits.sweepMs).toBe(15_000)
   })
 
   test('drain lets what is under way end and be settled, and claims no more', async () => {

@@ -9,6 +9,7 @@
  * What a kill -9 leaves: after the claim, a lease; after the post, a lease and an endpoint that was told and will be told again
  * with the same webhook-id; after the settle, nothing.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   formatId,
   type IdSource,
@@ -19,6 +20,7 @@ import {
 } from '@valija/core'
 import {
   type ClaimedWebhook,
+  claimWebhookBatches,
   claimWebhooks,
   type Database,
   type DisabledReason,
@@ -30,7 +32,7 @@ import {
   type Wake,
 } from '@valija/store'
 import { createBatcher } from './batcher.ts'
-import { createPlaces, type PlaceLimits, type Places } from './webhook-places.ts'
+import { createPlaces, type Demand, type PlaceLimits, type Places } from './webhook-places.ts'
 import { createWakeTimer } from './webhook-timer.ts'
 import { type TriedWebhook, tryWebhook, type WebhookHttp } from './webhook-try.ts'
 
@@ -144,7 +146,9 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
     const demand = places.demand()
     if (demand.room + demand.troubledRoom === 0) return
     const claimedAtMs = performance.now()
-    const claimed = await claimWebhooks(database.engine, { ...demand, leaseMs: limits.leaseMs })
+    const { claimed, nextBatchInMs, hasMoreBatches } = await claimBoth(options, limits.leaseMs, demand)
+    if (nextBatchInMs !== null) wakeIn(nextBatchInMs)
+    if (hasMoreBatches) isWanted = true
     places.take(demand, claimed)
     for (const webhook of claimed) {
       const telling = tell(webhook, claimedAtMs).finally(() => underWay.delete(telling))
@@ -163,6 +167,22 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
       await Promise.all(underWay)
       timer.disarm()
     },
+  }
+}
+
+/** Both kinds of endpoints. Batches have half of the places at most, so that neither kind keeps the other from its turn. */
+async function claimBoth({ database, nextId }: WebhookDispatcherOptions, leaseMs: number, demand: Demand) {
+  const half = { room: Math.ceil(demand.room / 2), troubledRoom: Math.ceil(demand.troubledRoom / 2) }
+  const batches = await claimWebhookBatches(database.engine, { ...demand, ...half, leaseMs, nextId })
+  const troubled = batches.claimed.filter((webhook) => webhook.isTroubled).length
+  const well = batches.claimed.length - troubled
+  const rest = { room: demand.room - well, troubledRoom: demand.troubledRoom - troubled }
+  const single = await claimWebhooks(database.engine, { ...demand, ...rest, leaseMs })
+  return {
+    claimed: [...batches.claimed, ...single],
+    nextBatchInMs: batches.nextInMs,
+    /** They took all that they were offered, so there may be more, and places are left for these. */
+    hasMoreBatches: batches.claimed.length > 0 && (well === half.room || troubled === half.troubledRoom),
   }
 }
 
@@ -189,7 +209,7 @@ function createTelling({ options, limits, places, claimSoon, wakeIn, isDraining 
       // The process stood still, or the database did: too late to be sure of the lease.
       if (performance.now() - claimedAtMs > limits.leaseMs - limits.tryTimeoutMs) return
       const tried = await tryWebhook(ports, webhook)
-      const { retryAfterMs, durationMs } = tried.record
+      const { retryAfterMs, durationMs } = tried
       // A failing endpoint keeps its place until the next claim can know of the failure.
       if (retryAfterMs === null) leaveEndpoint(true, durationMs)
       await settle(tried)
@@ -208,11 +228,11 @@ function createTelling({ options, limits, places, claimSoon, wakeIn, isDraining 
 function createSettling(options: WebhookDispatcherOptions, limits: WebhookLimits, isDraining: () => boolean) {
   const { database, log } = options
   const settleBatch = async (batch: TriedWebhook[]): Promise<undefined[]> => {
-    const records = batch.map((tried) => tried.record)
+    const records = batch.flatMap((tried) => tried.records)
     const failing = await settleWebhookTries(database.engine, records, limits.policy.disableAfterMs)
     const reasons = new Map<Uuid, DisabledReason>(failing.map((id) => [id, 'failing']))
-    for (const { verdict, record } of batch)
-      if (verdict.kind === 'disable') reasons.set(record.webhookId, 'gone')
+    for (const { verdict, records: told } of batch)
+      if (verdict.kind === 'disable') for (const { webhookId } of told) reasons.set(webhookId, 'gone')
     if (reasons.size > 0) await disable(options, reasons)
     return batch.map(() => undefined)
   }
@@ -225,31 +245,31 @@ function createSettling(options: WebhookDispatcherOptions, limits: WebhookLimits
         } catch (error) {
           if (!isPassingDatabaseError(error) || isDraining() || performance.now() > endMs) throw error
           log.webhookTrouble(error)
-          await new Promise((resolve) => setTimeout(resolve, settleAgainMs))
+          await delay(settleAgainMs)
         }
       }
     },
     {
       maxItems: 500,
-      maxWeight: Infinity,
-      weigh: () => 1,
+      maxWeight: 500,
+      weigh: (tried) => tried.records.length,
       isItemsFault: (error) => !isPassingDatabaseError(error),
     },
   )
   return async (tried: TriedWebhook): Promise<void> => {
     await batcher.add(tried)
-    const { eventId, webhookId, tenantId, number, statusCode, error, durationMs, retryAfterMs } = tried.record
-    log.webhookTried({
-      eventId,
-      webhookId,
-      tenantId,
-      number,
-      outcome: retryAfterMs === null ? 'delivered' : 'failed',
-      statusCode,
-      error,
-      durationMs,
-      nextTryInMs: retryAfterMs,
-    })
+    for (const { eventId, webhookId, tenantId, number, statusCode, error, durationMs } of tried.records)
+      log.webhookTried({
+        eventId,
+        webhookId,
+        tenantId,
+        number,
+        outcome: tried.retryAfterMs === null ? 'delivered' : 'failed',
+        statusCode,
+        error,
+        durationMs,
+        nextTryInMs: tried.retryAfterMs,
+      })
   }
 }
 

@@ -1,6 +1,7 @@
-/** The report of an attempt that ended on our side, before any connection. */
+/** Reports of attempts that ended on our side. */
 import type { TransactionReport, TransportFailure } from '@valija/core'
 
+/** Before any connection. */
 export function failedReport(route: string, failure: TransportFailure, detail: string): TransactionReport {
   return {
     route,
@@ -20,5 +21,23 @@ export function failedReport(route: string, failure: TransportFailure, detail: s
     transcript: [],
     sizeBytes: null,
     isSimulated: false,
+  }
+}
+
+/**
+ * Of an attempt whose process ended, so that nobody knows the conversation.
+ *
+ * @param isPastDot the final dot may have gone out
+ */
+export function lostReport(
+  route: string,
+  failure: 'worker_lost' | 'crash',
+  detail: string,
+  isPastDot: boolean,
+): TransactionReport {
+  return {
+    ...failedReport(route, failure, detail),
+    phase: isPastDot ? 'body' : 'connect',
+    isUncertain: isPastDot,
   }
 }

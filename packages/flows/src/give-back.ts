@@ -2,6 +2,7 @@
  * Giving leases back untried. What is handed back in one turn of the event loop, or while PostgreSQL is busy with what came
  * before, goes in one statement: a site that is down may hand back thousands.
  */
+import { steadyNowMs } from '@valija/core'
 import { type Database, isPassingDatabaseError, releaseLeases, type Wake } from '@valija/store'
 import { askPatiently } from './ask-patiently.ts'
 import { createBatcher } from './batcher.ts'
@@ -11,9 +12,10 @@ export interface GiveBackDesk {
   /**
    * Never throws: when PostgreSQL stays away the leases run out by themselves.
    *
-   * @param untilMs when they are due again, by `Date.now()`; a time that is over: at once
+   * @param untilMs when they are due again, by `steadyNowMs()`; a time that is over: at once
+   * @param hold why they wait, as explain reads it: what kind of hold, a colon, and whose
    */
-  giveBack(leases: readonly HeldLease[], untilMs: number): void
+  giveBack(leases: readonly HeldLease[], untilMs: number, hold: string | null): void
   /** Resolves when all that was handed in is given back, or never will be. */
   drain(): Promise<void>
 }
@@ -30,6 +32,7 @@ export interface GiveBackDependencies {
 interface Return {
   lease: HeldLease
   untilMs: number
+  hold: string | null
 }
 
 const batchLimits = { maxItems: 1_000, maxWeight: 1_000 }
@@ -44,13 +47,14 @@ export function createGiveBackDesk({
   onError,
 }: GiveBackDependencies): GiveBackDesk {
   const release = async (returns: Return[]): Promise<undefined[]> => {
-    const now = Date.now()
-    const byDueTime = Map.groupBy(returns, ({ untilMs }) =>
-      untilMs <= now ? 0 : Math.ceil(untilMs / untilStepMs) * untilStepMs,
-    )
-    for (const [untilMs, group] of byDueTime) {
+    const now = steadyNowMs()
+    const stepOf = (untilMs: number) => (untilMs <= now ? 0 : Math.ceil(untilMs / untilStepMs) * untilStepMs)
+    const alike = Map.groupBy(returns, ({ untilMs, hold }) => `${stepOf(untilMs)} ${hold ?? ''}`)
+    for (const group of alike.values()) {
+      const { untilMs, hold } = group[0]!
       const held = group.map(({ lease }) => lease)
-      const ask = () => releaseLeases(database.engine, held, Math.max(0, untilMs - Date.now()))
+      const ask = () =>
+        releaseLeases(database.engine, held, { dueInMs: Math.max(0, stepOf(untilMs) - steadyNowMs()), hold })
       await askPatiently(ask, hurried)
     }
     wake.send('dispatch')
@@ -59,17 +63,17 @@ export function createGiveBackDesk({
   const batcher = createBatcher(release, { ...batchLimits, weigh: () => 1, isItemsFault: () => false })
   const underWay = new Set<Promise<void>>()
 
-  const giveOneBack = async (lease: HeldLease, untilMs: number): Promise<void> => {
+  const giveOneBack = async (lease: HeldLease, untilMs: number, hold: string | null): Promise<void> => {
     try {
-      await batcher.add({ lease, untilMs })
+      await batcher.add({ lease, untilMs, hold })
     } finally {
       leases.drop(lease)
     }
   }
   return {
-    giveBack: (given, untilMs) => {
+    giveBack: (given, untilMs, hold) => {
       if (given.length === 0) return
-      const returned = Promise.all(given.map((lease) => giveOneBack(lease, untilMs)))
+      const returned = Promise.all(given.map((lease) => giveOneBack(lease, untilMs, hold)))
       const work = returned
         .then(
           () => undefined,

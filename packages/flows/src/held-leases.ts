@@ -10,6 +10,8 @@ export interface HeldLease {
   readonly epoch: number
   /** By the monotonic clock, in milliseconds; kept short of the database's end by a margin. */
   validUntilMs: number
+  /** Told when it is dropped: what came of it is on record, or nothing ever will be from here. */
+  onDropped?: () => void
 }
 
 export interface HeldLeases {
@@ -18,8 +20,8 @@ export interface HeldLeases {
   drop(lease: HeldLease): void
   isValid(lease: HeldLease): boolean
   readonly size: number
-  /** Resolves when fewer than `limit` are held. */
-  waitForRoom(limit: number): Promise<void>
+  /** Resolves when there is room, asking each time that a lease has gone. */
+  waitUntil(hasRoom: () => boolean): Promise<void>
   stop(): void
 }
 
@@ -46,12 +48,13 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
   const timer = setInterval(() => void renew().catch(onError), renewEveryMs)
   return {
     add: (recipientId, epoch, askedAtMs) => {
-      const lease = { recipientId, epoch, validUntilMs: askedAtMs + leaseMs - marginMs }
+      const lease: HeldLease = { recipientId, epoch, validUntilMs: askedAtMs + leaseMs - marginMs }
       held.set(recipientId, lease)
       return lease
     },
     drop: (lease) => {
       if (held.get(lease.recipientId) === lease) held.delete(lease.recipientId)
+      lease.onDropped?.()
       const woken = waiters
       waiters = []
       for (const wake of woken) wake()
@@ -60,8 +63,8 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
     get size() {
       return held.size
     },
-    waitForRoom: async (limit) => {
-      while (held.size >= limit) await new Promise<void>((resolve) => waiters.push(resolve))
+    waitUntil: async (hasRoom) => {
+      while (!hasRoom()) await new Promise<void>((resolve) => waiters.push(resolve))
     },
     stop: () => clearInterval(timer),
   }

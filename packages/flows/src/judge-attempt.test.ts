@@ -1,15 +1,32 @@
-import { createIdSource, type TransactionReport } from '@valija/core'
+import {
+  createIdSource,
+  createJudge,
+  loadReplyRules,
+  type Reason,
+  reasonMeanings,
+  type TransactionReport,
+} from '@valija/core'
 import type { LeasedDelivery } from '@valija/store'
 import { describe, expect, test } from 'vitest'
 import { failedReport } from './failed-report.ts'
-import { complain, discard, expire, judgeAttempt, withoutTexts } from './judge-attempt.ts'
+import {
+  complain,
+  discard,
+  expire,
+  judgeAttempt as judgeWith,
+  saidBy,
+  suppress,
+  withoutTexts,
+} from './judge-attempt.ts'
 import { simulateAttempt } from './simulate-attempt.ts'
+import { reflexObserver } from './site-observer.ts'
 
 const now = Date.parse('2026-11-23T14:00:00Z')
 const id = '01a208de-6941-7000-a86b-41e17ac78d54'
 const judging = {
   nextId: createIdSource(() => now),
   nowMs: () => now,
+  judge: createJudge(loadReplyRules()),
   retryPolicy: { networkScheduleMs: [60_000, 180_000] },
   random: () => 0.5,
 }
@@ -17,12 +34,17 @@ const delivery: LeasedDelivery = {
   recipientId: id,
   messageId: id,
   tenantId: id,
+  weight: 1,
   stream: 'transactional',
   route: 'smarthost',
   simulation: null,
+  avoid: null,
   attempts: 2,
   retrySteps: 1,
   epoch: 3,
+  crashes: 0,
+  isPastDot: false,
+  atMostOnce: false,
   dueAt: new Date(now),
   expiresAt: new Date(now + 100_000),
   isExpired: false,
@@ -30,6 +52,8 @@ const delivery: LeasedDelivery = {
   domain: 'example.org',
   ordinal: 0,
   status: 'deferred',
+  reason: 'throttled',
+  suppression: null,
   seq: 5,
   fromEmail: 'hi@acme.test',
   fromDomain: 'acme.test',
@@ -37,8 +61,15 @@ const delivery: LeasedDelivery = {
   metadata: { k: 'v' },
   createdAt: new Date(now),
   sendAt: null,
+  requireTls: false,
   isSimulated: false,
 }
+const scope = { key: 's', provider: null, site: 's', source: 'default', kind: 'relay' } as const
+/** As a worker judges it whose sites nobody shapes. */
+const judgeAttempt = (parts: typeof judging, of: LeasedDelivery, report: TransactionReport) =>
+  judgeWith(parts, of, report, (disposition) =>
+    reflexObserver.observe(scope, { report, disposition, delivery: of }),
+  )
 const answered = (code: number, text: string, more: Partial<TransactionReport> = {}): TransactionReport => ({
   ...failedReport('smarthost', 'protocol', ''),
   failure: null,
@@ -77,6 +108,26 @@ describe('an attempt', () => {
     expect(settlement.seq).toBe(7)
   })
 
+  test('whose end is not known is repeated, or ends its recipient where the tenant chose at_most_once', () => {
+    const report = {
+      ...failedReport('smarthost', 'connection_lost', 'gone'),
+      phase: 'body',
+      isUncertain: true,
+    } as const
+    expect(judgeAttempt(judging, delivery, report)).toMatchObject({ change: { to: 'deferred' } })
+    const once = judgeAttempt(judging, { ...delivery, atMostOnce: true }, report)
+    expect(once).toMatchObject({ change: { to: 'failed' }, reason: 'network', nextInMs: null, isFact: false })
+    expect(once.attempt).toMatchObject({ outcome: 'failed', report: { uncertain: true } })
+    expect(once.events[1]).toMatchObject({
+      type: 'message.failed',
+      data: { uncertain: true, explanation: expect.stringContaining('at_most_once') },
+    })
+    const certain = { ...report, isUncertain: false }
+    expect(judgeAttempt(judging, { ...delivery, atMostOnce: true }, certain)).toMatchObject({
+      change: { to: 'deferred' },
+    })
+  })
+
   test('that was deferred is tried again by the next step of the schedule, and no later than its expiry is promised', () => {
     const settlement = judgeAttempt(judging, delivery, answered(451, 'later'))
     expect(settlement).toMatchObject({
@@ -88,6 +139,18 @@ describe('an attempt', () => {
     expect(settlement.events[1]?.data).toMatchObject({
       next_attempt_at: new Date(now + 100_000).toISOString(),
     })
+  })
+
+  test('that failed says in its event what the reason means and what to do, and keeps for explain what it rests on', () => {
+    const settlement = judgeAttempt(judging, delivery, answered(550, '5.1.1 no such user', { phase: 'rcpt' }))
+    const { meaning, remedy } = reasonMeanings[settlement.reason as Reason]
+    expect(settlement.events[1]?.data).toMatchObject({ explanation: meaning, remedy })
+    expect(settlement.attempt?.report).toMatchObject({
+      judgement: { failure: null, action: 'fail', taught_by: expect.any(String) },
+    })
+    const { attempt, events } = judgeAttempt(judging, delivery, answered(250, 'ok'))
+    expect(attempt?.report).not.toHaveProperty('judgement')
+    expect(events[1]?.data).not.toHaveProperty('explanation')
   })
 
   test('that met a host’s own fault uses up no step of the schedule and goes on after the site’s pause', () => {
@@ -169,7 +232,7 @@ describe('an attempt that PostgreSQL refuses for a text in it', () => {
   test('loses what the peer said, and nothing else', () => {
     const stripped = withoutTexts(settlement)
     expect(JSON.stringify(stripped)).not.toContain('bad')
-    expect(stripped).toMatchObject({ isFact: true, change: { to: 'bounced' }, reason: 'mailbox_unknown' })
+    expect(stripped).toMatchObject({ isFact: true, change: { to: 'bounced' }, reason: 'rejected' })
     const [full, kept] = [settlement, stripped].map(({ attempt }) => attempt?.report)
     expect(kept).toEqual({ ...full, reply: null, tls: { ...tls, detail: null }, transcript: [] })
     expect(stripped.events.map(({ data }) => data)).toMatchObject([
@@ -199,6 +262,55 @@ describe('without an attempt', () => {
       events: [{ type: 'message.complained' }],
     })
     expect(discard(delivery)).toMatchObject({ change: null, nextInMs: null, events: [], seq: 5 })
+  })
+})
+
+describe('what an end says of the mailbox', () => {
+  const unknown = { phase: 'rcpt', reply: { code: 550, enhanced: '5.1.1', text: 'no such user' } } as const
+  const fault = (report: TransactionReport) => judgeAttempt(judging, delivery, report).mailboxFault
+
+  test('a refusal that denies it is told, and who denied it', () => {
+    expect(fault(answered(550, '', unknown))).toEqual({ fault: 'mailbox_unknown', provider: 'example.org' })
+  })
+
+  test('who denied it is the provider of the domain, where that is known', () => {
+    const settlement = judgeAttempt(judging, delivery, answered(550, '', unknown))
+    expect(saidBy(settlement, 'google').mailboxFault).toMatchObject({ provider: 'google' })
+    expect(saidBy(settlement, null)).toBe(settlement)
+  })
+
+  test('nothing is said by a delivery, by a deferral, and by the simulator', () => {
+    expect(fault(answered(250, 'ok'))).toBeNull()
+    expect(
+      fault(answered(452, '', { phase: 'rcpt', reply: { code: 452, enhanced: '4.2.2', text: '' } })),
+    ).toBeNull()
+    expect(fault(answered(550, '', { ...unknown, isSimulated: true }))).toBeNull()
+  })
+
+  test('a mail whose time is over tells of the mailbox that was full to the last', () => {
+    const full = { ...delivery, reason: 'mailbox_full' }
+    expect(expire(judging, full).mailboxFault).toEqual({ fault: 'mailbox_full', provider: 'example.org' })
+    expect(expire(judging, { ...full, simulation: 'timeout' }).mailboxFault).toBeNull()
+    expect(expire(judging, delivery).mailboxFault).toBeNull()
+  })
+})
+
+test('one that is suppressed by the time of its lease ends so, and the event names the entry', () => {
+  const settlement = suppress(judging, delivery, { id, reason: 'complaint' })
+  expect(settlement).toMatchObject({
+    isFact: false,
+    change: { to: 'suppressed' },
+    reason: 'complaint',
+    nextInMs: null,
+    attempts: 2,
+    attempt: null,
+    seq: 6,
+    events: [
+      {
+        type: 'message.suppressed',
+        data: { seq: 6, reason: 'complaint', suppression_id: `sup_${id.replaceAll('-', '')}` },
+      },
+    ],
   })
 })
 

@@ -5,26 +5,30 @@
  */
 import {
   type Disposition,
+  formatId,
   type IdSource,
-  judge,
+  type Judge,
+  type MailboxFault,
+  mailboxFaultOf,
+  mailboxFaultOfExpiry,
   type Reason,
   type RetryPolicy,
+  reasonMeanings,
   retryWaitMs,
   stateAfter,
   statesBefore,
   storableText,
   type TransactionReport,
+  withoutRepeat,
 } from '@valija/core'
 import { formatSmtpReply } from '@valija/mail'
-import type { LeasedDelivery, Settlement } from '@valija/store'
+import type { LeasedDelivery, Settlement, SuppressionHit } from '@valija/store'
 import { eventData } from './event-data.ts'
-
-/** The longest pause of a site that takes no connection, in milliseconds (DESIGN 4.16). */
-const sitePauseMs = 5_000
 
 export interface JudgeDependencies {
   nextId: IdSource
   nowMs: () => number
+  judge: Judge
   retryPolicy: RetryPolicy
   /** A number in [0, 1). */
   random: () => number
@@ -34,17 +38,20 @@ export interface JudgeDependencies {
  * Judges an attempt that was made.
  *
  * @param report must not be of a lost lease: that is not an attempt
+ * @param pauseOf tells for how long the site is left alone, in milliseconds, when the failure is its own fault; else null
  */
 export function judgeAttempt(
-  { nextId, nowMs, retryPolicy, random }: JudgeDependencies,
+  { nextId, nowMs, judge, retryPolicy, random }: JudgeDependencies,
   delivery: LeasedDelivery,
   report: TransactionReport,
+  pauseOf: (disposition: Disposition) => number | null,
 ): Settlement {
-  const disposition = judge(report)
+  const judged = judge(report)
+  const disposition = delivery.atMostOnce ? withoutRepeat(judged, report.isUncertain) : judged
   const number = delivery.attempts + 1
-  const isHostsFault = isHostAbsent(disposition) && !report.isSimulated
-  const retrySteps = delivery.retrySteps + (isHostsFault ? 0 : 1)
-  const retryMs = waitAfter(disposition, isHostsFault, retryPolicy, retrySteps, random())
+  const pauseMs = pauseOf(judged)
+  const retrySteps = delivery.retrySteps + (pauseMs === null ? 1 : 0)
+  const retryMs = waitAfter(disposition, pauseMs, retryPolicy, retrySteps, random())
   const shown = report.reply ? formatSmtpReply(report.reply) : report.detail
   const reply = shown === null ? null : storableText(shown)
   const at = nowMs()
@@ -62,39 +69,32 @@ export function judgeAttempt(
     deliveredAt: isDelivered ? new Date(at) : null,
     sizeBytes: report.sizeBytes,
     seq: delivery.seq + 2,
+    mailboxFault: report.isSimulated ? null : faultAt(delivery, mailboxFaultOf(disposition, report.phase)),
     attempt: {
       id: nextId(),
       number,
       outcome: stateAfter(disposition.event),
       reason: disposition.reason,
       startedAt: report.startedAt,
-      report: shownReport(report, reply),
+      report: keptReport(report, reply, disposition),
     },
     events: attemptEvents({ nextId, at }, delivery, disposition, report, reply, number, retryMs),
   }
 }
 
 /**
- * Whether the host took no connection, or refused us before MAIL: it may be back any moment. Broken TLS is the host's fault too,
- * but it took the connection, and stays broken until somebody mends it: that is for the schedule.
- */
-function isHostAbsent({ event, blame, reason }: Disposition): boolean {
-  return event === 'defer' && blame === 'host' && reason !== 'tls'
-}
-
-/**
- * The host's own fault uses up no step of the schedule: the mail that met it goes on as soon as the site's pause is over
+ * The site's own fault uses up no step of the schedule: the mail that met it goes on as soon as the site's pause is over
  * (DESIGN 4.16). Null: no further attempt.
  */
 function waitAfter(
   disposition: Disposition,
-  isHostsFault: boolean,
+  pauseMs: number | null,
   policy: RetryPolicy,
   retrySteps: number,
   jitter: number,
 ): number | null {
   if (disposition.event !== 'defer') return null
-  return isHostsFault ? sitePauseMs : retryWaitMs(policy, disposition.reason ?? 'other', retrySteps, jitter)
+  return pauseMs ?? retryWaitMs(policy, disposition, retrySteps, jitter)
 }
 
 /** `attempted`, then what came of it. */
@@ -135,10 +135,33 @@ function attemptEvents(
       data: {
         ...dataOf(delivery, 2),
         ...facts,
+        ...(disposition.event === 'fail' && report.isUncertain
+          ? { uncertain: true, ...wordsForUncertainEnd(disposition) }
+          : wordsFor(disposition.reason)),
         ...(nextAt !== null && { next_attempt_at: new Date(nextAt).toISOString() }),
       },
     },
   ]
+}
+
+/** What the reason means and what to do about it, for whoever reads the event. */
+function wordsFor(reason: Reason | null): { explanation?: string; remedy?: string } {
+  if (reason === null) return {}
+  const { meaning, remedy } = reasonMeanings[reason]
+  return { explanation: meaning, remedy }
+}
+
+/** Ended, and perhaps delivered. */
+function wordsForUncertainEnd({ reason }: Disposition): { explanation: string; remedy: string } {
+  const handedOver = 'The whole mail was handed over, and no reply came: it may have been delivered.'
+  const why =
+    reason === 'internal'
+      ? 'It ended the process that sent it again and again, so it is given up.'
+      : 'It is not sent again, because this tenant is set to at_most_once.'
+  return {
+    explanation: `${handedOver} ${why}`,
+    remedy: 'Find out whether it arrived, by its Message-ID, before you send it again.',
+  }
 }
 
 const eventTypeOf = {
@@ -167,15 +190,32 @@ export function expire(
     deliveredAt: null,
     sizeBytes: null,
     seq: delivery.seq + 1,
+    mailboxFault: delivery.simulation ? null : faultAt(delivery, mailboxFaultOfExpiry(delivery.reason)),
     attempt: null,
     events: [
       {
         id: nextId(),
         type: 'message.failed',
         createdAtMs: nowMs(),
-        data: { ...dataOf(delivery, 1), reason },
+        data: { ...dataOf(delivery, 1), reason, ...wordsFor(reason) },
       },
     ],
+  }
+}
+
+/** A recipient that was suppressed since its acceptance: it ends without another attempt. */
+export function suppress(
+  { nextId, nowMs }: Pick<JudgeDependencies, 'nextId' | 'nowMs'>,
+  delivery: LeasedDelivery,
+  { id, reason }: SuppressionHit,
+): Settlement {
+  const data = { ...dataOf(delivery, 1), reason, suppression_id: formatId('suppression', id) }
+  return {
+    ...discard(delivery),
+    change: { to: stateAfter('suppress'), from: statesBefore('suppress') },
+    reason,
+    seq: delivery.seq + 1,
+    events: [{ id: nextId(), type: 'message.suppressed', createdAtMs: nowMs(), data }],
   }
 }
 
@@ -208,9 +248,25 @@ export function discard(delivery: LeasedDelivery): Settlement {
     deliveredAt: null,
     sizeBytes: null,
     seq: delivery.seq,
+    mailboxFault: null,
     attempt: null,
     events: [],
   }
+}
+
+/**
+ * The same, where it is known whose servers answer for the recipient's domain: what many domains' mailboxes are denied by is
+ * one provider's fault.
+ */
+export function saidBy(settlement: Settlement, provider: string | null): Settlement {
+  const { mailboxFault } = settlement
+  if (mailboxFault === null || provider === null) return settlement
+  return { ...settlement, mailboxFault: { ...mailboxFault, provider } }
+}
+
+/** Whoever answers for a mailbox is, until more is known, the recipient's domain. */
+function faultAt({ domain }: LeasedDelivery, fault: MailboxFault | null): Settlement['mailboxFault'] {
+  return fault && { fault, provider: domain }
 }
 
 function identity({ recipientId, messageId, tenantId, epoch }: LeasedDelivery) {
@@ -228,11 +284,17 @@ function dataOf(delivery: LeasedDelivery, step: number): object {
   return eventData(message, recipient, delivery.simulation, delivery.seq + step)
 }
 
-type ShownReport = ReturnType<typeof shownReport>
+type KeptReport = ReturnType<typeof keptReport>
 
-/** What GET /messages/:id/attempts shows of it, but for what the attempt's columns hold. */
-function shownReport(report: TransactionReport, reply: string | null) {
+/**
+ * What GET /messages/:id/attempts shows of it, but for what the attempt's columns hold; and, for `explain`, what a failure was taken
+ * for: what it rests on is known only now, and the rules may be others when somebody asks.
+ */
+function keptReport(report: TransactionReport, reply: string | null, disposition: Disposition) {
+  const { blame, action, evidence, taughtBy } = disposition
+  const judgement = { failure: report.failure, blame, action, evidence, taught_by: taughtBy }
   return {
+    ...(disposition.event !== 'deliver' && { judgement }),
     route: report.route,
     host: report.host,
     ip: report.ip,
@@ -258,7 +320,7 @@ export function withoutTexts(settlement: Settlement): Settlement {
   return {
     ...settlement,
     reply: null,
-    attempt: attempt && { ...attempt, report: withoutPeersWords(attempt.report as ShownReport) },
+    attempt: attempt && { ...attempt, report: withoutPeersWords(attempt.report as KeptReport) },
     events: events.map(({ data, ...event }) => {
       const { reply: _, ...rest } = data as { reply?: string }
       return { ...event, data: rest }
@@ -266,6 +328,6 @@ export function withoutTexts(settlement: Settlement): Settlement {
   }
 }
 
-function withoutPeersWords(report: ShownReport): ShownReport {
+function withoutPeersWords(report: KeptReport): KeptReport {
   return { ...report, reply: null, tls: report.tls && { ...report.tls, detail: null }, transcript: [] }
 }

@@ -1,17 +1,29 @@
 /**
- * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, idempotency keys
- * whose time is over, and what disabled endpoints were never told.
+ * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, idempotency keys and
+ * TLS policies whose time is over, counts and reports of long ago, what disabled endpoints were never told, what mailboxes were remembered
+ * for, which reports were taken, what was taken off suppression lists long ago, quarantines that are over, and secrets that an
+ * older key has sealed.
  * Doing it twice at the same time is harmless. A step that fails keeps no other from its turn.
  */
+import type { Sealer } from '@valija/core'
 import {
   countStrayRows,
   type Database,
   dropOldPartitions,
   ensurePartitions,
+  forgetOldDomainReports,
+  forgetOldFaults,
   forgetOldInboxMails,
   forgetOldKeys,
+  forgetOldReports,
+  forgetOldStsPolicies,
+  forgetOldTlsReports,
+  forgetRemovals,
   forgetUntoldEvents,
+  liftQuarantines,
+  type QuarantinePlace,
 } from '@valija/store'
+import { sealAnew } from './seal-anew.ts'
 import { createSleeper } from './sleeper.ts'
 
 export interface Maintenance {
@@ -21,21 +33,31 @@ export interface Maintenance {
 
 export interface MaintenanceDependencies {
   database: Database
+  sealer: Sealer
   /** How long bodies, and how long messages, attempts and events are kept, in milliseconds. */
   retention: { contentMs: number; historyMs: number }
   log: (fields: { count: number }, text: string) => void
+  /** Told of what goes as it should. */
+  tell: (fields: { count: number }, text: string) => void
   onError: (error: Error) => void
 }
 
 const everyMs = 15 * 60_000
 const afterErrorMs = 60_000
+/** While processes are being restarted with another secret key. */
+const whileResealingMs = 5_000
+/** While an older key is listed: a process that still seals with it may come late. */
+const whileOlderKeysMs = 60_000
 
 export function createMaintenance({
-  database: { engine },
+  database,
+  sealer,
   retention,
   log,
+  tell,
   onError,
 }: MaintenanceDependencies): Maintenance {
+  const { engine } = database
   let isStopped = false
   /** Does a bounded piece of work again until there is none left. Returns how much was done. */
   const exhaust = async (work: () => Promise<number>): Promise<number> => {
@@ -43,22 +65,7 @@ export function createMaintenance({
     for (let done = 1; done > 0 && !isStopped; total += done) done = await work()
     return total
   }
-  // What endpoints are no longer told of comes before the days that it keeps.
-  const steps = [
-    () => ensurePartitions(engine),
-    () => exhaust(() => forgetOldKeys(engine)),
-    () => exhaust(() => forgetOldInboxMails(engine, retention.contentMs)),
-    () => exhaust(() => forgetUntoldEvents(engine, retention.historyMs)),
-    async () => {
-      const dropped = await exhaust(() => dropOldPartitions(engine, retention))
-      if (dropped > 0) log({ count: dropped }, 'partitions beyond the retention were dropped')
-    },
-    async () => {
-      const strayRows = await countStrayRows(engine)
-      if (strayRows > 0)
-        log({ count: strayRows }, 'rows stand in a default partition: their day had none of its own')
-    },
-  ]
+  const steps = stepsOf({ engine, retention, exhaust, log, isStopped: () => isStopped })
   const round = async () => {
     let hasFailed = false
     for (const step of steps) {
@@ -72,12 +79,60 @@ export function createMaintenance({
     }
     return hasFailed ? afterErrorMs : everyMs
   }
-  const sleeper = createSleeper({ round, onError, afterErrorMs })
+  const sealRound = async () => {
+    const parts = { database, sealer, log: tell, onError, isStopped: () => isStopped }
+    return (await sealAnew(parts)) === 'unfinished' ? whileResealingMs : whileOlderKeysMs
+  }
+  const sleepers = [createSleeper({ round, onError, afterErrorMs })]
+  if (sealer.fingerprints.length > 1)
+    sleepers.push(createSleeper({ round: sealRound, onError, afterErrorMs }))
   return {
-    start: sleeper.wake,
-    stop: () => {
+    start: () => {
+      for (const sleeper of sleepers) sleeper.wake()
+    },
+    stop: async () => {
       isStopped = true
-      return sleeper.stop()
+      await Promise.all(sleepers.map((sleeper) => sleeper.stop()))
     },
   }
+}
+
+/** What endpoints are no longer told of comes before the days that it keeps. */
+function stepsOf({
+  engine,
+  retention,
+  exhaust,
+  log,
+  isStopped,
+}: Pick<MaintenanceDependencies, 'retention' | 'log'> & {
+  engine: Database['engine']
+  exhaust: (work: () => Promise<number>) => Promise<number>
+  isStopped: () => boolean
+}): (() => Promise<unknown>)[] {
+  return [
+    () => ensurePartitions(engine),
+    () => exhaust(() => forgetOldKeys(engine)),
+    () => exhaust(() => forgetOldStsPolicies(engine)),
+    () => exhaust(() => forgetOldTlsReports(engine)),
+    () => exhaust(() => forgetOldInboxMails(engine, retention.contentMs)),
+    () => exhaust(() => forgetUntoldEvents(engine, retention.historyMs)),
+    () => exhaust(() => forgetOldFaults(engine)),
+    () => exhaust(() => forgetRemovals(engine, retention.historyMs)),
+    () => exhaust(() => forgetOldReports(engine, retention.historyMs)),
+    () => exhaust(() => forgetOldDomainReports(engine, retention.historyMs)),
+    async () => {
+      let place: QuarantinePlace | null = null
+      do place = await liftQuarantines(engine, place)
+      while (place !== null && !isStopped())
+    },
+    async () => {
+      const dropped = await exhaust(() => dropOldPartitions(engine, retention))
+      if (dropped > 0) log({ count: dropped }, 'partitions beyond the retention were dropped')
+    },
+    async () => {
+      const strayRows = await countStrayRows(engine)
+      if (strayRows > 0)
+        log({ count: strayRows }, 'rows stand in a default partition: their day had none of its own')
+    },
+  ]
 }

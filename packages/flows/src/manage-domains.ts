@@ -2,8 +2,17 @@
  * Managing sender domains: what a tenant claims, and what the operator vouches for without DNS.
  */
 import { randomBytes } from 'node:crypto'
-import { type Caller, formatId, type IdSource, invalidRequest, ProductError, parseId } from '@valija/core'
-import { parseDomain } from '@valija/mail'
+import {
+  type Caller,
+  domainGraceMs,
+  formatId,
+  type IdSource,
+  invalidRequest,
+  ProductError,
+  parseId,
+  type Sealer,
+} from '@valija/core'
+import { type DkimAlgorithm, dkimAlgorithms, parseDomain } from '@valija/mail'
 import {
   type Database,
   deleteDomain,
@@ -12,10 +21,12 @@ import {
   insertVouchedDomain,
   listDomains,
   type StoredDomain,
-  updateVouching,
+  updateDomain,
   type Wake,
 } from '@valija/store'
-import { getDomain } from 'tldts'
+import { ensureDkimKeys, makeDkimKeys } from './dkim-keys.ts'
+import type { DomainHosts } from './domain-hosts.ts'
+import { type DomainRecord, returnPathHost, showRecords } from './domain-records.ts'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
 import { isPublicSuffix } from './sender-domains.ts'
 
@@ -23,32 +34,23 @@ export interface DomainDesk {
   database: Database
   wake: Wake
   nextId: IdSource
+  sealer: Sealer
+  /** What of this installation records name. */
+  domainHosts: DomainHosts
 }
 
-/** What only the operator may say about a domain. */
-export interface VouchingInput {
+/** What can be said about a domain that is there already; `vouched` and `dkim` by the operator only. */
+export interface DomainChange {
   vouched?: boolean
   dkim?: boolean
+  /** How its mails are signed; both when it was never said. */
+  dkim_algorithms?: DkimAlgorithm[]
+  /** The name of its return path, below it or whole. */
+  return_path_host?: string
 }
 
-export interface DomainInput extends VouchingInput {
+export interface DomainInput extends DomainChange {
   name: string
-}
-
-/** A DNS record to publish, and what was found of it. */
-export interface DomainRecord {
-  purpose: string
-  type: string
-  /** The full name. */
-  name: string
-  /** The name below the registered domain, as DNS providers' forms ask for it. */
-  host: string
-  value: string
-  priority: number | null
-  required: boolean
-  status: 'ok' | 'missing' | 'wrong' | 'unchecked'
-  found: string[]
-  fix: string
 }
 
 export interface DomainView {
@@ -57,6 +59,13 @@ export interface DomainView {
   status: 'pending' | 'verified' | 'failed'
   vouched: boolean
   dkim: boolean
+  dkim_algorithms: DkimAlgorithm[]
+  return_path_host: string
+  verified_at: string | null
+  /** Since when the proof of a verified domain has been missing. */
+  failing_since: string | null
+  /** When a failing domain stops sending unless its proof is back. */
+  sending_stops_at: string | null
   records: DomainRecord[]
   created_at: string
 }
@@ -66,7 +75,12 @@ export function showDomains(
   caller: Caller,
   request: PageRequest,
 ): Promise<PageAnswer<DomainView>> {
-  return readPage('domain', request, (page) => listDomains(desk.database, caller.tenantId, page), toView)
+  return readPage(
+    'domain',
+    request,
+    (page) => listDomains(desk.database, caller.tenantId, page),
+    (domain) => toView(desk, domain),
+  )
 }
 
 /** @throws {ProductError} not_found */
@@ -74,7 +88,7 @@ export async function showDomain(desk: DomainDesk, caller: Caller, id: string): 
   const uuid = parseId('domain', id)
   const domain = uuid && (await findDomain(desk.database, caller.tenantId, uuid))
   if (!domain) throw new ProductError('not_found')
-  return toView(domain)
+  return toView(desk, domain)
 }
 
 /**
@@ -85,12 +99,17 @@ export async function showDomain(desk: DomainDesk, caller: Caller, id: string): 
 export async function addDomain(desk: DomainDesk, caller: Caller, input: DomainInput): Promise<DomainView> {
   requireRightToVouch(caller, input)
   const name = readName(input.name)
+  const identity = { id: desk.nextId(), tenantId: caller.tenantId }
+  const algorithms = orderAlgorithms(input.dkim_algorithms ?? dkimAlgorithms)
+  const returnPathLabel = readReturnPathLabel(name, input.return_path_host)
   const row = {
-    id: desk.nextId(),
-    tenantId: caller.tenantId,
+    ...identity,
     name,
     signsDkim: readDkim(input.vouched ?? false, input.dkim ?? false),
+    dkimAlgorithms: algorithms,
+    dkimKeys: await makeDkimKeys(desk.sealer, identity, algorithms),
     token: randomBytes(16).toString('hex'),
+    ...(returnPathLabel !== null && { returnPathLabel }),
   }
   const added = input.vouched
     ? await insertVouchedDomain(desk.database, { ...row, status: 'verified', isVouched: true })
@@ -101,11 +120,11 @@ export async function addDomain(desk: DomainDesk, caller: Caller, input: DomainI
     })
   if (added === 'verified_elsewhere') throw verifiedElsewhere()
   desk.wake.send('keys', caller.tenantId)
-  return toView(added)
+  return toView(desk, added)
 }
 
 /**
- * Changes what the operator says about a domain. One that is vouched for no more waits for its records again.
+ * Changes how a domain is signed and what the operator says about it. One that is vouched for no more waits for its records again.
  *
  * @throws {ProductError} not_found, invalid_request, insufficient_scope, conflict
  */
@@ -113,22 +132,31 @@ export async function changeDomain(
   desk: DomainDesk,
   caller: Caller,
   id: string,
-  input: VouchingInput,
+  input: DomainChange,
 ): Promise<DomainView> {
   requireRightToVouch(caller, input)
   const uuid = parseId('domain', id)
   const changed =
     uuid &&
-    (await updateVouching(desk.database, caller.tenantId, uuid, (present) => {
+    (await updateDomain(desk.database, caller.tenantId, uuid, (present) => {
       const isVouched = input.vouched ?? present.isVouched
       const signsDkim = readDkim(isVouched, input.dkim ?? (isVouched && present.signsDkim))
-      if (isVouched) return { status: 'verified', isVouched, signsDkim }
-      return { status: present.isVouched ? 'pending' : present.status, isVouched, signsDkim }
+      const algorithms = input.dkim_algorithms
+        ? orderAlgorithms(input.dkim_algorithms)
+        : present.dkimAlgorithms
+      const status = isVouched ? 'verified' : present.isVouched ? 'pending' : present.status
+      const returnPathLabel =
+        readReturnPathLabel(present.name, input.return_path_host) ?? present.returnPathLabel
+      // Whoever is vouched for, or waits for its records anew, does not fail.
+      const failingSince = isVouched === present.isVouched ? present.failingSince : null
+      return { status, isVouched, signsDkim, dkimAlgorithms: algorithms, returnPathLabel, failingSince }
     }))
   if (!changed) throw new ProductError('not_found')
   if (changed === 'verified_elsewhere') throw verifiedElsewhere()
+  const complete = await ensureDkimKeys(desk, changed)
+  if (complete === null) throw new ProductError('not_found')
   desk.wake.send('keys', caller.tenantId)
-  return toView(changed)
+  return toView(desk, complete)
 }
 
 /** @throws {ProductError} not_found */
@@ -140,11 +168,16 @@ export async function removeDomain(desk: DomainDesk, caller: Caller, id: string)
   desk.wake.send('keys', caller.tenantId)
 }
 
-function requireRightToVouch(caller: Caller, input: VouchingInput): void {
+function requireRightToVouch(caller: Caller, input: DomainChange): void {
   if (caller.isOperator || (input.vouched === undefined && input.dkim === undefined)) return
   throw new ProductError('insufficient_scope', {
     detail: 'Only the operator’s key (VALIJA_ADMIN_KEY) may set vouched and dkim.',
   })
+}
+
+/** RSA first, as records and signatures are; each once. */
+function orderAlgorithms(algorithms: readonly DkimAlgorithm[]): DkimAlgorithm[] {
+  return dkimAlgorithms.filter((algorithm) => algorithms.includes(algorithm))
 }
 
 /** Without DNS nobody can tell whether the selectors are there, so unverified domains are not signed for on demand. */
@@ -154,11 +187,18 @@ function readDkim(isVouched: boolean, dkim: boolean): boolean {
   return dkim
 }
 
+/** Below it go names such as `vljabcdefr._domainkey.`, and all must not exceed 253 characters (RFC 1035 §2.3.4). */
+const maxNameLength = 253 - 'vljabcdefr._domainkey.'.length
+
 function readName(input: string): string {
   const name = parseDomain(input)
   if (!name.ok) throw invalidRequest([{ path: '/name', message: name.message }])
   if (isPublicSuffix(name.value)) {
     const message = `${name.value} is a public suffix, below which names belong to many. Give the domain that is yours.`
+    throw invalidRequest([{ path: '/name', message }])
+  }
+  if (name.value.length > maxNameLength) {
+    const message = `is too long: the names of its DNS records would have more than 253 characters; at most ${maxNameLength}`
     throw invalidRequest([{ path: '/name', message }])
   }
   return name.value
@@ -171,33 +211,33 @@ function verifiedElsewhere(): ProductError {
   })
 }
 
-function toView(domain: StoredDomain): DomainView {
+/** @returns the part below the domain; null when nothing is said */
+function readReturnPathLabel(domain: string, input: string | undefined): string | null {
+  if (input === undefined) return null
+  const host = parseDomain(input.includes('.') ? input : `${input}.${domain}`)
+  if (!host.ok) throw invalidRequest([{ path: '/return_path_host', message: host.message }])
+  if (!host.value.endsWith(`.${domain}`)) {
+    const message = `must be a name below the domain, such as bounce.${domain}`
+    throw invalidRequest([{ path: '/return_path_host', message }])
+  }
+  return host.value.slice(0, -domain.length - 1)
+}
+
+function toView({ domainHosts }: Pick<DomainDesk, 'domainHosts'>, domain: StoredDomain): DomainView {
+  const { status, failingSince } = domain
+  const stopsAt = status === 'verified' && failingSince ? failingSince.getTime() + domainGraceMs : null
   return {
     id: formatId('domain', domain.id),
     name: domain.name,
     status: domain.status,
     vouched: domain.isVouched,
     dkim: domain.signsDkim,
-    records: [ownershipRecord(domain)],
+    dkim_algorithms: domain.dkimAlgorithms,
+    return_path_host: returnPathHost(domain),
+    verified_at: domain.verifiedAt?.toISOString() ?? null,
+    failing_since: domain.failingSince?.toISOString() ?? null,
+    sending_stops_at: stopsAt === null ? null : new Date(stopsAt).toISOString(),
+    records: showRecords(domain, domainHosts),
     created_at: domain.createdAt.toISOString(),
-  }
-}
-
-/** The token is the tenant's own for this name: another tenant's record for the same name proves nothing. */
-function ownershipRecord(domain: StoredDomain): DomainRecord {
-  const name = `_valija.${domain.name}`
-  const registered = getDomain(domain.name, { allowPrivateDomains: true }) ?? domain.name
-  const value = `valija-verification=${domain.token}`
-  return {
-    purpose: 'ownership',
-    type: 'TXT',
-    name,
-    host: name.slice(0, -registered.length - 1),
-    value,
-    priority: null,
-    required: !domain.isVouched,
-    status: 'unchecked',
-    found: [],
-    fix: `Publish a TXT record at ${name} with the text ${value}.`,
   }
 }

@@ -10,16 +10,16 @@ import {
   formatId,
   type IdSource,
   invalidRequest,
-  isRoute,
+  isBuiltInRoute,
   ProductError,
   parseId,
-  routes,
   type Scope,
 } from '@valija/core'
 import { parseAddress, parseDomain } from '@valija/mail'
 import {
   type Database,
   findKey,
+  findRouteNames,
   insertKey,
   type KeyGrant,
   listKeys,
@@ -84,7 +84,7 @@ export async function addKey(
   caller: Caller,
   input: KeyInput,
 ): Promise<KeyView & { key: string }> {
-  const grant = readGrant(input, desk.clock.nowMs())
+  const grant = readGrant(input, desk.clock.nowMs(), await findRouteFaults(desk, caller, input.route))
   requireNotWider(await grantOf(desk, caller), grant)
   const { key, hash, hint } = createApiKey()
   const stored = await insertKey(desk.database, {
@@ -110,8 +110,10 @@ export async function changeKey(
   const uuid = parseId('key', id)
   if (uuid === null) throw new ProductError('not_found')
   const own = await grantOf(desk, caller)
+  const routeFaults = await findRouteFaults(desk, caller, input.route)
   const changed = await updateKey(desk.database, caller.tenantId, uuid, (present) => {
-    const grant = readGrant({ ...toView(present), ...input }, input.expires_at ? desk.clock.nowMs() : null)
+    const afterMs = input.expires_at ? desk.clock.nowMs() : null
+    const grant = readGrant({ ...toView(present), ...input }, afterMs, routeFaults)
     requireNotWider(own, grant)
     return { ...grant, name: input.name ?? present.name }
   })
@@ -136,20 +138,26 @@ async function grantOf(desk: KeyDesk, caller: Caller): Promise<KeyGrant | null> 
   return own
 }
 
+/** Whether mail can take the route that is asked for: the installation's own, the tenant's, or one that the operator shares. */
+async function findRouteFaults(
+  desk: KeyDesk,
+  caller: Caller,
+  route: string | null | undefined,
+): Promise<FieldFault[]> {
+  if (route == null || isBuiltInRoute(route)) return []
+  if ((await findRouteNames(desk.database, caller.tenantId, [route])).length > 0) return []
+  const message = `There is no route ${JSON.stringify(route)}: see GET /routes; capture is always there.`
+  return [{ path: '/route', message }]
+}
+
 /** @param afterMs the expiry must be later than this; null: it was checked when it was set */
-function readGrant(input: KeyInput, afterMs: number | null): KeyGrant {
-  const faults: FieldFault[] = []
+function readGrant(input: KeyInput, afterMs: number | null, routeFaults: readonly FieldFault[]): KeyGrant {
+  const faults: FieldFault[] = [...routeFaults]
   const read = (field: 'domains' | 'networks' | 'recipients', parse: (text: string) => Reading) =>
     readList(field, input[field] ?? [], parse, faults)
   const expiresAt = input.expires_at ? new Date(input.expires_at) : null
   if (expiresAt !== null && afterMs !== null && !(expiresAt.getTime() > afterMs)) {
     faults.push({ path: '/expires_at', message: 'must lie in the future' })
-  }
-  if (input.route != null && !isRoute(input.route)) {
-    faults.push({
-      path: '/route',
-      message: `There is no route ${JSON.stringify(input.route)}; there are ${routes.join(', ')}.`,
-    })
   }
   const grant = {
     scopes: input.scopes,

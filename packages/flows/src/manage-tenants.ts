@@ -7,6 +7,8 @@ import {
   insertTenant,
   listTenants,
   type StoredTenant,
+  type TenantChanges,
+  type TenantLimits,
   updateTenant,
   type Wake,
 } from '@valija/store'
@@ -22,8 +24,9 @@ export interface TenantDesk {
 export interface TenantInput {
   name: string
   weight?: number
-  /** No limit can be set yet. */
-  limits?: Record<string, never>
+  /** Null: as for any tenant. */
+  limits?: { [Name in keyof TenantLimits]: TenantLimits[Name] | null }
+  at_most_once?: boolean
 }
 
 export interface TenantView {
@@ -31,6 +34,7 @@ export interface TenantView {
   name: string
   weight: number
   limits: Record<string, unknown>
+  at_most_once: boolean
   is_default: boolean
   created_at: string
 }
@@ -63,7 +67,14 @@ export async function addTenant(
   const { key, hash, hint } = createApiKey()
   const stored = await insertTenant(
     desk.database,
-    { id: tenantId, name: input.name, weight: input.weight ?? 1, limits: input.limits ?? {}, isDefault },
+    {
+      id: tenantId,
+      name: input.name,
+      weight: input.weight ?? 1,
+      limits: limitsOf(input.limits),
+      isDefault,
+      atMostOnce: input.at_most_once ?? false,
+    },
     {
       id: desk.nextId(),
       tenantId,
@@ -90,9 +101,11 @@ export async function changeTenant(
   input: Partial<TenantInput>,
 ): Promise<TenantView> {
   const uuid = parseId('tenant', id)
-  const changed = uuid && (await updateTenant(desk.database, uuid, input))
+  const changed = uuid && (await updateTenant(desk.database, uuid, toChanges(input)))
   if (!changed) throw new ProductError('not_found')
   if (changed === 'name_taken') throw nameTaken(input.name)
+  // Its limits are known with its keys.
+  if (input.limits) desk.wake.send('keys', uuid)
   return toView(changed)
 }
 
@@ -111,6 +124,19 @@ export async function removeTenant(desk: TenantDesk, id: string): Promise<void> 
   desk.wake.send('keys', uuid)
 }
 
+function toChanges({ at_most_once, limits, ...input }: Partial<TenantInput>): TenantChanges {
+  return {
+    ...input,
+    ...(limits !== undefined && { limits: limitsOf(limits) }),
+    ...(at_most_once !== undefined && { atMostOnce: at_most_once }),
+  }
+}
+
+/** What is null is not kept: no limit of its own. */
+function limitsOf({ queued }: TenantInput['limits'] = {}): TenantLimits {
+  return queued === null || queued === undefined ? {} : { queued }
+}
+
 function nameTaken(name: string | undefined): ProductError {
   return new ProductError('conflict', { detail: `There is a tenant named ${JSON.stringify(name)} already.` })
 }
@@ -121,6 +147,7 @@ function toView(tenant: StoredTenant): TenantView {
     name: tenant.name,
     weight: tenant.weight,
     limits: tenant.limits,
+    at_most_once: tenant.atMostOnce,
     is_default: tenant.isDefault,
     created_at: tenant.createdAt.toISOString(),
   }

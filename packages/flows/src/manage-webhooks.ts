@@ -2,7 +2,6 @@
 import {
   type Caller,
   createWebhookSecret,
-  type EventType,
   eventTypes,
   type FieldFault,
   formatId,
@@ -19,22 +18,24 @@ import {
   continueWebhook,
   type Database,
   deleteWebhook,
+  endContinuation,
   findWebhook,
   insertWebhook,
   listWebhooks,
-  listWebhookTries,
   type StoredWebhook,
   updateWebhook,
   type Wake,
-  type WebhookTryRecord,
+  type WebhookBatch,
 } from '@valija/store'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
 
 export interface WebhookDesk {
   database: Database
   sealer: Sealer
-  wake: Wake
+  wake: Pick<Wake, 'send'>
   nextId: IdSource
+  /** PostgreSQL's. */
+  clock: { nowMs(): number }
 }
 
 /** The body of POST /webhooks. */
@@ -43,6 +44,12 @@ export interface WebhookInput {
   events: string[]
   domains?: string[]
   tags?: string[]
+  batch?: WebhookBatchView | null
+}
+
+export interface WebhookBatchView {
+  max_events: number
+  max_wait_ms: number
 }
 
 /** The body of PATCH /webhooks/:id. */
@@ -56,23 +63,12 @@ export interface WebhookView {
   events: string[]
   domains: string[]
   tags: string[]
+  batch: WebhookBatchView | null
   status: 'enabled' | 'disabled'
   disabled_reason: string | null
+  disabled_at: string | null
+  former_secret_until: string | null
   created_at: string
-}
-
-export interface WebhookTryView {
-  id: string
-  event_id: string
-  type: EventType
-  number: number
-  outcome: string
-  status_code: number | null
-  error: string | null
-  response_start: string | null
-  started_at: string
-  duration_ms: number
-  next_try_at: string | null
 }
 
 export function showWebhooks(
@@ -80,12 +76,14 @@ export function showWebhooks(
   caller: Caller,
   request: PageRequest,
 ): Promise<PageAnswer<WebhookView>> {
-  return readPage('webhook', request, (page) => listWebhooks(desk.database, caller.tenantId, page), toView)
+  const read = (page: { limit: number; after: string | null }) =>
+    listWebhooks(desk.database, caller.tenantId, page)
+  return readPage('webhook', request, read, (webhook) => toView(desk, webhook))
 }
 
 /** @throws {ProductError} not_found */
 export async function showWebhook(desk: WebhookDesk, caller: Caller, id: string): Promise<WebhookView> {
-  return toView(await requireWebhook(desk, caller, id))
+  return toView(desk, await requireWebhook(desk, caller, id))
 }
 
 /** @throws {ProductError} invalid_request */
@@ -94,7 +92,7 @@ export async function addWebhook(
   caller: Caller,
   input: WebhookInput,
 ): Promise<WebhookView & { secret: string }> {
-  const { url, events, domains = [], tags = [] } = readInput(input)
+  const { url, events, domains = [], tags = [], batch = null } = readInput(input)
   const { tenantId } = caller
   const id = desk.nextId()
   const secret = createWebhookSecret()
@@ -106,9 +104,10 @@ export async function addWebhook(
     events,
     domains,
     tags,
+    batch: readBatch(batch),
     secret: sealed,
   })
-  return { ...toView(stored), secret }
+  return { ...toView(desk, stored), secret }
 }
 
 /** @throws {ProductError} not_found, invalid_request */
@@ -119,14 +118,22 @@ export async function changeWebhook(
   input: WebhookChange,
 ): Promise<WebhookView> {
   const uuid = parseId('webhook', id)
-  const changed = uuid && (await updateWebhook(desk.database, caller.tenantId, uuid, readInput(input)))
+  if (uuid === null) throw new ProductError('not_found')
+  const { batch, ...changes } = readInput(input)
+  const isEnabling = input.status === 'enabled'
+  const ids = [desk.nextId(), desk.nextId()] as const
+  // First: after a crash in between it will be told, and not miss, what happened while it was disabled.
+  if (isEnabling) await continueWebhook(desk.database.engine, caller.tenantId, uuid, ids)
+  const changed = await updateWebhook(desk.database, caller.tenantId, uuid, {
+    ...changes,
+    ...(batch !== undefined && { batch: readBatch(batch) }),
+  })
   if (!changed) throw new ProductError('not_found')
-  if (input.status === 'enabled') {
-    // What it was not told while it was disabled is due now.
-    await continueWebhook(desk.database.engine, caller.tenantId, uuid)
+  if (isEnabling) {
+    await endContinuation(desk.database.engine, uuid)
     desk.wake.send('webhooks')
   }
-  return toView(changed)
+  return toView(desk, changed)
 }
 
 /** @throws {ProductError} not_found */
@@ -137,20 +144,8 @@ export async function removeWebhook(desk: WebhookDesk, caller: Caller, id: strin
   }
 }
 
-/** The tries at one endpoint, newest first. @throws {ProductError} not_found */
-export async function showWebhookTries(
-  desk: WebhookDesk,
-  caller: Caller,
-  id: string,
-  request: PageRequest,
-): Promise<PageAnswer<WebhookTryView>> {
-  const webhook = await requireWebhook(desk, caller, id)
-  const read = (page: { limit: number; after: string | null }) =>
-    listWebhookTries(desk.database, caller.tenantId, webhook.id, page)
-  return readPage('webhookTry', request, read, toTryView)
-}
-
-async function requireWebhook(desk: WebhookDesk, caller: Caller, id: string): Promise<StoredWebhook> {
+/** @throws {ProductError} not_found */
+export async function requireWebhook(desk: WebhookDesk, caller: Caller, id: string): Promise<StoredWebhook> {
   const uuid = parseId('webhook', id)
   const webhook = uuid && (await findWebhook(desk.database, caller.tenantId, uuid))
   if (!webhook) throw new ProductError('not_found')
@@ -186,31 +181,24 @@ function findUrlFault(text: string): string | null {
   return null
 }
 
-function toView(webhook: StoredWebhook): WebhookView {
+function readBatch(batch: WebhookBatchView | null): WebhookBatch | null {
+  return batch && { maxEvents: batch.max_events, maxWaitMs: batch.max_wait_ms }
+}
+
+function toView({ clock }: Pick<WebhookDesk, 'clock'>, webhook: StoredWebhook): WebhookView {
+  const { batch, formerSecretUntil } = webhook
+  const isOverlapping = formerSecretUntil !== null && formerSecretUntil.getTime() > clock.nowMs()
   return {
     id: formatId('webhook', webhook.id),
     url: webhook.url,
     events: webhook.events,
     domains: webhook.domains,
     tags: webhook.tags,
+    batch: batch && { max_events: batch.maxEvents, max_wait_ms: batch.maxWaitMs },
     status: webhook.status,
     disabled_reason: webhook.disabledReason,
+    disabled_at: webhook.disabledAt?.toISOString() ?? null,
+    former_secret_until: isOverlapping ? formerSecretUntil.toISOString() : null,
     created_at: webhook.createdAt.toISOString(),
-  }
-}
-
-function toTryView(made: WebhookTryRecord): WebhookTryView {
-  return {
-    id: formatId('webhookTry', made.id),
-    event_id: formatId('event', made.eventId),
-    type: made.eventType,
-    number: made.number,
-    outcome: made.outcome,
-    status_code: made.statusCode,
-    error: made.error,
-    response_start: made.responseStart,
-    started_at: made.startedAt.toISOString(),
-    duration_ms: made.durationMs,
-    next_try_at: made.nextTryAt?.toISOString() ?? null,
   }
 }

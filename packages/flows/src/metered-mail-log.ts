@@ -6,6 +6,8 @@ export interface MailCounters {
   accepted?: { add(labels: Record<never, string>, by?: number): void }
   attempts?: { add(labels: { route: string; outcome: string; reason: string }, by?: number): void }
   ended?: { add(labels: { outcome: string; reason: string }, by?: number): void }
+  /** `outcome`: what was applied, or why nothing was. */
+  reports?: { add(labels: { kind: string; outcome: string }, by?: number): void }
 }
 
 export function meterMailLog(mailLog: MailLog, counters: MailCounters): MailLog {
@@ -22,6 +24,20 @@ export function meterMailLog(mailLog: MailLog, counters: MailCounters): MailLog 
     ended: (end) => {
       counters.ended?.add({ outcome: end.outcome, reason: end.reason })
       mailLog.ended(end)
+    },
+    reported: (report) => {
+      counters.reports?.add({ kind: report.kind, outcome: report.outcome })
+      mailLog.reported(report)
+    },
+    domainReported: (report) => {
+      // What was not kept is counted once per mail, by `reportIgnored`.
+      if (report.outcome === 'kept')
+        counters.reports?.add({ kind: `${report.kind}_report`, outcome: report.outcome })
+      mailLog.domainReported(report)
+    },
+    reportIgnored: (report) => {
+      counters.reports?.add({ kind: report.kind, outcome: report.reason })
+      mailLog.reportIgnored(report)
     },
   }
 }

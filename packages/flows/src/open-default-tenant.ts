@@ -8,7 +8,8 @@ import { addTenant } from './manage-tenants.ts'
 import type { Foundation } from './open-foundation.ts'
 
 const name = 'default_key'
-const owner = 'instance:default_key'
+/** What the kept key belongs to, for `Sealer`. */
+export const defaultKeyOwner = 'instance:default_key'
 
 export interface DefaultTenant {
   /** `ten_…` */
@@ -22,7 +23,7 @@ export async function openDefaultTenant(foundation: Foundation): Promise<Default
   const kept = await readInstanceValue(database, name)
   const tenantId = await findDefaultTenant(database)
   if (kept !== null && tenantId !== null) {
-    const key = sealer.open(Buffer.from(kept, 'base64'), owner).toString()
+    const key = sealer.open(Buffer.from(kept, 'base64'), defaultKeyOwner).toString()
     return { id: formatId('tenant', tenantId), key }
   }
   // A start that was killed between the two writes left a tenant whose key nobody knows: it gets another.
@@ -30,7 +31,11 @@ export async function openDefaultTenant(foundation: Foundation): Promise<Default
     tenantId === null
       ? await addTenant(foundation, { name: 'default' }, true)
       : { id: formatId('tenant', tenantId), key: await addKey(foundation, tenantId) }
-  await writeInstanceValue(database, name, sealer.seal(Buffer.from(made.key), owner).toString('base64'))
+  await writeInstanceValue(
+    database,
+    name,
+    sealer.seal(Buffer.from(made.key), defaultKeyOwner).toString('base64'),
+  )
   return { id: made.id, key: made.key }
 }
 

@@ -5,10 +5,12 @@
 import { createIdSource, createSealer, type IdSource, type Sealer } from '@valija/core'
 import {
   assertSameSecretKey,
+  countSealedOtherwise,
   type Database,
   type DatabaseClock,
   type HintQueue,
   isMigrated,
+  keyMark,
   openDatabase,
   openHintQueue,
   openWake,
@@ -47,14 +49,20 @@ export class StartError extends Error {
  * @throws {OtherSecretKeyError} when the stored secrets are sealed with another key
  */
 export async function openFoundation(options: FoundationOptions): Promise<Foundation> {
-  const { databaseUrl, redisUrl, onError } = options
+  const { databaseUrl, redisUrl } = options
   const closers: (() => unknown)[] = []
+  let isClosing = false
+  // A pool is closed when it has said goodbye, not when PostgreSQL has heard it: a connection that the server ends in between is no trouble.
+  const onError = (error: Error) => {
+    if (!isClosing) options.onError(error)
+  }
   const close = async () => {
+    isClosing = true
     for (const closer of closers.splice(0).reverse()) {
       try {
         await closer()
       } catch (error) {
-        onError(error as Error)
+        options.onError(error as Error)
       }
     }
   }
@@ -66,8 +74,13 @@ export async function openFoundation(options: FoundationOptions): Promise<Founda
     await assertSameSecretKey(database, sealer)
     const clock = await startDatabaseClock(database.engine, onError)
     closers.push(() => clock.stop())
-    const wake = await openWake(databaseUrl, onError)
+    const wake = await openWake(databaseUrl, onError, keyMark(sealer.fingerprints))
     closers.push(() => wake.close())
+    // Again, now that the others see which keys we have: they may have finished a change of them since we looked.
+    await assertSameSecretKey(database, sealer)
+    await tellOfUnreadable(database, sealer, onError)
+    // Somebody saw that PostgreSQL's clock was set (watch-clock.ts).
+    wake.on('clock', () => void clock.sync().catch(onError))
     const queue = await openHintQueue({ redisUrl, databaseUrl, onError })
     closers.push(() => queue.close())
     return { database, clock, nextId: createIdSource(clock.nowMs), wake, queue, sealer, close }
@@ -77,18 +90,27 @@ export async function openFoundation(options: FoundationOptions): Promise<Founda
   }
 }
 
-/**
- * @throws {StartError} for a way of delivery that this version knows by name only: mail accepted for it would never leave
- */
-export function assertDeliverable(delivery: string | null): asserts delivery is 'capture' | 'smarthost' {
-  if (delivery === 'capture' || delivery === 'smarthost') return
-  throw new StartError('VALIJA_DELIVERY=mx is not part of this version yet: use smarthost or capture.')
-}
-
 async function assertMigrated(database: Database): Promise<void> {
   const migrated = await isMigrated(database.engine).catch((cause: Error) => {
     throw new StartError(`PostgreSQL cannot be used: ${cause.message}. Check DATABASE_URL.`, { cause })
   })
   if (!migrated)
     throw new StartError('The database is not at this version: run "npm run valija -- migrate" first.')
+}
+
+/** Few values, sealed by a key that is gone, are no reason to keep everybody waiting: only what they belong to waits. */
+async function tellOfUnreadable(
+  database: Database,
+  { fingerprints }: Sealer,
+  onError: (error: Error) => void,
+): Promise<void> {
+  const counts = Object.entries(await countSealedOtherwise(database.engine, fingerprints))
+  if (counts.length === 0) return
+  const which = counts.map(([kind, count]) => `${kind}: ${count}`).join(', ')
+  onError(
+    new StartError(
+      `Stored secrets were sealed with a VALIJA_SECRET_KEY that is not configured (${which}): what they belong to waits. ` +
+        'Set that key again behind the others ("new,old"); if it is lost, see docs/operations.md, "Secrets".',
+    ),
+  )
 }

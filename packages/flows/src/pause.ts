@@ -20,3 +20,16 @@ export async function firstOf(stop: AbortSignal, promise: Promise<unknown>): Pro
     stop.removeEventListener('abort', onStop)
   }
 }
+
+/** What the promise comes to, or `stopped` as soon as `stop` is aborted; what becomes of the promise then is nobody's matter. */
+export async function unlessStopped<T>(stop: AbortSignal, promise: Promise<T>): Promise<T | 'stopped'> {
+  promise.catch(() => undefined)
+  let result: { value: T } | undefined
+  await firstOf(
+    stop,
+    promise.then((value) => {
+      result = { value }
+    }),
+  )
+  return result === undefined ? 'stopped' : result.value
+}

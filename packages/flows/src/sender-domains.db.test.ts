@@ -54,6 +54,8 @@ const row = (tenantId: string, name: string) => ({
   tenantId,
   name,
   signsDkim: false,
+  dkimAlgorithms: ['rsa' as const],
+  dkimKeys: [],
   token: 't',
 })
 const vouch = (tenantId: string, name: string) =>
@@ -70,6 +72,7 @@ const caller = (tenantId: string, more: Partial<Caller> = {}): Caller => ({
   route: null,
   isOperator: false,
   isDefaultTenant: false,
+  queuedLimit: null,
   ...more,
 })
 

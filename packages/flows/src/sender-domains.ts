@@ -74,7 +74,7 @@ async function mayUse(database: Database, tenantId: Uuid, domain: string): Promi
 }
 
 /** `a.b.example.com` → itself, `b.example.com`, `example.com`: from the nearest to the last below the public suffix. */
-function namesThatCover(domain: string): string[] {
+export function namesThatCover(domain: string): string[] {
   const suffix = getPublicSuffix(domain, { allowPrivateDomains: true })
   const labels = domain.split('.')
   const suffixLabels = suffix === null ? 1 : suffix.split('.').length

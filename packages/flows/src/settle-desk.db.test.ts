@@ -85,7 +85,7 @@ test('a result that comes while the server only reads is committed when it write
   const [delivery, settlement] = await take()
   await setReadOnly(true)
   desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
-  await until('PostgreSQL refuses to write', () => trouble.some(({ code }) => code === '25006'), 10_000)
+  await until('PostgreSQL refuses to write', () => trouble.some(({ code }) => code === '25006'))
   expect(leases.size).toBe(1)
   await setReadOnly(false)
   await desk.drain()
@@ -98,7 +98,7 @@ test('a failure that nobody foresaw is waited out as well', async () => {
   const [delivery, settlement] = await take()
   await administer(testDatabase.url, 'REVOKE DELETE ON valija.deliveries FROM valija_engine')
   desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
-  await until('PostgreSQL refuses', () => trouble.some(({ code }) => code === '42501'), 10_000)
+  await until('PostgreSQL refuses', () => trouble.some(({ code }) => code === '42501'))
   await administer(testDatabase.url, 'GRANT DELETE ON valija.deliveries TO valija_engine')
   await desk.drain()
   expect(await countRows()).toBe(0)
@@ -109,10 +109,32 @@ test('a desk that is hurried waits for nothing', async () => {
   const [delivery, settlement] = await take()
   await setReadOnly(true)
   desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
-  await until('PostgreSQL refuses to write', () => trouble.some(({ code }) => code === '25006'), 10_000)
+  await until('PostgreSQL refuses to write', () => trouble.some(({ code }) => code === '25006'))
   desk.hurry()
   await desk.drain()
   expect(leases.size).toBe(0)
   await setReadOnly(false)
   expect(await countRows()).toBe(1)
 }, 30_000)
+
+test('who asks is told that a result is settled once it is committed, and only if the mail was still ours', async () => {
+  const desk = openDesk()
+  const [[ours, settlement], [lost, late]] = [await take(), await take()]
+  await database.engine.query('UPDATE valija.deliveries SET epoch = 2 WHERE recipient_id = $1', [
+    lost.recipientId,
+  ])
+  const told: Uuid[] = []
+  for (const [delivery, result] of [
+    [ours, settlement],
+    [lost, late],
+  ] as const) {
+    const lease = leases.add(delivery.recipientId, 1, performance.now())
+    desk.settle(delivery, lease, { ...result, isFact: false }, undefined, () => {
+      told.push(delivery.recipientId)
+    })
+  }
+  expect(told).toEqual([])
+  await desk.drain()
+  expect(told).toEqual([ours.recipientId])
+  await database.engine.query('DELETE FROM valija.deliveries WHERE recipient_id = $1', [lost.recipientId])
+})

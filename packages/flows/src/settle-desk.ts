@@ -17,12 +17,25 @@ import type { HeldLease, HeldLeases } from './held-leases.ts'
 import { withoutTexts } from './judge-attempt.ts'
 
 export interface SettleDesk {
-  /** Hands in one result; `report` is what came of a conversation, for the log. Never throws. */
-  settle(delivery: LeasedDelivery, lease: HeldLease, settlement: Settlement, report?: TransactionReport): void
+  /**
+   * Hands in one result. Never throws.
+   *
+   * @param report what came of a conversation, for the log
+   * @param onSettled called when it is committed, unless somebody else had the mail by then
+   */
+  settle(
+    delivery: LeasedDelivery,
+    lease: HeldLease,
+    settlement: Settlement,
+    report?: TransactionReport,
+    onSettled?: () => void,
+  ): void
   /** Resolves when all that was handed in is committed. */
   drain(): Promise<void>
   /** From now on each commit is tried once: what PostgreSQL does not take is lost, and its mail is sent again. */
   hurry(): void
+  /** PostgreSQL takes no results now. It may still lend rows (a full disk has places in old pages), and what came of them could only be kept. */
+  readonly isHeldUp: boolean
 }
 
 export interface SettleDeskDependencies {
@@ -32,6 +45,9 @@ export interface SettleDeskDependencies {
   leases: HeldLeases
   onError: (error: Error) => void
 }
+
+/** With this the dispatcher is told that workers are done with rows, which is news only when it has more for them. */
+export const settledPayload = 'settled'
 
 const batchLimits = { maxItems: 500, maxWeight: 500 }
 const retryPauseMs = 500
@@ -44,17 +60,21 @@ export function createSettleDesk({
   onError,
 }: SettleDeskDependencies): SettleDesk {
   let isHurried = false
+  let isHeldUp = false
   const commit = async (settlements: Settlement[]) => {
     for (;;) {
       try {
         const { settled, hasWebhooks } = await settleAttempts(database.engine, settlements)
+        isHeldUp = false
         if (hasWebhooks) wake.send('webhooks')
-        if (settlements.some((settlement) => settlement.nextInMs !== null)) wake.send('dispatch')
+        const hasMore = settlements.some((settlement) => settlement.nextInMs !== null)
+        wake.send('dispatch', hasMore ? '' : settledPayload)
         return settlements.map((settlement) => settled.has(settlement.recipientId))
       } catch (error) {
         onError(error as Error)
         // Anything but refused data says nothing of these results: forgotten, they would be mails sent twice.
-        if (isDataError(error) || isHurried) throw error
+        isHeldUp = !isDataError(error) && !isHurried
+        if (!isHeldUp) throw error
         await new Promise<void>((resolve) => setTimeout(resolve, retryPauseMs))
       }
     }
@@ -72,10 +92,12 @@ export function createSettleDesk({
     }
   }
   return {
-    settle: (delivery, lease, settlement, report) => {
+    settle: (delivery, lease, settlement, report, onSettled) => {
       const work = settleOne(settlement)
         .then((isOurs) => {
-          if (isOurs) write(mailLog, delivery, settlement, report)
+          if (!isOurs) return
+          write(mailLog, delivery, settlement, report)
+          onSettled?.()
         })
         .catch(onError)
         .finally(() => {
@@ -89,6 +111,9 @@ export function createSettleDesk({
     },
     hurry: () => {
       isHurried = true
+    },
+    get isHeldUp() {
+      return isHeldUp
     },
   }
 }

@@ -16,6 +16,7 @@ import {
   writeInstanceValue,
 } from '@valija/store'
 import { createSleeper } from './sleeper.ts'
+import { createClockWatch } from './watch-clock.ts'
 
 export interface Sweep {
   start(): void
@@ -26,7 +27,11 @@ export interface SweepDependencies {
   database: Database
   queue: HintQueue
   wake: Wake
-  log: (fields: { count: number }, text: string) => void
+  log: (fields: { count: number } | { jump_ms: number }, text: string) => void
+  /** Told when hints were given and nobody took them: it may be this worker that takes none. */
+  onLostHints: () => void
+  /** PostgreSQL takes no results from this worker, and so perhaps from none. */
+  isHeldUp: () => boolean
   onError: (error: Error) => void
 }
 
@@ -38,8 +43,15 @@ const sweepEveryMs = 2_000
  * its rows had better be dispatched anew, fairly.
  */
 const hintLostAfterMs = 30_000
+/**
+ * After a time in which PostgreSQL could not be asked, or took no results (a full disk, a failover), leases are over whose workers hold what
+ * came of them, and write it within half a second. They come first, or those mails would be sent again; as after a start of PostgreSQL
+ * (store/admission.ts).
+ */
+const afterTroubleMs = 5_000
 
-export function createSweep({ database, queue, wake, log, onError }: SweepDependencies): Sweep {
+export function createSweep(dependencies: SweepDependencies): Sweep {
+  const { database, queue, wake, log, onLostHints, isHeldUp, onError } = dependencies
   const report = (count: number, text: string) => {
     if (count === 0) return
     log({ count }, text)
@@ -62,11 +74,31 @@ export function createSweep({ database, queue, wake, log, onError }: SweepDepend
   const checkHints = async () => {
     const count = await readmitOlderThan(database.engine, hintLostAfterMs)
     report(count, 'hints were lost or late: their deliveries wait again')
+    if (count > 0) onLostHints()
+  }
+  const clock = createClockWatch(database, wake, log)
+  let troubleAtMs = Number.NEGATIVE_INFINITY
+  const canEndLeases = async () => {
+    try {
+      const isBelievable = await clock.canBelieveLeases()
+      if (isHeldUp()) troubleAtMs = performance.now()
+      return isBelievable && performance.now() - troubleAtMs >= afterTroubleMs
+    } catch (error) {
+      troubleAtMs = performance.now()
+      throw error
+    }
+  }
+  const endLeases = async () => {
+    const { count, suspects } = await releaseExpiredLeases(database.engine)
+    report(count, 'leases ran out: their deliveries are due again')
+    report(suspects, 'deliveries had part in too many crashes in a row: each is tried alone')
   }
   const round = async () => {
-    report(await releaseExpiredLeases(database.engine), 'leases ran out: their deliveries are due again')
+    if (await canEndLeases()) await endLeases()
     await checkEpoch()
     await checkHints()
+    // Last: it may take long or fail, and nothing of the above waits for it.
+    report(await clock.repair(), 'times lay ahead that could not: a clock was set back')
     return sweepEveryMs
   }
   const sleeper = createSleeper({ round, onError, afterErrorMs: sweepEveryMs })

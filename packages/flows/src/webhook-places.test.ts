@@ -11,15 +11,24 @@ const claimed = (
 ): ClaimedWebhook[] =>
   Array.from({ length: count }, (_, index) => ({
     webhookId,
-    eventId: `${webhookId}-${index}`,
     tenantId: 'tenant',
-    tries: 0,
+    batchId: null,
     lease: '',
     isFailing: false,
     isTroubled: false,
     url: 'http://a.test/',
     sealedSecret: Buffer.alloc(0),
-    event: { type: 'message.accepted', createdAt: new Date(0), data: {} },
+    signingSecrets: 1,
+    events: [
+      {
+        id: `${webhookId}-${index}`,
+        tries: 0,
+        scheduledTries: 0,
+        type: 'message.accepted',
+        createdAt: new Date(0),
+        data: {},
+      },
+    ],
     ...troubles,
   }))
 

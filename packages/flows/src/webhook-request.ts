@@ -1,15 +1,15 @@
 /**
- * What an endpoint is sent: an event as GET /events shows it, signed (Standard Webhooks).
+ * What an endpoint is sent: an event as GET /events shows it, or an array of them, signed (Standard Webhooks).
  */
 import {
-  type EventBody,
   formatId,
   type Sealer,
   signWebhook,
   splitWebhookSecrets,
+  type Uuid,
   webhookSecretOwner,
 } from '@valija/core'
-import type { ClaimedWebhook } from '@valija/store'
+import type { ClaimedEvent, ClaimedWebhook, WebhookSigner } from '@valija/store'
 
 const userAgent = 'Valija-Webhooks'
 
@@ -23,17 +23,38 @@ export interface WebhookRequest {
  * @throws {SealError} when no configured secret key opens the endpoint's secret
  */
 export function buildWebhookRequest(webhook: ClaimedWebhook, sealer: Sealer, timeMs: number): WebhookRequest {
-  const { type, createdAt, data } = webhook.event
-  const id = formatId('event', webhook.eventId)
-  const body = JSON.stringify({ id, type, timestamp: createdAt.toISOString(), data } satisfies EventBody)
-  const owner = webhookSecretOwner(webhook.tenantId, webhook.webhookId)
-  const secrets = splitWebhookSecrets(sealer.open(webhook.sealedSecret, owner))
+  const [first] = webhook.events
+  if (first === undefined) throw new RangeError('a webhook tells at least one event')
+  const [id, content] =
+    webhook.batchId === null
+      ? [formatId('event', first.id), toBody(first)]
+      : [formatId('webhookBatch', webhook.batchId), webhook.events.map(toBody)]
+  return signedRequest(webhook, sealer, { id, timeMs, content })
+}
+
+/**
+ * @param signer the endpoint and its secrets
+ * @param message.id the `webhook-id`
+ * @throws {SealError} as above
+ */
+export function signedRequest(
+  signer: WebhookSigner & { tenantId: Uuid; webhookId: Uuid },
+  sealer: Sealer,
+  message: { id: string; timeMs: number; content: object },
+): WebhookRequest {
+  const owner = webhookSecretOwner(signer.tenantId, signer.webhookId)
+  const secrets = splitWebhookSecrets(sealer.open(signer.sealedSecret, owner))
+  const body = JSON.stringify(message.content)
   return {
     headers: {
       'content-type': 'application/json',
       'user-agent': userAgent,
-      ...signWebhook(id, timeMs, body, secrets),
+      ...signWebhook(message.id, message.timeMs, body, secrets.slice(0, signer.signingSecrets)),
     },
     body,
   }
+}
+
+function toBody({ id, type, createdAt, data }: ClaimedEvent) {
+  return { id: formatId('event', id), type, timestamp: createdAt.toISOString(), data }
 }

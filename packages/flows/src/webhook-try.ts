@@ -1,5 +1,5 @@
 /**
- * One try: the event is posted to its endpoint, and what came back is judged. Nothing is written here.
+ * One try: an event, or a batch of them, is posted to its endpoint, and what came back is judged. Nothing is written here.
  */
 import {
   type IdSource,
@@ -37,40 +37,50 @@ export interface WebhookTryPorts {
 
 export interface TriedWebhook {
   verdict: WebhookVerdict
-  record: NewWebhookTry
+  /** Null after a success; otherwise in how many milliseconds it is tried again. */
+  retryAfterMs: number | null
+  durationMs: number
+  /** One for each event. */
+  records: NewWebhookTry[]
 }
 
 /** How much of an answer or an error is kept, in UTF-16 units. */
-const keptLength = 1_000
+export const keptLength = 1_000
 
 /** Makes one try. */
 export async function tryWebhook(ports: WebhookTryPorts, webhook: ClaimedWebhook): Promise<TriedWebhook> {
   const startedAtMs = ports.clock.nowMs()
   const answer = await post(ports, webhook, startedAtMs)
-  const number = webhook.tries + 1
+  // Events that share a batch share its fate, and its schedule.
+  const tries = 1 + Math.max(...webhook.events.map((event) => event.scheduledTries))
   const hasAnswer = answer.kind === 'answer'
   const statusCode = hasAnswer ? answer.statusCode : null
   const verdict = judgeWebhookTry(
-    { tries: number, statusCode, retryAfterMs: hasAnswer ? answer.retryAfterMs : null },
+    { tries, statusCode, retryAfterMs: hasAnswer ? answer.retryAfterMs : null },
     Math.random(),
     ports.policy,
   )
-  const record: NewWebhookTry = {
-    id: ports.nextId(),
+  const retryAfterMs = verdict.kind === 'delivered' ? null : verdict.afterMs
+  const made = {
     webhookId: webhook.webhookId,
-    eventId: webhook.eventId,
     tenantId: webhook.tenantId,
-    eventType: webhook.event.type,
+    batchId: webhook.batchId,
     lease: webhook.lease,
-    number,
-    retryAfterMs: verdict.kind === 'delivered' ? null : verdict.afterMs,
+    retryAfterMs,
     statusCode,
     error: errorOf(answer),
     responseStart: hasAnswer ? storableText(answer.bodyStart.slice(0, keptLength)) : null,
     startedAt: new Date(startedAtMs),
     durationMs: Math.round(answer.durationMs),
   }
-  return { verdict, record }
+  const records = webhook.events.map((event) => ({
+    ...made,
+    id: ports.nextId(),
+    eventId: event.id,
+    eventType: event.type,
+    number: event.tries + 1,
+  }))
+  return { verdict, retryAfterMs, durationMs: made.durationMs, records }
 }
 
 /** A secret that cannot be opened is a failed try: on record, and tried again, for the operator may bring the key back. */
@@ -85,7 +95,8 @@ async function post(ports: WebhookTryPorts, webhook: ClaimedWebhook, timeMs: num
   return ports.http.post(webhook.url, { ...request, timeoutMs: ports.timeoutMs })
 }
 
-function errorOf(answer: WebhookAnswer): string | null {
+/** One sentence on what went wrong; null where the status says it. */
+export function errorOf(answer: WebhookAnswer): string | null {
   if (answer.kind === 'failure') return storableText(`${answer.code}: ${answer.message}`.slice(0, keptLength))
   return answer.statusCode >= 300 && answer.statusCode < 400 ? 'redirect: not followed' : null
 }

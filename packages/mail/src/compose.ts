@@ -60,11 +60,12 @@ const BOUNDARY_SEED = /^[A-Za-z0-9]{16,40}$/
 /**
  * Composes the message.
  *
+ * @param ahead fields that stand before all others, as they are, each with its CRLF
  * @returns RFC 5322 text with CRLF line ends
  * @throws TypeError when the caller passes a field that is not its own to set, or an unfit Message-ID or boundary seed
  */
-export async function compose(composition: Composition): Promise<Buffer> {
-  const header = messageHeader(composition)
+export async function compose(composition: Composition, ahead = ''): Promise<Buffer> {
+  const header = ahead + messageHeader(composition)
   const entity = await mimeEntity(composition)
   const end = entity.indexOf('\r\n\r\n')
   const entityHeader = contentFields(entity.toString('latin1', 0, end))

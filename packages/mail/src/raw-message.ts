@@ -29,6 +29,8 @@ export interface RawMessage {
   /** With angle brackets. */
   messageId: string
   date: Date
+  /** Names of the header fields, in lower case. */
+  fieldNames: ReadonlySet<string>
   /** True when the header holds UTF-8, so that the message may only go to hosts with SMTPUTF8 (RFC 6532). */
   needsSmtpUtf8: boolean
 }
@@ -94,6 +96,7 @@ export function prepareRaw(input: Buffer, defaults: RawDefaults): Parsed<RawMess
       subject: decodeWords(kept.find((field) => field.name === 'subject')?.value ?? ''),
       messageId,
       date,
+      fieldNames: new Set(fields.map((field) => field.name)),
       needsSmtpUtf8: kept.some((field) => field.source.some((octet) => octet > 0x7f)),
     },
   }

@@ -30,7 +30,7 @@ const statusPattern = /^([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)/
  * @param lines the reply's lines without their line ends, or the whole reply as one string
  * @returns null when it is not SMTP
  */
-export function parseSmtpReply(lines: string | string[]): SmtpReply | null {
+export function parseSmtpReply(lines: string | readonly string[]): SmtpReply | null {
   const list = (typeof lines === 'string' ? lines.split(/\r?\n/) : lines).filter((line) => line.trim() !== '')
   const texts: string[] = []
   let code: number | null = null

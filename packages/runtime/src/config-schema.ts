@@ -101,7 +101,8 @@ export const schema = {
     group: 'Process',
     kind: kinds.whole(1, 10_000),
     default: '100',
-    sentence: 'Conversations with mail servers that one worker has under way at the same time.',
+    sentence:
+      'Conversations with mail servers that one worker has under way at the same time, and the most mails that a `kill -9` of it can double.',
   }),
   adminKey: variable({
     name: 'VALIJA_ADMIN_KEY',
@@ -131,7 +132,7 @@ export const schema = {
     default: null,
     example: 'smarthost',
     sentence:
-      "Where mail goes: kept in the capture inbox or handed to `VALIJA_SMARTHOST_URL`. `mx`, the recipients' mail exchangers, is not in this version: no worker starts with it. `npm start`: capture.",
+      "Where mail goes: kept in the capture inbox, handed to `VALIJA_SMARTHOST_URL`, or to the recipients' own mail exchangers (`mx`, which needs `VALIJA_BOUNCE_DOMAIN`). `npm start`: capture.",
     requiredBy: SERVERS,
   }),
   smarthost: variable({
@@ -151,7 +152,7 @@ export const schema = {
     default: null,
     example: 'bounces.example.com',
     sentence:
-      'Domain of the signed return paths, whose MX is this installation. Nothing reads what comes back in this version: leave it unset.',
+      'Domain of the signed return paths, whose MX is this installation (`valija smtp`); required by `mx`.',
   }),
   ehloName: variable({
     name: 'VALIJA_EHLO_NAME',
@@ -168,15 +169,15 @@ export const schema = {
     kind: kinds.addresses,
     default: '',
     example: '192.0.2.10,192.0.2.11',
-    sentence: 'Local addresses to send from; this version uses the first. Empty: the system chooses.',
+    sentence:
+      'Local addresses to send from, IPv4 and IPv6, while there are no `/source-ips`; relays see the first. Empty: the system chooses.',
   }),
   mxPort: variable({
     name: 'VALIJA_MX_PORT',
     group: 'Delivery',
     kind: kinds.port,
     default: '25',
-    sentence:
-      'Port of the mail exchangers; another one only makes sense in tests. Checked, and without effect in this version.',
+    sentence: 'Port of the mail exchangers; another one only makes sense in tests.',
   }),
   dnsServers: variable({
     name: 'VALIJA_DNS_SERVERS',
@@ -184,7 +185,7 @@ export const schema = {
     kind: kinds.dnsServers,
     default: '',
     example: '127.0.0.1:5353',
-    sentence: "Resolvers to ask. Empty: the system's. Checked, and without effect in this version.",
+    sentence: "Resolvers to ask, in turn. Empty: the system's.",
   }),
   retryScheduleMs: variable({
     name: 'VALIJA_RETRY_SCHEDULE',
@@ -207,7 +208,7 @@ export const schema = {
     default: '',
     example: '10.0.0.0/8,fd00::/8',
     sentence:
-      "Private networks that mail, webhooks, mailboxes and tenants' smarthosts may connect to. `npm start` adds loopback.",
+      "Private networks that mail, webhooks, mailboxes and tenants' smarthosts may connect to; also this machine's own public addresses, where mail is to go to a server beside us. `npm start` adds loopback.",
   }),
   submissionPort: variable({
     name: 'VALIJA_SUBMISSION_PORT',
@@ -231,7 +232,7 @@ export const schema = {
     kind: kinds.port,
     default: '2525',
     sentence:
-      'Port that takes bounces and complaint reports; nothing is relayed. Checked, and without effect in this version.',
+      'Port that takes bounces and complaint reports; nothing is relayed. Other hosts come to port 25: hand it on to this one. `npm start` takes any free port where 2525 is taken.',
   }),
   tlsCert: variable({
     name: 'VALIJA_TLS_CERT',
@@ -240,7 +241,7 @@ export const schema = {
     default: null,
     example: '/etc/valija/tls/fullchain.pem',
     sentence:
-      'Certificate chain (PEM file). Without it submission takes no AUTH; `npm start` makes a self-signed one. Checked, and without effect in this version.',
+      'Certificate chain (PEM file) of the SMTP listeners. Without it they have no TLS, and submission takes no AUTH; `npm start` makes a self-signed one.',
   }),
   tlsKey: variable({
     name: 'VALIJA_TLS_KEY',
@@ -248,7 +249,7 @@ export const schema = {
     kind: kinds.path,
     default: null,
     example: '/etc/valija/tls/key.pem',
-    sentence: 'Private key of the certificate (PEM file). Checked, and without effect in this version.',
+    sentence: 'Private key of the certificate (PEM file).',
   }),
   maxMessageSizeBytes: variable({
     name: 'VALIJA_MAX_MESSAGE_SIZE',
@@ -256,6 +257,21 @@ export const schema = {
     kind: kinds.size,
     default: '40MiB',
     sentence: 'The largest message that is accepted; request bodies may have up to 1.5 times that.',
+  }),
+  maxQueuedPerTenant: variable({
+    name: 'VALIJA_MAX_QUEUED_PER_TENANT',
+    group: 'Limits and retention',
+    kind: kinds.whole(0, 1_000_000_000),
+    default: '1000000',
+    sentence:
+      "Recipients of one tenant that may wait to be sent to; beyond it, sends are answered 429 `queue_full`. A tenant's `limits.queued` goes before it. 0: any number.",
+  }),
+  maxQueued: variable({
+    name: 'VALIJA_MAX_QUEUED',
+    group: 'Limits and retention',
+    kind: kinds.whole(0, 1_000_000_000),
+    default: '5000000',
+    sentence: 'Recipients that may wait in all; beyond it, every send is answered 503. 0: any number.',
   }),
   retentionContentMs: variable({
     name: 'VALIJA_RETENTION_CONTENT',

@@ -1,6 +1,6 @@
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { ConfigError, type Environment, loadConfig, withSecrets } from './config.ts'
+import { ConfigError, type Environment, examineConfig, loadConfig, withSecrets } from './config.ts'
 import { configurationPage, environmentExample } from './config-document.ts'
 import { type Profile, variables } from './config-schema.ts'
 
@@ -176,15 +176,46 @@ describe('rules between variables', () => {
   })
 })
 
+describe('an examination', () => {
+  test('gets the configuration of an environment without faults', () => {
+    expect(examineConfig(API, 'api')).toEqual({ config: loadConfig(API, 'api'), faults: [] })
+  })
+
+  test('gets all faults, and the rest as if the faulty variables were not set', () => {
+    const env = {
+      ...API,
+      PORT: 'x',
+      VALIJA_MX_PROT: '1',
+      VALIJA_TLS_KEY: 'k.pem',
+      VALIJA_DELIVERY: 'smarthost',
+    }
+    const { config, faults } = examineConfig(env, 'api')
+    const names = ['PORT', 'VALIJA_MX_PROT', 'VALIJA_SMARTHOST_URL', 'VALIJA_TLS_CERT']
+    expect(faults.map(({ name }) => name).sort()).toEqual(names)
+    expect(config).toMatchObject({
+      port: 3000,
+      tlsKey: null,
+      delivery: 'smarthost',
+      databaseUrl: API.DATABASE_URL,
+    })
+  })
+})
+
 describe('unknown variables', () => {
   test('that begin with VALIJA_ are refused, with the nearest known name', () => {
-    expect(faultsOf({ VALIJA_SMARTHOST: 'x', VALIJA_DELIVRY: 'mx', VALIJA_ZZZZZZZZZZZZZZZZZZ: '1' })).toEqual(
-      {
-        VALIJA_SMARTHOST: 'there is no such variable; did you mean VALIJA_SMARTHOST_URL?',
-        VALIJA_DELIVRY: 'there is no such variable; did you mean VALIJA_DELIVERY?',
-        VALIJA_ZZZZZZZZZZZZZZZZZZ: 'there is no such variable',
-      },
-    )
+    expect(
+      faultsOf({
+        VALIJA_SMARTHOST: 'x',
+        VALIJA_DELIVRY: 'mx',
+        VALIJA_PROT: '1',
+        VALIJA_ZZZZZZZZZZZZZZZZZZ: '1',
+      }),
+    ).toEqual({
+      VALIJA_SMARTHOST: 'there is no such variable; did you mean VALIJA_SMARTHOST_URL?',
+      VALIJA_DELIVRY: 'there is no such variable; did you mean VALIJA_DELIVERY?',
+      VALIJA_PROT: 'there is no such variable; did you mean PORT?',
+      VALIJA_ZZZZZZZZZZZZZZZZZZ: 'there is no such variable',
+    })
   })
 
   test('of others are none of our business', () => {

@@ -5,8 +5,10 @@
  * part needs; nothing reads the environment later.
  */
 import path from 'node:path'
+
 import { type Profile, schema, type Values, type Variable, variables } from './config-schema.ts'
 import { Refusal } from './config-values.ts'
+import { nearestName } from './near-names.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -40,27 +42,16 @@ const LOOPBACK = ['127.0.0.0/8', '::1/128']
 /** An empty variable is an absent one: compose files and CI write `NAME=` for that. */
 const textOf = (env: Environment, name: string): string | null => env[name]?.trim() || null
 
-/** Single edits (insert, delete, replace) from one text to the other. */
-function editDistance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
-  for (const [index, character] of [...from].entries()) {
-    const next = [index + 1]
-    for (let column = 1; column <= to.length; column += 1) {
-      const replaced = (row[column - 1] ?? 0) + (character === to[column - 1] ? 0 : 1)
-      next.push(Math.min(replaced, (row[column] ?? 0) + 1, (next[column - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[to.length] ?? 0
-}
-
 function unknownNames(env: Environment): ConfigFault[] {
   const known = variables.map(([, { name }]) => name)
   const unknown = Object.keys(env).filter((name) => name.startsWith('VALIJA_') && !known.includes(name))
   return unknown.map((name) => {
-    const distances = known.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    const nearest = distances.sort((one, other) => one.distance - other.distance)[0]
-    const hint = nearest && nearest.distance <= 6 ? `; did you mean ${nearest.candidate}?` : ''
+    // Some have no VALIJA_ in front: PORT is what VALIJA_PROT means.
+    const bare = name.slice('VALIJA_'.length)
+    const nearest = [nearestName(name, known, 6), nearestName(bare, known, 2)]
+      .filter((found) => found !== null)
+      .toSorted((one, other) => one.edits - other.edits)[0]
+    const hint = nearest === undefined ? '' : `; did you mean ${nearest.name}?`
     return { name, message: `there is no such variable${hint}` }
   })
 }
@@ -143,6 +134,27 @@ export function loadConfig(env: Environment, profile: Profile): Config {
   if (faults.length > 0) throw new ConfigError(faults)
   const publicUrl = values.publicUrl ?? localUrl(values)
   return Object.freeze({ ...values, profile, publicUrl, dataDir: path.resolve(values.dataDir) })
+}
+
+/**
+ * What the environment makes in spite of its faults, as if the faulty variables were not set: for whoever examines it. What is
+ * only missing stays missing.
+ */
+export function examineConfig(
+  env: Environment,
+  profile: Profile,
+): { config: Config; faults: readonly ConfigFault[] } {
+  try {
+    return { config: loadConfig(env, profile), faults: [] }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    const faulty = new Set(error.faults.map(({ name }) => name))
+    // Of a certificate without its key (or the other way round) the fault names the one that is missing.
+    const pair = [schema.tlsCert.name, schema.tlsKey.name]
+    if (pair.some((name) => faulty.has(name))) for (const name of pair) faulty.add(name)
+    const usable = Object.fromEntries(Object.entries(env).filter(([name]) => !faulty.has(name)))
+    return { config: loadConfig(usable, 'cli'), faults: error.faults }
+  }
 }
 
 /** The configuration with keys that `npm start` made; those that the operator set stay. */

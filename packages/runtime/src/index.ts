@@ -6,6 +6,7 @@ export {
   type ConfigFault,
   type Environment,
   environment,
+  examineConfig,
   loadConfig,
   withSecrets,
 } from './config.ts'
@@ -28,4 +29,6 @@ export {
   withoutSecrets,
 } from './log.ts'
 export { type Count, createMetrics, type Distribution, type Level, type Metrics } from './metrics.ts'
-export { loadOrCreateSecrets, type Secrets, SecretsFileError } from './secrets-file.ts'
+export { nearestName } from './near-names.ts'
+export { loadOrCreateSecrets, readSecrets, type Secrets, SecretsFileError } from './secrets-file.ts'
+export { startWatchdog, type Watchdog, type WatchdogOptions, watchdogSignal } from './watchdog.ts'

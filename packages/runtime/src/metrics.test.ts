@@ -17,6 +17,15 @@ test('counts, distributions and levels are exposed, with the process as label', 
   expect(text).toContain('process_resident_memory_bytes{process="worker"}')
 })
 
+test('levels with labels are those that were found this time', async () => {
+  const metrics = createMetrics('api')
+  let found = [{ labels: { provider: 'google' }, value: 2 }]
+  metrics.observedLevels({ name: 'valija_sites', help: 'Sites.', labels: ['provider'] }, async () => found)
+  expect(await metrics.exposition()).toContain('valija_sites{provider="google",process="api"} 2')
+  found = []
+  expect(await metrics.exposition()).not.toContain('valija_sites{')
+})
+
 test('two processes in one do not count together', async () => {
   const [api, worker] = [createMetrics('api'), createMetrics('worker')]
   api.count({ name: 'valija_things_total', help: 'Things.' }).add({})

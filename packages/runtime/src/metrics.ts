@@ -32,6 +32,11 @@ export type Metrics = {
   level: <L extends string = never>(definition: Definition<L>) => Level<L>
   /** A level that is looked up whenever somebody reads the metrics; null leaves the last value. */
   observedLevel: (definition: Definition<never>, look: () => number | null | Promise<number | null>) => void
+  /** The same for a level with labels: what is not named any more is gone. */
+  observedLevels: <L extends string>(
+    definition: Definition<L>,
+    look: () => Promise<readonly { labels: Record<L, string>; value: number }[]>,
+  ) => void
   /** The body of `/metrics`. */
   exposition: () => Promise<string>
   contentType: string
@@ -78,6 +83,16 @@ export function createMetrics(process: string): Metrics {
         async collect() {
           const value = await look()
           if (value !== null) this.set(value)
+        },
+      })
+    },
+    observedLevels: (definition, look) => {
+      new Gauge({
+        ...shared(definition),
+        async collect() {
+          const found = await look()
+          this.reset()
+          for (const { labels, value } of found) this.set(labels, value)
         },
       })
     },

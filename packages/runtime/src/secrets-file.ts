@@ -59,6 +59,13 @@ async function write(file: string, secrets: Secrets): Promise<void> {
 }
 
 /**
+ * The keys in `<dataDir>/secrets.json`; null when there are none yet.
+ * @throws {SecretsFileError} when the file cannot be read or understood
+ */
+export const readSecrets = (dataDir: string): Promise<Secrets | null> =>
+  read(path.join(dataDir, 'secrets.json'))
+
+/**
  * The keys in `<dataDir>/secrets.json`; made at the first call. The folder is made when absent.
  * @throws {SecretsFileError} when the file cannot be read, written or understood
  */

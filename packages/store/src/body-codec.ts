@@ -8,14 +8,19 @@
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { Composition } from '@valija/mail'
 
+interface Personal {
+  /** Each recipient's mail gets a link that begins so; absent: all get the same mail. */
+  unsubscribeBase?: string
+}
+
 /** A mail that is composed from fields by the worker. */
-export interface FieldsBody {
+export interface FieldsBody extends Personal {
   kind: 'fields'
   composition: Composition
 }
 
 /** A mail that came as RFC 5322 text; what must not leave has been removed from it already. */
-export interface RawBody {
+export interface RawBody extends Personal {
   kind: 'raw'
   bytes: Buffer
   /** Its header holds UTF-8 (RFC 6532). */
@@ -27,7 +32,7 @@ export type StoredBody = FieldsBody | RawBody
 const version = 1
 const prefixLength = 5
 
-interface FieldsHead {
+interface FieldsHead extends Personal {
   kind: 'fields'
   composition: Omit<Composition, 'attachments' | 'date'> & { date: string }
   attachments: {
@@ -39,14 +44,18 @@ interface FieldsHead {
   }[]
 }
 
-type Head = FieldsHead | { kind: 'raw'; needsSmtpUtf8: boolean }
+type Head = FieldsHead | (Personal & { kind: 'raw'; needsSmtpUtf8: boolean })
 
 export function encodeBody(body: StoredBody): Buffer {
-  if (body.kind === 'raw')
-    return join({ kind: 'raw', needsSmtpUtf8: body.needsSmtpUtf8 }, [zstdCompressSync(body.bytes)])
+  const personal = body.unsubscribeBase === undefined ? {} : { unsubscribeBase: body.unsubscribeBase }
+  if (body.kind === 'raw') {
+    const { needsSmtpUtf8 } = body
+    return join({ kind: 'raw', needsSmtpUtf8, ...personal }, [zstdCompressSync(body.bytes)])
+  }
   const { attachments, date, ...rest } = body.composition
   const head: FieldsHead = {
     kind: 'fields',
+    ...personal,
     composition: { ...rest, date: date.toISOString() },
     attachments: attachments.map(({ content, ...attachment }) => ({ ...attachment, length: content.length })),
   }
@@ -65,14 +74,15 @@ export function decodeBody(blob: Buffer): StoredBody {
     return { ...head, bytes: zstdDecompressSync(blob.subarray(headEnd)) }
   }
   let offset = headEnd
-  const attachments = head.attachments.map(({ length, ...attachment }) => {
+  const { composition, attachments: listed, ...rest } = head
+  const attachments = listed.map(({ length, ...attachment }) => {
     const content = blob.subarray(offset, offset + length)
     offset += length
     return { ...attachment, content }
   })
   return {
-    kind: 'fields',
-    composition: { ...head.composition, date: new Date(head.composition.date), attachments },
+    ...rest,
+    composition: { ...composition, date: new Date(composition.date), attachments },
   }
 }
 

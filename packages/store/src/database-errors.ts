@@ -38,12 +38,13 @@ const passingCodes = new Set([
   'ETIMEDOUT',
   'ENOTFOUND',
   'EAI_AGAIN',
-  // Prisma: no transaction could be begun in time.
+  // Prisma: no transaction could be begun in time, or it met another one.
   'P2028',
+  'P2034',
 ])
 /** What pg and its pool say without a code. */
 const passingTexts =
-  /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|not queryable|Cannot use a pool after calling end/i
+  /connection terminated|query read timeout|timeout exceeded when trying to connect|client has encountered a connection error|not queryable|Cannot use a pool after calling end/i
 
 /** Whether the same statement can succeed later without being changed. */
 export function isPassingDatabaseError(error: unknown): boolean {

@@ -10,6 +10,8 @@ import type { Uuid } from '@valija/core'
 import pg from 'pg'
 import { PrismaClient } from './generated/prisma/client.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
+import { retryConflicts } from './retry-conflicts.ts'
+import { livenessOptions, livenessSettings, watchConnection } from './watch-connection.ts'
 
 /** Counters of type int8 fit into a double here. */
 const types: pg.CustomTypesConfig = {
@@ -69,34 +71,39 @@ function openPool({ url, onError }: DatabaseOptions, settings: PoolSettings): pg
       synchronous_commit: 'on',
       TimeZone: 'UTC',
     }),
+    ...livenessOptions,
     max: connections,
     application_name: `valija ${role.slice('valija_'.length)}`,
-    connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 60_000,
-    keepAlive: true,
     types,
   })
   pool.on('error', onError)
+  pool.on('connect', watchConnection)
   return pool
 }
 
 /** Adds settings behind those that the operator's URL has in `options`, so that ours decide and theirs stay. */
 export function withServerSettings(url: string, settings: Readonly<Record<string, string>>): string {
   const parsed = new URL(url)
-  const ours = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`)
+  const ours = Object.entries({ ...livenessSettings, ...settings }).map(
+    ([name, value]) => `-c ${name}=${value}`,
+  )
   parsed.searchParams.set('options', [parsed.searchParams.get('options') ?? '', ...ours].join(' ').trim())
   return parsed.href
 }
 
 /**
  * Runs a read of a tenant's own rows: hand-made SQL in a transaction that row-level security confines to that tenant.
+ *
+ * @param settings `SET LOCAL …`, for this transaction
  */
 export async function readAsTenant<T>(
   database: Database,
   tenantId: Uuid,
   read: (client: pg.PoolClient) => Promise<T>,
+  settings = '',
 ): Promise<T> {
-  return inTransaction(database.tenant, `BEGIN READ ONLY; ${confineTo(tenantId)}`, read)
+  return inTransaction(database.tenant, `BEGIN READ ONLY; ${confineTo(tenantId)}; ${settings}`, read)
 }
 
 /** The same, for writes. */
@@ -114,10 +121,12 @@ export async function asTenant<T>(
   tenantId: Uuid,
   work: (prisma: TransactionClient) => Promise<T>,
 ): Promise<T> {
-  return database.tenants.$transaction(async (prisma) => {
-    await prisma.$executeRawUnsafe(confineTo(tenantId))
-    return work(prisma)
-  })
+  return retryConflicts(() =>
+    database.tenants.$transaction(async (prisma) => {
+      await prisma.$executeRawUnsafe(confineTo(tenantId))
+      return work(prisma)
+    }),
+  )
 }
 
 /** Runs `work` in a transaction of the engine. */
@@ -134,7 +143,21 @@ function confineTo(tenantId: Uuid): string {
   return `SET LOCAL valija.tenant = '${tenantId}'`
 }
 
-async function inTransaction<T>(
+/**
+ * Runs `work` on one connection between `begin` and COMMIT; what it throws undoes everything. After a deadlock it is run again,
+ * so it keeps nothing of an earlier run.
+ *
+ * @param begin the statements that begin the transaction
+ */
+export function inTransaction<T>(
+  pool: pg.Pool,
+  begin: string,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
+  return retryConflicts(() => transactOnce(pool, begin, work))
+}
+
+async function transactOnce<T>(
   pool: pg.Pool,
   begin: string,
   work: (client: pg.PoolClient) => Promise<T>,

@@ -43,6 +43,8 @@ export interface KeyCredential extends KeyGrant {
   id: Uuid
   tenantId: Uuid
   isDefaultTenant: boolean
+  /** The tenant's own `limits.queued`. */
+  queuedLimit: number | null
 }
 
 /** A page of a list: at most `limit` rows, those after the row with id `after` in the list's order. */
@@ -60,7 +62,8 @@ export async function findKeyByHash(engine: pg.Pool, hash: Buffer): Promise<KeyC
   const result = await engine.query<KeyCredential>({
     name: 'find-key-by-hash',
     text: `SELECT k.id, k.tenant_id AS "tenantId", k.scopes, k.domains, k.networks, k.route, k.recipients,
-                  k.expires_at AS "expiresAt", t.is_default AS "isDefaultTenant"
+                  k.expires_at AS "expiresAt", t.is_default AS "isDefaultTenant",
+                  (t.limits->>'queued')::int AS "queuedLimit"
              FROM valija.api_keys k JOIN valija.tenants t ON t.id = k.tenant_id
             WHERE k.hash = $1 AND k.revoked_at IS NULL`,
     values: [hash],

@@ -16,6 +16,9 @@ import {
   uuidTimeMs,
 } from '@valija/core'
 import type pg from 'pg'
+import { isInState } from './admission.ts'
+import { leasedHitSql, type SuppressionHit } from './suppressions.ts'
+import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 /** How long a lease holds without renewal, in milliseconds. */
 export const leaseMs = 30_000
@@ -30,14 +33,24 @@ export interface LeasedDelivery {
   recipientId: Uuid
   messageId: Uuid
   tenantId: Uuid
+  /** Of the tenant, against those of the others. */
+  weight: number
   stream: Stream
   route: string
   simulation: Simulation | null
   /** Attempts made so far. */
   attempts: number
+  /** Routes and sources that refused it for who we are (`route:<name>`, `source:<name>`); null for none. */
+  avoid: string[] | null
   /** Steps of the retry schedule used up. */
   retrySteps: number
   epoch: number
+  /** Leases in a row that ran out before this one; from `crashesOfSuspect` on it is delivered alone. */
+  crashes: number
+  /** A final dot may have gone out, under whichever earlier lease, and no result of it is known. Of at-most-once mails and suspects only. */
+  isPastDot: boolean
+  /** The tenant chose that an attempt whose end is not known is not repeated. */
+  atMostOnce: boolean
   dueAt: Date
   expiresAt: Date
   isExpired: boolean
@@ -45,6 +58,10 @@ export interface LeasedDelivery {
   domain: string
   ordinal: number
   status: RecipientState
+  /** Why the last attempt failed; null before the first. */
+  reason: string | null
+  /** What has been suppressing the recipient by the time of the lease: it is not sent to (suppressions.ts). */
+  suppression: SuppressionHit | null
   seq: number
   fromEmail: string
   fromDomain: string
@@ -52,6 +69,8 @@ export interface LeasedDelivery {
   metadata: Record<string, string>
   createdAt: Date
   sendAt: Date | null
+  /** To be sent over verified TLS only. */
+  requireTls: boolean
   isSimulated: boolean
 }
 
@@ -64,8 +83,9 @@ export interface Orphan {
 /**
  * Leases those of the given rows that are still admitted. A hint that came twice, or too late, finds nothing.
  *
- * Recipients have the time of their message in their id, so both joins are bounded by the ids' times and PostgreSQL looks
- * only into the partitions of those days.
+ * Recipients have the time of their message in their id, so both look-ups are bounded by the ids' times and PostgreSQL looks
+ * only into the partitions of those days. They are look-ups, one by one, and no joins: of the newest ids it knows nothing yet, and would
+ * take it that there are few between two of them, and read them all.
  */
 export async function leaseDeliveries(
   pool: pg.Pool,
@@ -79,21 +99,27 @@ export async function leaseDeliveries(
     name: 'lease-deliveries',
     text: `
 WITH locked AS MATERIALIZED (
-  SELECT recipient_id FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND state = 'admitted'
+  SELECT recipient_id FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'admitted')}
   ORDER BY recipient_id FOR UPDATE SKIP LOCKED
 ), leased AS (
   UPDATE valija.deliveries AS d
-  SET state = 'leased', epoch = d.epoch + 1, admitted_at = NULL, leased_until = now() + make_interval(secs => ${leaseMs / 1000})
+  SET state = 'leased', epoch = d.epoch + 1, admitted_at = NULL, hold = NULL, leased_until = now() + make_interval(secs => ${leaseMs / 1000})
   FROM locked WHERE d.recipient_id = locked.recipient_id
   RETURNING d.*
 )
 SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", leased.tenant_id AS "tenantId", leased.stream,
-  leased.route, leased.simulation, r.attempts, leased.retry_steps AS "retrySteps", leased.epoch, leased.due_at AS "dueAt", leased.expires_at AS "expiresAt",
-  leased.expires_at <= now() AS "isExpired", r.id IS NULL OR m.id IS NULL AS "isOrphan", r.email, r.domain, r.ordinal, r.status, r.seq, m.from_email AS "fromEmail",
-  m.from_domain AS "fromDomain", m.tags, m.metadata, m.created_at AS "createdAt", m.send_at AS "sendAt", m.is_simulated AS "isSimulated"
+  coalesce((SELECT weight FROM valija.tenants AS t WHERE t.id = leased.tenant_id), 1) AS weight,
+  leased.route, leased.simulation, leased.avoid, r.attempts, leased.retry_steps AS "retrySteps", leased.epoch, leased.crashes, leased.due_at AS "dueAt", leased.expires_at AS "expiresAt",
+  leased.expires_at <= now() AS "isExpired", r.id IS NULL OR m.id IS NULL AS "isOrphan", r.email, r.domain, r.ordinal, r.status, r.reason, r.seq, m.from_email AS "fromEmail",
+  m.from_domain AS "fromDomain", m.tags, m.metadata, m.created_at AS "createdAt", m.send_at AS "sendAt", m.require_tls AS "requireTls", m.is_simulated AS "isSimulated",
+  leased.dot_epoch IS NOT NULL AS "isPastDot",
+  coalesce((SELECT t.at_most_once FROM valija.tenants AS t WHERE t.id = leased.tenant_id), false) AS "atMostOnce",
+  ${leasedHitSql} AS suppression
 FROM leased
-LEFT JOIN valija.recipients AS r ON r.id = leased.recipient_id AND r.id BETWEEN $2::uuid AND $3::uuid
-LEFT JOIN valija.messages AS m ON m.id = leased.message_id AND m.id BETWEEN $4::uuid AND $5::uuid`,
+LEFT JOIN LATERAL (
+  SELECT * FROM valija.recipients WHERE id = leased.recipient_id AND id BETWEEN $2::uuid AND $3::uuid LIMIT 1) AS r ON true
+LEFT JOIN LATERAL (
+  SELECT * FROM valija.messages WHERE id = leased.message_id AND id BETWEEN $4::uuid AND $5::uuid LIMIT 1) AS m ON true`,
     values: [recipientIds, first, last, ...messageBounds(first, last)],
   })
   return {
@@ -104,11 +130,56 @@ LEFT JOIN valija.messages AS m ON m.id = leased.message_id AND m.id BETWEEN $4::
   }
 }
 
+/**
+ * Writes down that the final dots of these leases are about to go out.
+ *
+ * @returns the recipients whose lease still holds; of the others no dot may be sent
+ */
+export async function markDots(
+  pool: pg.Pool,
+  leases: readonly { recipientId: Uuid; epoch: number }[],
+): Promise<Set<Uuid>> {
+  const result = await pool.query<{ recipientId: Uuid }>({
+    name: 'mark-dots',
+    text: `
+WITH locked AS MATERIALIZED (${lockSql}) AS d
+)
+UPDATE valija.deliveries AS d SET dot_epoch = d.epoch
+WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
+RETURNING d.recipient_id AS "recipientId"`,
+    values: [leases.map((lease) => lease.recipientId), leases.map((lease) => lease.epoch)],
+  })
+  return new Set(result.rows.map((row) => row.recipientId))
+}
+
+/** Whether a final dot was about to go out, under this lease or one before it, of which no result is known; as far as it was written down. */
+export async function isDotMarked(
+  pool: pg.Pool,
+  { recipientId, epoch }: { recipientId: Uuid; epoch: number },
+): Promise<boolean> {
+  const result = await pool.query(
+    'SELECT FROM valija.deliveries WHERE recipient_id = $1 AND epoch = $2 AND dot_epoch IS NOT NULL',
+    [recipientId, epoch],
+  )
+  return result.rowCount === 1
+}
+
+/** Counts a crash under a lease that goes on: of a process that had the mail for its holder. */
+export async function countCrash(
+  pool: pg.Pool,
+  { recipientId, epoch }: { recipientId: Uuid; epoch: number },
+): Promise<void> {
+  await pool.query(
+    `UPDATE valija.deliveries SET crashes = crashes + 1 WHERE recipient_id = $1 AND epoch = $2 AND ${isInState('state', 'leased')}`,
+    [recipientId, epoch],
+  )
+}
+
 /** Ends leased rows that have nothing left to send: else they would be leased again and again. */
 export async function deleteOrphans(pool: pg.Pool, orphans: readonly Orphan[]): Promise<void> {
   await pool.query(
     `DELETE FROM valija.deliveries AS d USING unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
-     WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased'`,
+     WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND ${isInState('d.state', 'leased')}`,
     [orphans.map((orphan) => orphan.recipientId), orphans.map((orphan) => orphan.epoch)],
   )
 }
@@ -130,7 +201,7 @@ const lockSql = `
   FROM (SELECT * FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch) ORDER BY recipient_id) AS input
   CROSS JOIN LATERAL (
     SELECT d.recipient_id FROM valija.deliveries AS d
-    WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased' FOR UPDATE`
+    WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND ${isInState('d.state', 'leased')} FOR UPDATE`
 
 /** `busy`: another transaction has the row this moment, so it was not waited for; its lease holds as long as it did before. */
 export type Renewal = 'renewed' | 'busy'
@@ -152,7 +223,7 @@ WITH ours AS MATERIALIZED (
   SELECT d.recipient_id FROM unnest($1::uuid[], $2::bigint[]) AS input (recipient_id, epoch)
   CROSS JOIN LATERAL (
     SELECT d.recipient_id FROM valija.deliveries AS d
-    WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND d.state = 'leased' LIMIT 1) AS d
+    WHERE d.recipient_id = input.recipient_id AND d.epoch = input.epoch AND ${isInState('d.state', 'leased')} LIMIT 1) AS d
 ), locked AS MATERIALIZED (${lockSql} SKIP LOCKED) AS d
 ), renewed AS (
   UPDATE valija.deliveries AS d SET leased_until = now() + make_interval(secs => ${leaseMs / 1000})
@@ -168,12 +239,12 @@ FROM ours LEFT JOIN renewed USING (recipient_id)`,
 
 /**
  * Gives leases back untried: their rows are due at once (a drain), or `dueInMs` from now (a site that is held back), which
- * is then also the time that people see.
+ * is then also the time that people see. `hold` says why they wait.
  */
 export async function releaseLeases(
   pool: pg.Pool,
   leases: readonly { recipientId: Uuid; epoch: number }[],
-  dueInMs: number,
+  { dueInMs, hold }: { dueInMs: number; hold: string | null },
 ): Promise<void> {
   const ids = leases.map((lease) => lease.recipientId)
   const sorted = [...ids].sort()
@@ -183,27 +254,40 @@ export async function releaseLeases(
 WITH locked AS MATERIALIZED (${lockSql}) AS d
 ), released AS (
   UPDATE valija.deliveries AS d
-  SET state = 'waiting', leased_until = NULL,
+  SET state = 'waiting', leased_until = NULL, hold = $6::text,
     due_at = CASE WHEN $3::float8 > 0 THEN least(d.expires_at, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
   WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
   RETURNING d.recipient_id, d.due_at
 )
 UPDATE valija.recipients AS r SET next_attempt_at = released.due_at
 FROM released
-WHERE $3::float8 > 0 AND r.id = released.recipient_id AND r.id BETWEEN $4::uuid AND $5::uuid
+WHERE $3::float8 > 0 AND r.id = released.recipient_id AND r.id = ANY ($1::uuid[]) AND r.id BETWEEN $4::uuid AND $5::uuid
   AND r.status = ANY (ARRAY[${liveStates}])`,
-    values: [ids, leases.map((lease) => lease.epoch), dueInMs, sorted[0], sorted.at(-1)],
+    values: [ids, leases.map((lease) => lease.epoch), dueInMs, sorted[0], sorted.at(-1), hold],
   })
 }
 
-/** The stored bodies of messages, as blobs of `encodeBody`. */
-export async function readBodies(pool: pg.Pool, messageIds: readonly Uuid[]): Promise<Map<Uuid, Buffer>> {
+export interface ReadBody {
+  sizeBytes: number
+  /** A blob of `encodeBody`; null where it is larger than was asked for. */
+  content: Buffer | null
+}
+
+/** The stored bodies of messages, up to a size; a larger one has its own time to arrive. */
+export async function readBodies(
+  pool: pg.Pool,
+  messageIds: readonly Uuid[],
+  upToBytes: number,
+): Promise<Map<Uuid, ReadBody>> {
   const sorted = [...messageIds].sort()
-  const result = await pool.query<{ id: Uuid; content: Buffer }>({
+  const result = await pool.query<ReadBody & { id: Uuid }>({
+    ...(upToBytes === Number.POSITIVE_INFINITY && answerWithin(longQueryTimeoutMs)),
     name: 'read-bodies',
-    text: `SELECT message_id AS id, content FROM valija.bodies
+    text: `SELECT message_id AS id, octet_length(content) AS "sizeBytes",
+             CASE WHEN octet_length(content) <= $4::float8 THEN content END AS content
+           FROM valija.bodies
            WHERE message_id = ANY ($1::uuid[]) AND message_id BETWEEN $2::uuid AND $3::uuid`,
-    values: [sorted, sorted[0], sorted.at(-1)],
+    values: [sorted, sorted[0], sorted.at(-1), upToBytes],
   })
-  return new Map(result.rows.map((row) => [row.id, row.content]))
+  return new Map(result.rows.map(({ id, ...body }) => [id, body]))
 }

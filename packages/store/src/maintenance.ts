@@ -2,6 +2,7 @@
  * What a database needs from time to time, whoever sends.
  */
 import type pg from 'pg'
+import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 /** Partitions are made this many days ahead: the installation can be without a worker for that long. */
 export const partitionDaysAhead = 14
@@ -49,8 +50,10 @@ export async function dropOldPartitions(
   ] as const) {
     for (const table of tables) {
       const result = await pool.query<{ isDropped: boolean }>(
-        'SELECT valija.drop_partition($1, now() - make_interval(secs => $2)) AS "isDropped"',
-        [table, keptMs / 1000],
+        atLeisure('SELECT valija.drop_partition($1, now() - make_interval(secs => $2)) AS "isDropped"', [
+          table,
+          keptMs / 1000,
+        ]),
       )
       if (result.rows[0]?.isDropped) dropped += 1
     }
@@ -59,15 +62,17 @@ export async function dropOldPartitions(
 }
 
 /**
- * Forgets what disabled endpoints were not told, beyond the retention, some thousands at once: for their sake events would be
- * kept for ever.
+ * Forgets what disabled endpoints were not told, and what enabled ones were told in vain, beyond the retention, some thousands at
+ * once: for their sake events would be kept for ever.
  */
 export async function forgetUntoldEvents(pool: pg.Pool, keptMs: number): Promise<number> {
   const result = await pool.query(
-    `DELETE FROM valija.webhook_outbox WHERE (webhook_id, event_id) IN (
+    atLeisure(
+      `DELETE FROM valija.webhook_outbox WHERE (webhook_id, event_id) IN (
        SELECT o.webhook_id, o.event_id FROM valija.webhooks AS w JOIN valija.webhook_outbox AS o ON o.webhook_id = w.id
-       WHERE w.status = 'disabled' AND o.event_id < valija.lowest_uuid(now() - make_interval(secs => $1)) LIMIT 5000)`,
-    [keptMs / 1000],
+       WHERE (w.status = 'disabled' OR o.tries > 0) AND o.event_id < valija.lowest_uuid(now() - make_interval(secs => $1)) LIMIT 5000)`,
+      [keptMs / 1000],
+    ),
   )
   return result.rowCount ?? 0
 }
@@ -75,9 +80,11 @@ export async function forgetUntoldEvents(pool: pg.Pool, keptMs: number): Promise
 /** The inbox keeps mails as long as bodies are kept. Their ids hold the time at which they came. */
 export async function forgetOldInboxMails(pool: pg.Pool, keptMs: number): Promise<number> {
   const result = await pool.query(
-    `DELETE FROM valija.inbox WHERE id = ANY (ARRAY(
+    atLeisure(
+      `DELETE FROM valija.inbox WHERE id = ANY (ARRAY(
        SELECT id FROM valija.inbox WHERE id < valija.lowest_uuid(now() - make_interval(secs => $1)) ORDER BY id LIMIT 1000))`,
-    [keptMs / 1000],
+      [keptMs / 1000],
+    ),
   )
   return result.rowCount ?? 0
 }
@@ -85,8 +92,10 @@ export async function forgetOldInboxMails(pool: pg.Pool, keptMs: number): Promis
 /** Forgets idempotency keys whose time is over, some thousands at once, so that nothing waits for it. */
 export async function forgetOldKeys(pool: pg.Pool): Promise<number> {
   const result = await pool.query(
-    `DELETE FROM valija.idempotency_keys WHERE (tenant_id, key) IN (
+    atLeisure(
+      `DELETE FROM valija.idempotency_keys WHERE (tenant_id, key) IN (
        SELECT tenant_id, key FROM valija.idempotency_keys WHERE expires_at < now() ORDER BY expires_at LIMIT 5000)`,
+    ),
   )
   return result.rowCount ?? 0
 }
@@ -101,4 +110,9 @@ export async function countStrayRows(pool: pg.Pool): Promise<number> {
        LIMIT 1000) AS stray`,
   )
   return result.rows[0]?.count ?? 0
+}
+
+/** Nobody waits for it. */
+function atLeisure(text: string, values: unknown[] = []): pg.QueryConfig {
+  return { text, values, ...answerWithin(longQueryTimeoutMs) }
 }

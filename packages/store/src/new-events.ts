@@ -32,21 +32,43 @@ export function eventExpressions(first: number, condition = 'true'): string {
     FROM unnest(${at(0)}::uuid[], ${at(1)}::uuid[], ${at(2)}::text[], ${at(3)}::uuid[], ${at(4)}::timestamptz[], ${at(5)}::text[])
       AS input (id, tenant_id, type, message_id, created_at, data)
     WHERE ${condition}
-  ), event AS (
+  ), ${writeSql}`
+}
+
+/**
+ * The same for events of rows that the statement itself makes or changes, and that are about no message's timeline.
+ *
+ * @param rows a query that gives `tenant_id`, `type` and `data` (jsonb) of each
+ */
+export function eventExpressionsOf(rows: string): string {
+  return `
+  new_event AS MATERIALIZED (
+    SELECT valija.new_id() AS id, tenant_id, type, NULL::uuid AS message_id, clock_timestamp() AS created_at, data
+    FROM (${rows}) AS made
+  ), ${writeSql}`
+}
+
+/**
+ * Whether an endpoint asks for an event, as an SQL condition.
+ *
+ * @param event and the other are names of rows in the statement
+ */
+export const wantsEvent = (event: string, webhook: string) => `(
+        (${event}.type = ANY (${webhook}.events)
+          OR ('*' = ANY (${webhook}.events) AND ${event}.type NOT IN (${namedOnlyEventTypes.map((type) => `'${type}'`).join(', ')})))
+        AND (${webhook}.domains = '{}' OR ${event}.data ->> 'domain' = ANY (${webhook}.domains))
+        AND (${webhook}.tags = '{}' OR ${event}.data -> 'tags' ?| ${webhook}.tags))`
+
+const writeSql = `event AS (
     INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data)
     SELECT id, tenant_id, type, message_id, created_at, data FROM new_event
   ), outbox AS (
     INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at)
     SELECT webhook.id, new_event.id, new_event.tenant_id, now()
     FROM new_event JOIN valija.webhooks AS webhook ON webhook.tenant_id = new_event.tenant_id
-    WHERE webhook.status = 'enabled'
-      AND (new_event.type = ANY (webhook.events)
-        OR ('*' = ANY (webhook.events) AND new_event.type NOT IN (${namedOnlyEventTypes.map((type) => `'${type}'`).join(', ')})))
-      AND (webhook.domains = '{}' OR new_event.data ->> 'domain' = ANY (webhook.domains))
-      AND (webhook.tags = '{}' OR new_event.data -> 'tags' ?| webhook.tags)
+    WHERE webhook.status = 'enabled' AND ${wantsEvent('new_event', 'webhook')}
     RETURNING webhook_id
   )`
-}
 
 /** The parameters for `eventExpressions`. */
 export function eventParameters(events: readonly NewEvent[]): unknown[] {

@@ -12,7 +12,7 @@ import { createDatabase } from '../../../tests/support/database.ts'
 import { acceptMessages } from './accept-messages.ts'
 import {
   admitRows,
-  countAdmitted,
+  countInFlight,
   findWaitingStreams,
   msUntilDue,
   readmit,
@@ -22,6 +22,7 @@ import {
 import { leaseDeliveries, releaseLeases, renewLeases } from './lease-deliveries.ts'
 import { forgetOldInboxMails } from './maintenance.ts'
 import { settleAttempts } from './settle-attempts.ts'
+import { forgetOldFaults, liftQuarantines, suppressMailboxes } from './suppress-mailboxes.ts'
 
 const rowsWaiting = 100_000
 let client: pg.Client
@@ -59,8 +60,21 @@ beforeAll(async () => {
     [busyTenant],
   )
   await client.query(
-    'SET role = none; ANALYZE valija.deliveries; ANALYZE valija.inbox; SET role = valija_engine',
+    `INSERT INTO valija.suppressions (id, tenant_id, email, email_key, reason)
+     SELECT uuidv7(), $1, n || '@b.test', n || '@b.test', 'mailbox_unknown' FROM generate_series(1, 20000) AS n`,
+    [busyTenant],
   )
+  await client.query(
+    `INSERT INTO valija.mailbox_faults (recipient_id, tenant_id, email_key, provider, reason, at)
+     SELECT uuidv7(), $1, n || '@b.test', n % 20 || '.test', 'mailbox_unknown', now() - n * interval '1 min'
+     FROM generate_series(1, 20000) AS n`,
+    [busyTenant],
+  )
+  await client.query('SET role = none')
+  for (const table of ['deliveries', 'inbox', 'suppressions', 'mailbox_faults']) {
+    await client.query(`ANALYZE valija.${table}`)
+  }
+  await client.query('SET role = valija_engine')
 })
 afterAll(async () => {
   await client.end()
@@ -73,17 +87,27 @@ interface Plan {
   Plans?: Plan[]
 }
 interface Asked {
+  name?: string
   text: string
   values?: unknown[]
 }
 
 const withParts = (plan: Plan): Plan[] => [plan, ...(plan.Plans ?? []).flatMap(withParts)]
 
-/** The tables that a function's statement reads from one end to the other, by either kind of plan. */
-async function tablesReadWhole(ask: (pool: pg.Pool) => Promise<unknown>): Promise<string[]> {
+/**
+ * The tables that a function's statements read from one end to the other, by either kind of plan.
+ *
+ * @param rows what the statements of these names answer; the others answer nothing
+ */
+async function tablesReadWhole(
+  ask: (pool: pg.Pool) => Promise<unknown>,
+  rows: Record<string, object[]> = {},
+): Promise<string[]> {
   const plans: Plan[] = []
   const explain = async (query: string | Asked, values?: unknown[]) => {
     const asked = typeof query === 'string' ? { text: query, values: values ?? [] } : query
+    if (asked.text.startsWith('SET ')) return client.query(asked.text)
+    if (/^(?:BEGIN|COMMIT)/.test(asked.text)) return { rows: [], rowCount: 0 }
     for (const [option, parameters] of [
       ['', asked.values],
       ['GENERIC_PLAN, ', undefined],
@@ -94,15 +118,16 @@ async function tablesReadWhole(ask: (pool: pg.Pool) => Promise<unknown>): Promis
       )
       plans.push(result.rows[0]['QUERY PLAN'][0].Plan)
     }
-    return { rows: [], rowCount: 0 }
+    return { rows: rows[asked.name ?? ''] ?? [], rowCount: 0 }
   }
-  await ask({ query: explain } as unknown as pg.Pool)
-  expect(plans).toHaveLength(2)
+  const connect = async () => ({ query: explain, release: () => undefined })
+  await ask({ query: explain, connect } as unknown as pg.Pool)
+  expect(plans.length).toBeGreaterThanOrEqual(2 + 2 * Object.keys(rows).length)
   const whole = plans.flatMap(withParts).filter((part) => part['Node Type'] === 'Seq Scan')
   // Of the small tables (tenants, webhooks) and of partitions without rows that is right.
   return whole
     .flatMap((part) => part['Relation Name'] ?? [])
-    .filter((name) => /^(deliveries|inbox)/.test(name))
+    .filter((name) => /^(deliveries|inbox|suppressions|mailbox_faults)/.test(name))
 }
 
 const newMessage = () => {
@@ -123,6 +148,7 @@ const newMessage = () => {
     sendAtMs: null,
     expiresAtMs: Date.now(),
     rfcMessageId: '',
+    requireTls: false,
     isSimulated: false,
     body: Buffer.from('x'),
     recipients: [],
@@ -147,6 +173,7 @@ const newSettlement = () => ({
   deliveredAt: null,
   sizeBytes: null,
   seq: 2,
+  mailboxFault: null,
   attempt: null,
   events: [],
 })
@@ -159,18 +186,34 @@ describe('with 100,000 rows waiting, no table is read whole', () => {
       (pool) => acceptMessages(pool, [newMessage()], { directShare: 500 }),
     ],
     ['to find the streams that wait', findWaitingStreams],
-    ['to admit rows', (pool) => admitRows(pool, [{ tenantId: quietTenant, stream: 'bulk', count: 50 }])],
-    ['to count admitted rows', (pool) => countAdmitted(pool, 1000)],
+    [
+      'to admit rows',
+      (pool) => admitRows(pool, [{ tenantId: quietTenant, stream: 'bulk', count: 50, perDomain: 20 }], [], 8),
+    ],
+    ['to count what is in flight', countInFlight],
     ['to find when the next row is due', msUntilDue],
     ['to take a hint back', (pool) => readmit(pool, [leased])],
     ['to sweep lost hints', (pool) => readmitOlderThan(pool, 30_000)],
     ['to sweep leases that ran out', releaseExpiredLeases],
     ['to lease rows', (pool) => leaseDeliveries(pool, [leased])],
     ['to renew leases', (pool) => renewLeases(pool, lease())],
-    ['to give leases back', (pool) => releaseLeases(pool, lease(), 1000)],
+    ['to give leases back', (pool) => releaseLeases(pool, lease(), { dueInMs: 1000, hold: null })],
     ['to settle', (pool) => settleAttempts(pool, [newSettlement()])],
     ['to clear the inbox', (pool) => forgetOldInboxMails(pool, 30 * 86_400_000)],
+    ['to forget what mailboxes are remembered for', forgetOldFaults],
+    ['to lift quarantines', (pool) => liftQuarantines(pool, null)],
   ])('%s', async (_, ask) => {
     expect(await tablesReadWhole(ask)).toEqual([])
+  })
+
+  test('to suppress the mailboxes of a provider that denies many', async () => {
+    const mail = { recipientId: leased, fault: 'mailbox_unknown', provider: '1.test', reply: null } as const
+    const history = { ...mail, tenantId: busyTenant, emailKey: '1@b.test', faults: 1 }
+    const rows = {
+      'count-denied': [{ provider: mail.provider, recent: 99 }],
+      'read-mailbox-histories': [{ ...history, quarantinedForMs: null, deliveredMsAgo: null }],
+    }
+    const ask = (pool: pg.Pool) => suppressMailboxes(pool as unknown as pg.PoolClient, [mail])
+    expect(await tablesReadWhole(ask, rows)).toEqual([])
   })
 })

@@ -80,6 +80,22 @@ describe('readEvents', () => {
     expect((await read(streamStart())).ids).toEqual([second])
   })
 
+  test('a position is not beyond the last event: numbers that left nothing durable are given out anew after a crash', async () => {
+    const [writer] = writers
+    const written = await write(writer)
+    const row = await writer?.query('SELECT transaction::text AS number FROM valija.events WHERE id = $1', [
+      written,
+    ])
+    await writer?.query('BEGIN')
+    await writer?.query('SELECT pg_current_xact_id()')
+    await writer?.query('ROLLBACK')
+    for (const types of [eventTypes, ['domain.failed'] as const]) {
+      const { next } = await read(streamStart(), 100, types)
+      expect(next).toMatchObject({ transaction: row?.rows[0].number, id: written })
+      expect((await read(next)).next).toMatchObject({ transaction: next.transaction, id: next.id })
+    }
+  })
+
   test('pages cut a transaction in the middle without losing or doubling', async () => {
     const [writer] = writers
     await writer?.query('BEGIN')

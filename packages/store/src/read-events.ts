@@ -5,6 +5,9 @@
  * events would appear behind a reader's back. So a row is shown only once no open transaction can precede it, that is, while
  * its transaction is below the oldest one still open in this statement's snapshot (DESIGN 4.13). A transaction that stays
  * open delays the stream and never makes it skip.
+ *
+ * A position never lies behind the last event that may be shown. Numbers of transactions that wrote nothing durable are given out
+ * anew after a crash of PostgreSQL, so what is empty today may be filled tomorrow; those up to a committed event are not.
  */
 import { type EventType, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import { type Database, readAsTenant } from './database.ts'
@@ -27,7 +30,6 @@ export interface EventPosition {
 }
 
 export const nilUuid: Uuid = '00000000-0000-0000-0000-000000000000'
-const lastUuid: Uuid = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
 
 /** How much older than its transaction's neighbours an event's id can be: it was made before a commit that had to wait. */
 const slackMs = 2 * 86_400_000
@@ -47,10 +49,17 @@ export interface EventFilter {
 }
 
 /**
+ * Each day's index has the events in order, so a page needs no more than its first rows. PostgreSQL would rather read all behind the position and
+ * sort them whenever it believes that they are few, as it does of transactions that are newer than its statistics: a reader that
+ * lags would have all of it read for each page.
+ */
+const inOrderOfIndex = 'SET LOCAL enable_sort = off'
+
+/**
  * The next events behind a position, oldest first.
  *
- * @returns the events and the position behind them. When there are fewer than `limit`, it is the end of what may be
- *   shown by now, so that asking again does not search the same rows again
+ * @returns the events and the position behind them. When there are fewer than `limit`, it is behind the last event of any
+ *   type that may be shown by now, so that asking again does not search the same rows again
  */
 export async function readEvents(
   database: Database,
@@ -59,43 +68,54 @@ export async function readEvents(
   page: { from: EventPosition; limit: number },
 ): Promise<{ events: EventRow[]; next: EventPosition }> {
   const { from, limit } = page
-  const result = await readAsTenant(database, tenantId, (client) =>
-    client.query<
-      { horizon: string; nowMs: number; transaction: string } & (EventRow | { [K in keyof EventRow]: null })
-    >({
-      text: `WITH horizon AS MATERIALIZED (SELECT valija.event_horizon() AS xmin)
-        SELECT horizon.xmin::text AS horizon, (extract(epoch FROM now()) * 1000)::float8 AS "nowMs",
+  const result = await readAsTenant(
+    database,
+    tenantId,
+    (client) =>
+      client.query<Snapshot & { transaction: string } & (EventRow | { [K in keyof EventRow]: null })>({
+        text: `WITH horizon AS MATERIALIZED (SELECT valija.event_horizon() AS xmin)
+        SELECT newest.transaction::text AS "newestTransaction", newest.id AS "newestId",
+          (extract(epoch FROM now()) * 1000)::float8 AS "nowMs",
           e.transaction::text AS transaction, e.id, e.type, e.created_at AS "createdAt", e.data
         FROM horizon LEFT JOIN LATERAL (
+          SELECT transaction, id FROM valija.events
+          WHERE tenant_id = $1 AND (transaction, id) > ($2::xid8, $3::uuid) AND transaction < horizon.xmin AND id >= $4
+          ORDER BY transaction DESC, id DESC LIMIT 1
+        ) AS newest ON true LEFT JOIN LATERAL (
           SELECT transaction, id, type, created_at, data FROM valija.events
           WHERE tenant_id = $1 AND (transaction, id) > ($2::xid8, $3::uuid) AND transaction < horizon.xmin
             AND id >= $4 AND type = ANY ($5) AND created_at >= $6
           ORDER BY transaction, id LIMIT $7
         ) AS e ON true
         ORDER BY e.transaction, e.id`,
-      values: [
-        tenantId,
-        from.transaction,
-        from.id,
-        lowestUuidAt(from.floorMs),
-        filter.types,
-        new Date(filter.afterMs ?? 0),
-        limit,
-      ],
-    }),
+        values: [
+          tenantId,
+          from.transaction,
+          from.id,
+          lowestUuidAt(from.floorMs),
+          filter.types,
+          new Date(filter.afterMs ?? 0),
+          limit,
+        ],
+      }),
+    inOrderOfIndex,
   )
-  const events = result.rows.flatMap(({ horizon: _, nowMs: __, transaction, ...row }) =>
-    row.id === null ? [] : [{ ...row, transaction }],
-  )
+  const events = result.rows.flatMap((row) => {
+    const { transaction, id, type, createdAt, data } = row
+    return id === null ? [] : [{ transaction, id, type, createdAt, data }]
+  })
   return {
     events: events.map(({ transaction: _, ...event }) => event),
     next: nextPosition(events, result.rows[0], page),
   }
 }
 
+/** What the statement saw besides the page: the newest event behind the position, of any type, that may be shown. */
+type Snapshot = { nowMs: number; newestTransaction: string | null; newestId: Uuid | null }
+
 function nextPosition(
   events: readonly (EventRow & { transaction: string })[],
-  snapshot: { horizon: string; nowMs: number } | undefined,
+  snapshot: Snapshot | undefined,
   { from, limit }: { from: EventPosition; limit: number },
 ): EventPosition {
   const last = events.at(-1)
@@ -103,11 +123,12 @@ function nextPosition(
     return { transaction: last.transaction, id: last.id, floorMs: floorAt(uuidTimeMs(last.id), from) }
   }
   if (snapshot === undefined) return from
-  const seen = BigInt(snapshot.horizon) - 1n
+  const { newestTransaction, newestId, nowMs } = snapshot
+  const floorMs = floorAt(nowMs, from)
   // Another process's snapshot may have been further already.
-  if (seen <= BigInt(from.transaction))
-    return last ? { ...from, transaction: last.transaction, id: last.id } : from
-  return { transaction: String(seen), id: lastUuid, floorMs: floorAt(snapshot.nowMs, from) }
+  return newestTransaction === null || newestId === null
+    ? { ...from, floorMs }
+    : { transaction: newestTransaction, id: newestId, floorMs }
 }
 
 function floorAt(timeMs: number, from: EventPosition): number {

@@ -18,6 +18,7 @@ import {
   uuidTimeMs,
 } from '@valija/core'
 import type pg from 'pg'
+import { isInState } from './admission.ts'
 import { type Database, readAsTenant } from './database.ts'
 import { earliestIdOf } from './message-ids.ts'
 
@@ -117,7 +118,7 @@ function caseOf(shown: (state: RecipientState) => RecipientState): string {
 }
 
 const leaseSql = `LEFT JOIN valija.deliveries AS d
-      ON d.recipient_id = r.id AND d.tenant_id = r.tenant_id AND d.state = 'leased' AND d.leased_until > now()`
+      ON d.recipient_id = r.id AND d.tenant_id = r.tenant_id AND ${isInState('d.state', 'leased')} AND d.leased_until > now()`
 
 const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
   m.metadata, m.send_at AS "sendAt", m.expires_at AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
@@ -279,14 +280,38 @@ export async function findAttempts(
   })
 }
 
-/** The stored body (see `decodeBody`); null when there is none, or it is another tenant's. */
-export async function findBody(database: Database, tenantId: Uuid, messageId: Uuid): Promise<Buffer | null> {
+/** A stored mail with what its signature depends on. */
+export interface StoredMail {
+  /** See `decodeBody`. */
+  content: Buffer
+  fromDomain: string
+  stream: Stream
+  createdAt: Date
+  sendAt: Date | null
+  /** The first of its recipients. */
+  recipientId: Uuid
+  email: string
+}
+
+/** Null when there is none, its body is not kept any more, or it is another tenant's. */
+export async function findStoredMail(
+  database: Database,
+  tenantId: Uuid,
+  messageId: Uuid,
+): Promise<StoredMail | null> {
   const result = await readAsTenant(database, tenantId, (client) =>
-    client.query<{ content: Buffer }>({
-      name: 'find-body',
-      text: 'SELECT content FROM valija.bodies WHERE tenant_id = $1 AND message_id = $2',
-      values: [tenantId, messageId],
+    client.query<StoredMail>({
+      name: 'find-stored-mail',
+      text: `SELECT b.content, m.from_domain AS "fromDomain", m.stream, m.created_at AS "createdAt", m.send_at AS "sendAt",
+               r.id AS "recipientId", r.email
+             FROM valija.bodies AS b JOIN valija.messages AS m ON m.id = b.message_id AND m.tenant_id = b.tenant_id
+             CROSS JOIN LATERAL (
+               SELECT r.id, r.email FROM valija.recipients AS r
+               WHERE r.tenant_id = $1 AND r.message_id = $2 AND r.id BETWEEN $2 AND $3 ORDER BY r.ordinal LIMIT 1) AS r
+             WHERE b.tenant_id = $1 AND b.message_id = $2 AND m.id = $2`,
+      // As in `findMessage`, by the id's own time: both are of the moment of acceptance.
+      values: [tenantId, messageId, lowestUuidAt(uuidTimeMs(messageId) + recipientsWithinMs)],
     }),
   )
-  return result.rows[0]?.content ?? null
+  return result.rows[0] ?? null
 }

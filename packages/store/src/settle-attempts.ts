@@ -1,10 +1,20 @@
 /**
  * Settle: what came out of attempts, for many recipients in one commit: the recipient's state, the attempt, the events, the
- * webhook outbox, and the delivery row gone or due later. Until it has committed nobody has been told anything.
+ * webhook outbox, the delivery row gone or due later, and the suppressions that follow. Until it has committed nobody has been told anything.
  */
-import { type EventType, isEnd, type RecipientState, recipientStates, type Uuid } from '@valija/core'
+import {
+  type EventType,
+  isEnd,
+  type MailboxFault,
+  type RecipientState,
+  recipientStates,
+  type Uuid,
+} from '@valija/core'
 import type pg from 'pg'
+import { isInState } from './admission.ts'
+import { inTransaction } from './database.ts'
 import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
+import { suppressMailboxes } from './suppress-mailboxes.ts'
 
 export interface NewAttempt {
   id: Uuid
@@ -42,6 +52,8 @@ export interface Settlement {
   deliveredAt: Date | null
   sizeBytes: number | null
   seq: number
+  /** What the end says of the recipient's mailbox, and who said so: the provider of its domain. */
+  mailboxFault: { fault: MailboxFault; provider: string } | null
   attempt: NewAttempt | null
   events: readonly (Omit<NewEvent, 'tenantId' | 'messageId'> & { type: EventType })[]
 }
@@ -63,6 +75,7 @@ const firstEventOwner = firstEvent + eventParameterCount
  * whose state does not change gets no event either. next_attempt_at is what the delivery row says, so people and queue
  * never see different times. An attempt was made in any case; one that is there already was written by a commit whose
  * answer was lost. Events need no such care: what that commit settled is not held any more.
+ * Recipients are named by an array besides: by the bounds alone, which are there for the partitions, PostgreSQL would read all between them.
  */
 const settleSql = `
 WITH input AS MATERIALIZED (
@@ -76,7 +89,7 @@ WITH input AS MATERIALIZED (
   FROM (SELECT * FROM input ORDER BY recipient_id) AS input CROSS JOIN LATERAL (
     SELECT d.recipient_id FROM valija.deliveries AS d
     WHERE d.recipient_id = input.recipient_id
-      AND ((input.is_fact AND input.next_in_ms IS NULL) OR (d.epoch = input.epoch AND d.state = 'leased'))
+      AND ((input.is_fact AND input.next_in_ms IS NULL) OR (d.epoch = input.epoch AND ${isInState('d.state', 'leased')}))
     FOR UPDATE) AS d
 ), ended AS (
   DELETE FROM valija.deliveries AS d USING locked
@@ -84,7 +97,7 @@ WITH input AS MATERIALIZED (
   RETURNING d.recipient_id, NULL::timestamptz AS due_at
 ), kept AS (
   UPDATE valija.deliveries AS d
-  SET state = 'waiting', leased_until = NULL, retry_steps = locked.retry_steps,
+  SET state = 'waiting', leased_until = NULL, crashes = 0, dot_epoch = NULL, retry_steps = locked.retry_steps,
     due_at = least(d.expires_at, now() + make_interval(secs => locked.next_in_ms / 1000))
   FROM locked
   WHERE d.recipient_id = locked.recipient_id AND locked.next_in_ms IS NOT NULL
@@ -99,7 +112,7 @@ WITH input AS MATERIALIZED (
     delivered_at = coalesce(input.delivered_at, r.delivered_at), size_bytes = coalesce(input.size_bytes, r.size_bytes),
     seq = input.seq
   FROM input JOIN held USING (recipient_id)
-  WHERE r.id = input.recipient_id AND r.id BETWEEN $15::uuid AND $16::uuid
+  WHERE r.id = input.recipient_id AND r.id = ANY ($1::uuid[]) AND r.id BETWEEN $15::uuid AND $16::uuid
     AND (input.status IS NULL OR r.status = ANY (string_to_array(input.status_before, ',')))
   RETURNING r.id AS recipient_id
 ), attempt AS (
@@ -116,17 +129,41 @@ WITH input AS MATERIALIZED (
 ), ${eventExpressions(firstEvent, 'id IN (SELECT event_id FROM event_owner)')}
 SELECT held.recipient_id AS "recipientId", (SELECT count(*) FROM outbox)::int AS outbox FROM held`
 
+export interface SettleOutcome {
+  /** Which recipients the settlements spoke for; the others had been taken over. */
+  settled: Set<Uuid>
+  /** Endpoints have something to be told: the webhooks are to be woken. */
+  hasWebhooks: boolean
+}
+
 /**
- * Settles a batch in one statement and so in one commit. Of several settlements of one recipient (its lease was lost and given
+ * Settles a batch in one commit: one statement, and further ones only where the end of a mail says something of its mailbox
+ * (suppress-mailboxes.ts). Of several settlements of one recipient (its lease was lost and given
  * to the same worker again) one counts, by `oneEach`; the attempts of all are kept.
- *
- * @returns which recipients the settlements spoke for (the others had been taken over), and whether webhooks are to be told
  */
 export async function settleAttempts(
   pool: pg.Pool,
   allSettlements: readonly Settlement[],
-): Promise<{ settled: Set<Uuid>; hasWebhooks: boolean }> {
+): Promise<SettleOutcome> {
   const settlements = oneEach(allSettlements)
+  if (settlements.every((settlement) => settlement.mailboxFault === null)) {
+    return settle(pool, settlements, allSettlements)
+  }
+  return inTransaction(pool, 'BEGIN', async (client) => {
+    const outcome = await settle(client, settlements, allSettlements)
+    const ended = settlements.flatMap(({ recipientId, mailboxFault, reply }) =>
+      mailboxFault && outcome.settled.has(recipientId) ? [{ recipientId, ...mailboxFault, reply }] : [],
+    )
+    const isTold = ended.length > 0 && (await suppressMailboxes(client, ended))
+    return { ...outcome, hasWebhooks: outcome.hasWebhooks || isTold }
+  })
+}
+
+async function settle(
+  client: pg.Pool | pg.PoolClient,
+  settlements: readonly Settlement[],
+  allSettlements: readonly Settlement[],
+): Promise<SettleOutcome> {
   const ids = settlements.map((settlement) => settlement.recipientId).sort()
   const attempts = allSettlements.flatMap((settlement) =>
     settlement.attempt ? [{ settlement, ...settlement.attempt }] : [],
@@ -139,7 +176,7 @@ export async function settleAttempts(
     })),
   )
   const owners = settlements.flatMap((settlement) => settlement.events.map(() => settlement.recipientId))
-  const result = await pool.query<{ recipientId: Uuid; outbox: number }>({
+  const result = await client.query<{ recipientId: Uuid; outbox: number }>({
     name: 'settle-attempts',
     text: settleSql,
     values: [

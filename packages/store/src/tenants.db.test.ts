@@ -13,8 +13,34 @@ const [mine, theirs] = [newId(), newId()]
 /** A row per table for a tenant: only what has no default. */
 const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   api_keys: () => ({ id: newId(), name: 'k', hash: Buffer.from(newId()), hint: 'vlj_x', scopes: '{}' }),
-  domains: () => ({ id: newId(), name: 'a.test', token: 't' }),
+  domains: (tenantId) => ({ id: domainOf.get(tenantId), name: 'a.test', token: 't' }),
+  dkim_keys: (tenantId) => ({
+    domain_id: domainOf.get(tenantId),
+    selector: newId(),
+    algorithm: 'rsa',
+    public_key: '',
+    private_key: '',
+  }),
+  domain_checks: (tenantId) => ({
+    domain_id: domainOf.get(tenantId),
+    type: 'TXT',
+    name: newId(),
+    status: 'ok',
+    checked_at: now,
+  }),
   webhooks: () => ({ id: newId(), url: 'http://a.test', events: '{*}', secret: Buffer.alloc(1) }),
+  routes: () => ({ id: newId(), name: 'r', kind: 'mx' }),
+  route_lists: () => ({ id: newId(), routes: '[]' }),
+  mailboxes: () => ({
+    id: newId(),
+    name: 'm',
+    protocol: 'pop3',
+    host: 'mail.test',
+    port: 995,
+    tls: 'implicit',
+    username: 'u',
+    password: Buffer.alloc(1),
+  }),
   inbox: () => ({
     ...message(),
     message_id: newId(),
@@ -71,6 +97,7 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   }),
   idempotency_keys: () => ({ key: 'k', body_hash: '', message_id: newId(), response: '', expires_at: now }),
   webhook_outbox: (tenantId) => ({ webhook_id: webhookOf.get(tenantId), event_id: newId(), due_at: now }),
+  webhook_replays: (tenantId) => ({ id: newId(), webhook_id: webhookOf.get(tenantId), kind: 'waiting' }),
   webhook_tries: () => ({
     id: newId(),
     webhook_id: newId(),
@@ -81,16 +108,95 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
     started_at: now,
     duration_ms: 1,
   }),
+  suppressions: () => ({ id: newId(), email: 'a@b.test', email_key: 'a@b.test', reason: 'manual' }),
+  suppression_removals: () => ({
+    id: newId(),
+    email: 'a@b.test',
+    email_key: 'a@b.test',
+    reason: 'manual',
+    created_at: now,
+    removed_how: 'deleted',
+  }),
+  mailbox_faults: () => ({
+    recipient_id: newId(),
+    email_key: 'a@b.test',
+    provider: 'b.test',
+    reason: 'mailbox_full',
+  }),
+  domain_reports: (tenantId) => ({
+    domain_id: domainOf.get(tenantId),
+    kind: 'dmarc',
+    reporter: 'r',
+    report_id: newId(),
+    policy_domain: 'a.test',
+    day: now,
+  }),
+  domain_dmarc_counts: (tenantId) => ({
+    domain_id: domainOf.get(tenantId),
+    day: now,
+    reporter: 'r',
+    source_ip: newId(),
+    is_ours: false,
+    signature: 'none',
+    signed_by: '',
+    spf_domain: '',
+    header_from: 'a.test',
+    disposition: 'none',
+    dkim: true,
+    spf: true,
+    override: '',
+    messages: 1,
+  }),
+  domain_tls_counts: (tenantId) => ({
+    domain_id: domainOf.get(tenantId),
+    day: now,
+    reporter: 'r',
+    policy: 'sts',
+    mx: newId(),
+    result: 'success',
+    sessions: 1,
+  }),
+  shaping_holds: () => ({ scope_key: 'provider:a', part: '*', hold: {} }),
+  shaping_witnesses: () => ({ scope_key: 'provider:a' }),
+  taken_reports: () => ({ recipient_id: newId(), fingerprint: '', message_id: newId(), kind: 'bounce' }),
 }
 const now = new Date()
+const domainOf = new Map([mine, theirs].map((tenantId) => [tenantId, newId()]))
 const webhookOf = new Map<string, unknown>()
 const message = () => ({ id: newId(), from_header: '', subject: '' })
 const child = () => ({ id: newId(), message_id: newId() })
 
 /** What a tenant's own connections may write; all else is the engine's. */
-const ownTables = ['api_keys', 'domains', 'webhooks', 'inbox']
+const ownTables = [
+  'api_keys',
+  'dkim_keys',
+  'domains',
+  'webhooks',
+  'inbox',
+  'routes',
+  'route_lists',
+  'mailboxes',
+]
 /** What they have no business in at all. */
-const engineTables = ['idempotency_keys', 'instance']
+const engineTables = [
+  'webhook_replays',
+  'idempotency_keys',
+  'mailbox_faults',
+  'provider_unknown_rates',
+  'instance',
+  'mta_sts_policies',
+  'tls_reports',
+  'source_ips',
+  'route_health',
+  'warm_ups',
+  'shaping_holds',
+  'shaping_witnesses',
+  'shaping_sites',
+  'destinations',
+  'queue_depth',
+  'taken_reports',
+  'mailbox_mails',
+]
 
 let target: TestDatabase
 let database: Database
@@ -149,6 +255,19 @@ describe('a tenant’s connection', () => {
   test.each(engineTables)('may not even look into %s', async (table) => {
     const look = readAsTenant(database, mine, (client) => client.query(`SELECT FROM valija.${table}`))
     await expect(look).rejects.toMatchObject({ code: '42501' })
+  })
+
+  test('sees the operator’s routes, and can neither change nor delete them', async () => {
+    const id = newId()
+    await database.engine.query(`INSERT INTO valija.routes (id, name, kind) VALUES ($1, 'shared', 'mx')`, [
+      id,
+    ])
+    const see = (sql: string) => writeAsTenant(database, mine, (client) => client.query(sql, [id]))
+    expect((await see('SELECT FROM valija.routes WHERE id = $1')).rowCount).toBe(1)
+    expect((await see(`UPDATE valija.routes SET state = 'paused' WHERE id = $1`)).rowCount).toBe(0)
+    expect((await see('DELETE FROM valija.routes WHERE id = $1')).rowCount).toBe(0)
+    expect((await database.tenant.query('SELECT FROM valija.routes')).rowCount).toBe(0)
+    await database.engine.query('DELETE FROM valija.routes WHERE id = $1', [id])
   })
 
   test('sees no other tenant', async () => {

@@ -14,17 +14,19 @@ export interface StoredTenant {
   weight: number
   limits: Record<string, unknown>
   isDefault: boolean
+  /** What may have arrived is not sent again. */
+  atMostOnce: boolean
   createdAt: Date
 }
 
-/** Whether the tenant exists and is the default one: what acting for it needs to know. */
+/** Whether the tenant exists, and what acting for it needs to know. */
 export async function findTenantToActFor(
   engine: pg.Pool,
   id: Uuid,
-): Promise<{ isDefaultTenant: boolean } | null> {
-  const result = await engine.query<{ isDefaultTenant: boolean }>({
+): Promise<{ isDefaultTenant: boolean; queuedLimit: number | null } | null> {
+  const result = await engine.query<{ isDefaultTenant: boolean; queuedLimit: number | null }>({
     name: 'find-tenant-to-act-for',
-    text: 'SELECT is_default AS "isDefaultTenant" FROM valija.tenants WHERE id = $1',
+    text: `SELECT is_default AS "isDefaultTenant", (limits->>'queued')::int AS "queuedLimit" FROM valija.tenants WHERE id = $1`,
     values: [id],
   })
   return result.rows[0] ?? null
@@ -61,12 +63,19 @@ export async function findDefaultTenant(database: Database): Promise<Uuid | null
   return row?.id ?? null
 }
 
+/** What a tenant may do at most; what is absent is as for any tenant. */
+export type TenantLimits = {
+  /** Recipients that wait at the same time. */
+  queued?: number
+}
+
 export interface NewTenant {
   id: Uuid
   name: string
   weight: number
-  limits: Record<string, never>
+  limits: TenantLimits
   isDefault: boolean
+  atMostOnce?: boolean
 }
 
 /**
@@ -102,7 +111,8 @@ export async function insertTenant(
 export interface TenantChanges {
   name?: string
   weight?: number
-  limits?: Record<string, never>
+  limits?: TenantLimits
+  atMostOnce?: boolean
 }
 
 /** @returns null when there is no such tenant, `name_taken` when another one has that name */
@@ -123,7 +133,7 @@ export async function updateTenant(
 export type TenantDeletion = 'deleted' | 'unknown' | 'default' | { live: number }
 
 /**
- * Removes a tenant with its keys, domains, webhooks, inbox and idempotency rows. Its messages and events stay until retention
+ * Removes a tenant with its keys, domains, webhooks, suppressions, inbox and idempotency rows. Its messages and events stay until retention
  * drops their partitions: nobody can read them any more.
  *
  * @returns `live`, and nothing is changed, while recipients of it are not at their end: a 202 is a promise
@@ -143,7 +153,7 @@ export async function deleteTenant(database: Database, id: Uuid): Promise<Tenant
     const count = live.rows[0]?.count ?? 0
     // A request that is being accepted this moment may add more: they are delivered all the same, only nobody reads of it.
     if (count > 0) return { live: count }
-    for (const table of ['inbox', 'idempotency_keys']) {
+    for (const table of ['inbox', 'idempotency_keys', 'suppressions', 'mailbox_faults']) {
       await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
     }
     await client.query('DELETE FROM valija.tenants WHERE id = $1', [id])

@@ -6,8 +6,18 @@
  * close together become one. A wake-up may be lost with its connection; every sleeper has a safety sweep besides.
  */
 import pg from 'pg'
+import { livenessOptions, watchConnection } from './watch-connection.ts'
 
-export const wakeTopics = ['dispatch', 'webhooks', 'inbox', 'keys'] as const
+export const wakeTopics = [
+  'dispatch',
+  'webhooks',
+  'inbox',
+  'keys',
+  'routes',
+  'mailboxes',
+  'shaping',
+  'clock',
+] as const
 export type WakeTopic = (typeof wakeTopics)[number]
 
 export interface Wake {
@@ -20,26 +30,34 @@ export interface Wake {
 
 const channel = 'valija_wake'
 const reconnectMs = 500
-/** A server that does not answer within this is away. */
-const connectTimeoutMs = 5_000
+/** A wake-up that is late by more than this is of no use: the sleepers have timers. */
+const answerTimeoutMs = 5_000
 
-export async function openWake(databaseUrl: string, onError: (error: Error) => void): Promise<Wake> {
+/** By these connections the processes that are there are known; behind it stands what `openWake` was given. */
+export const listenerName = 'valija listen'
+
+/** @param mark what this process lets others know of itself, in a few letters (PostgreSQL keeps 63 of the whole name) */
+export async function openWake(
+  databaseUrl: string,
+  onError: (error: Error) => void,
+  mark = '',
+): Promise<Wake> {
   const listeners = new Map<WakeTopic, Set<(payload: string) => void>>()
   const emit = (topic: WakeTopic, payload: string) => {
     for (const listener of listeners.get(topic) ?? []) listener(payload)
   }
-  const ear = createEar(databaseUrl, onError, emit)
+  const ear = createEar(databaseUrl, `${listenerName} ${mark}`.trim(), onError, emit)
   await ear.connect()
   const pool = new pg.Pool({
     connectionString: databaseUrl,
     max: 1,
     application_name: 'valija wake',
     options: '-c synchronous_commit=off',
-    connectionTimeoutMillis: connectTimeoutMs,
-    query_timeout: connectTimeoutMs,
-    keepAlive: true,
+    ...livenessOptions,
+    query_timeout: answerTimeoutMs,
   })
   pool.on('error', onError)
+  pool.on('connect', watchConnection)
   const mouth = createMouth(pool, onError)
   return {
     send: mouth.send,
@@ -84,6 +102,7 @@ function createMouth(pool: pg.Pool, onError: (error: Error) => void) {
 /** The listening side: one connection, replaced when it breaks. */
 function createEar(
   databaseUrl: string,
+  name: string,
   onError: (error: Error) => void,
   emit: (topic: WakeTopic, payload: string) => void,
 ) {
@@ -94,10 +113,10 @@ function createEar(
   const connect = async () => {
     const next = new pg.Client({
       connectionString: databaseUrl,
-      application_name: 'valija listen',
-      connectionTimeoutMillis: connectTimeoutMs,
-      keepAlive: true,
+      application_name: name,
+      ...livenessOptions,
     })
+    watchConnection(next)
     next.on('error', onError)
     next.on('end', () => {
       if (isClosed || client !== next) return

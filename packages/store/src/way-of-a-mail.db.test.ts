@@ -8,16 +8,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { acceptMessages, type NewMessage } from './accept-messages.ts'
-import {
-  admitRows,
-  findWaitingStreams,
-  msUntilDue,
-  readmitAll,
-  readmitOlderThan,
-  releaseExpiredLeases,
-} from './admission.ts'
+import { readmitAll, readmitOlderThan, releaseExpiredLeases } from './admission.ts'
 import { type Database, openDatabase } from './database.ts'
 import { deleteOrphans, leaseDeliveries, releaseLeases, renewLeases } from './lease-deliveries.ts'
+import { makeMessage } from './make-message.test-support.ts'
 import { type Settlement, settleAttempts } from './settle-attempts.ts'
 
 let database: Database
@@ -42,44 +36,7 @@ async function newTenant(): Promise<Uuid> {
   return id
 }
 
-function newMessage(tenantId: Uuid, more: Partial<NewMessage> = {}): NewMessage {
-  const id = nextId()
-  return {
-    id,
-    tenantId,
-    createdAtMs: Date.now(),
-    stream: 'transactional',
-    delivery: 'capture',
-    route: 'capture',
-    fromHeader: 'Acme <hi@acme.test>',
-    fromEmail: 'hi@acme.test',
-    fromDomain: 'acme.test',
-    subject: 'Grüße',
-    tags: ['welcome', 'a "quoted", one \\ {x}'],
-    metadata: { order: '42' },
-    sendAtMs: null,
-    expiresAtMs: Date.now() + 3_600_000,
-    rfcMessageId: `<${id}@acme.test>`,
-    isSimulated: false,
-    body: Buffer.from(`body of ${id}`),
-    recipients: [
-      {
-        id: nextId(),
-        email: 'Ann@example.org',
-        emailKey: 'ann@example.org',
-        domain: 'example.org',
-        type: 'to',
-        status: 'queued',
-        reason: null,
-        simulation: null,
-        seq: 1,
-      },
-    ],
-    events: [],
-    idempotency: null,
-    ...more,
-  }
-}
+const newMessage = (tenantId: Uuid, more: Partial<NewMessage> = {}) => makeMessage(nextId, tenantId, more)
 
 const recipientOf = (message: NewMessage): Uuid => message.recipients[0]!.id
 
@@ -100,6 +57,7 @@ function delivered(message: NewMessage, epoch: number, more: Partial<Settlement>
     deliveredAt: new Date(),
     sizeBytes: 1234,
     seq: 3,
+    mailboxFault: null,
     attempt: {
       id: nextId(),
       number: 1,
@@ -241,8 +199,7 @@ describe('a lease', () => {
     // The first seconds of a PostgreSQL belong to the workers that were cut off from it.
     await until(
       'the sweep finds the lease',
-      async () => (await releaseExpiredLeases(database.engine)) > 0,
-      10_000,
+      async () => (await releaseExpiredLeases(database.engine)).count > 0,
     )
     expect((await renewLeases(database.engine, [{ recipientId: id, epoch: 1 }])).size).toBe(0)
     const late = delivered(message, 1, {
@@ -330,7 +287,7 @@ describe('rows that another transaction has', () => {
   test('are taken by rising recipient id when leases are given back', atOnce, async () => {
     const [high, low] = (await leasedMessages(2)) as [NewMessage, NewMessage]
     await whileTaken(low, async (other) => {
-      const releasing = releaseLeases(database.engine, [high, low].map(leaseOf), 0)
+      const releasing = releaseLeases(database.engine, [high, low].map(leaseOf), { dueInMs: 0, hold: null })
       await someoneWaitsFor(other)
       await other.query('SELECT FROM valija.deliveries WHERE recipient_id = $1 FOR UPDATE NOWAIT', [
         recipientOf(high),
@@ -384,7 +341,7 @@ describe('a lease that ran out', () => {
     await releaseExpiredLeases(database.engine)
     expect(await stateNow()).toBe('leased')
     await runOut(3)
-    await until('the sweep finds it', async () => (await releaseExpiredLeases(database.engine)) > 0, 10_000)
+    await until('the sweep finds it', async () => (await releaseExpiredLeases(database.engine)).count > 0)
     expect(await stateNow()).toBe('waiting')
   })
 })
@@ -395,7 +352,7 @@ describe('a lease given back', () => {
     await database.engine.query(`UPDATE valija.recipients SET status = 'delivered' WHERE id = $1`, [
       recipientOf(ended),
     ])
-    await releaseLeases(database.engine, [held, ended].map(leaseOf), 60_000)
+    await releaseLeases(database.engine, [held, ended].map(leaseOf), { dueInMs: 60_000, hold: null })
     const delivery = await rowOf('deliveries', 'recipient_id', recipientOf(held))
     expect(delivery?.due_at).toBeInstanceOf(Date)
     expect(Number(delivery?.due_at)).toBeGreaterThan(Date.now() + 50_000)
@@ -409,7 +366,7 @@ describe('a lease given back', () => {
   test('at once changes no time', async () => {
     const [message] = (await leasedMessages(1)) as [NewMessage]
     const before = await rowOf('deliveries', 'recipient_id', recipientOf(message))
-    await releaseLeases(database.engine, [leaseOf(message)], 0)
+    await releaseLeases(database.engine, [leaseOf(message)], { dueInMs: 0, hold: null })
     expect(await rowOf('deliveries', 'recipient_id', recipientOf(message))).toMatchObject({
       state: 'waiting',
       due_at: before?.due_at,
@@ -578,23 +535,5 @@ describe('a settlement that comes', () => {
       status: 'queued',
       events: [{ type: 'message.delivered' }],
     })
-  })
-})
-
-describe('waiting rows', () => {
-  test('are found per tenant and stream, and admitted oldest first up to the quota', async () => {
-    const tenantId = await newTenant()
-    const messages = [1, 2, 3].map(() => newMessage(tenantId, { stream: 'bulk' }))
-    for (const message of messages) await acceptMessages(database.engine, [message], { directShare: 0 })
-    const waiting = await findWaitingStreams(database.engine)
-    expect(waiting).toContainEqual({ tenantId, weight: 1, stream: 'bulk' })
-    expect(waiting.some((share) => share.tenantId === tenantId && share.stream === 'transactional')).toBe(
-      false,
-    )
-    expect(await msUntilDue(database.engine)).toBeLessThanOrEqual(0)
-    const admitted = await admitRows(database.engine, [{ tenantId, stream: 'bulk', count: 2 }])
-    expect(new Set(admitted.map((row) => row.recipientId))).toEqual(
-      new Set(messages.slice(0, 2).map(recipientOf)),
-    )
   })
 })

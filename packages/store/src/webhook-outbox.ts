@@ -12,13 +12,14 @@ import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
 
-/** A leased row with all that telling it needs. */
+/** One request to be made: leased rows with all that telling them needs. */
 export interface ClaimedWebhook {
   webhookId: Uuid
-  eventId: Uuid
   tenantId: Uuid
-  /** Tries made so far. */
-  tries: number
+  /** The batch that the events are told as; null: one event, by itself. */
+  batchId: Uuid | null
+  /** At least one, in order of their ids. */
+  events: ClaimedEvent[]
   lease: string
   /** Whether the endpoint's last try failed. */
   isFailing: boolean
@@ -26,7 +27,19 @@ export interface ClaimedWebhook {
   isTroubled: boolean
   url: string
   sealedSecret: Buffer
-  event: { type: EventType; createdAt: Date; data: Record<string, unknown> }
+  /** How many of the sealed secrets sign now, from the newest on. */
+  signingSecrets: number
+}
+
+export interface ClaimedEvent {
+  id: Uuid
+  /** Tries made so far. */
+  tries: number
+  /** Those of them that count in the schedule: all but the ones that somebody asked for. */
+  scheduledTries: number
+  type: EventType
+  createdAt: Date
+  data: Record<string, unknown>
 }
 
 export interface ClaimOptions {
@@ -68,6 +81,18 @@ const dueRows = (isTroubled: boolean, room: string) => `(
     LIMIT ${room}
   )`
 
+/**
+ * What a claim answers of a row `leased` and its endpoint `webhook`.
+ *
+ * @param slow the parameter that holds the slow endpoints
+ */
+export const leasedColumns = (
+  slow: string,
+) => `leased.webhook_id AS "webhookId", leased.event_id AS "eventId",
+  leased.tenant_id AS "tenantId", leased.tries, greatest(leased.tries - leased.asked_tries, 0) AS "scheduledTries", leased.leased_until::text AS lease, webhook.failing_since IS NOT NULL AS "isFailing",
+  webhook.failing_since IS NOT NULL OR webhook.id = ANY (${slow}::uuid[]) AS "isTroubled", webhook.url, webhook.secret AS "sealedSecret",
+  1 + (SELECT count(*)::integer FROM unnest(webhook.former_secrets_end) AS ends_at WHERE ends_at > now()) AS "signingSecrets"`
+
 /*
  * Endpoints come in random order: when places are scarce, each has the same chance, over any number of workers and without a
  * memory. The look for a first due row is a scalar subquery, which PostgreSQL never turns into a join over the whole table.
@@ -80,6 +105,7 @@ WITH RECURSIVE ${endpointExpression}, busy AS (
   SELECT webhook.id, webhook.failing_since IS NOT NULL OR webhook.id = ANY ($3::uuid[]) AS is_troubled,
     CASE WHEN webhook.failing_since IS NULL THEN $4::integer ELSE 1 END - coalesce(busy.tries, 0) AS room
   FROM endpoint JOIN valija.webhooks AS webhook ON webhook.id = endpoint.id AND webhook.status = 'enabled'
+    AND webhook.batch_max_events IS NULL
   LEFT JOIN busy ON busy.id = endpoint.id
 ), open AS MATERIALIZED (
   SELECT * FROM known
@@ -91,23 +117,26 @@ WITH RECURSIVE ${endpointExpression}, busy AS (
   ${dueRows(true, '$6::integer')}
 ), leased AS (
   UPDATE valija.webhook_outbox
-  SET leased_until = now() + $7 * interval '1 millisecond', due_at = now() + $7 * interval '1 millisecond'
+  SET leased_until = now() + $7 * interval '1 millisecond', due_at = now() + $7 * interval '1 millisecond', batch_id = NULL
   WHERE ctid = ANY (ARRAY(SELECT place FROM due))
-  RETURNING webhook_id, event_id, tenant_id, tries, leased_until
+  RETURNING webhook_id, event_id, tenant_id, tries, asked_tries, leased_until
 )
-SELECT leased.webhook_id AS "webhookId", leased.event_id AS "eventId", leased.tenant_id AS "tenantId", leased.tries,
-  leased.leased_until::text AS lease, webhook.failing_since IS NOT NULL AS "isFailing",
-  webhook.failing_since IS NOT NULL OR webhook.id = ANY ($3::uuid[]) AS "isTroubled", webhook.url, webhook.secret AS "sealedSecret"
+SELECT ${leasedColumns('$3')}, NULL::uuid AS "batchId"
 FROM leased JOIN valija.webhooks AS webhook ON webhook.id = leased.webhook_id
 ORDER BY leased.webhook_id, leased.event_id`
 
-type LeasedRow = Omit<ClaimedWebhook, 'event'>
+/** A leased row with what is known of its endpoint. */
+export interface LeasedRow extends Omit<ClaimedWebhook, 'events'> {
+  eventId: Uuid
+  tries: number
+  scheduledTries: number
+}
 
 /**
- * Leases due rows, fairly over endpoints: none gets more than its few places. Rows whose event was dropped by retention
- * go, for there is nothing left to tell.
+ * Leases due rows, fairly over endpoints: none gets more than its few places. Endpoints that want batches are left to
+ * `claimWebhookBatches`.
  *
- * @returns the rows, in order of endpoint and event
+ * @returns a request for each row, in order of endpoint and event
  */
 export async function claimWebhooks(pool: pg.Pool, options: ClaimOptions): Promise<ClaimedWebhook[]> {
   const { rows } = await pool.query<LeasedRow>({
@@ -123,22 +152,46 @@ export async function claimWebhooks(pool: pg.Pool, options: ClaimOptions): Promi
       options.leaseMs,
     ],
   })
+  return withEvents(pool, rows, (row) => [row.webhookId, row.eventId].join())
+}
+
+/**
+ * Reads the events of leased rows and puts together what is told together. Rows whose event was dropped by retention go, for there
+ * is nothing left to tell.
+ *
+ * @param requestOf a name of the request that the row belongs to
+ */
+export async function withEvents(
+  pool: pg.Pool,
+  rows: readonly LeasedRow[],
+  requestOf: (row: LeasedRow) => string,
+): Promise<ClaimedWebhook[]> {
   if (rows.length === 0) return []
   const events = await readEvents(pool, [...new Set(rows.map((row) => row.eventId))])
-  const claimed: ClaimedWebhook[] = []
+  const claimed = new Map<string, ClaimedWebhook>()
   const lost: LeasedRow[] = []
-  for (const row of rows) {
-    const event = events.get(row.eventId)
-    if (event) claimed.push({ ...row, event })
-    else lost.push(row)
+  for (const { eventId, tries, scheduledTries, ...endpoint } of rows) {
+    const row = { eventId, tries, scheduledTries, ...endpoint }
+    const event = events.get(eventId)
+    if (event === undefined) {
+      lost.push(row)
+      continue
+    }
+    const name = requestOf(row)
+    const request = claimed.get(name) ?? { ...endpoint, events: [] }
+    request.events.push({ id: eventId, tries, scheduledTries, ...event })
+    claimed.set(name, request)
   }
   if (lost.length > 0) await forget(pool, lost)
-  return claimed
+  return [...claimed.values()]
 }
 
 /** Not a named statement: planned with the ids at hand, it locks the partitions of their days and no others. */
-async function readEvents(pool: pg.Pool, ids: Uuid[]): Promise<Map<Uuid, ClaimedWebhook['event']>> {
-  const { rows } = await pool.query<ClaimedWebhook['event'] & { id: Uuid }>(
+async function readEvents(
+  pool: pg.Pool,
+  ids: Uuid[],
+): Promise<Map<Uuid, Omit<ClaimedEvent, 'id' | 'tries' | 'scheduledTries'>>> {
+  const { rows } = await pool.query<Omit<ClaimedEvent, 'tries' | 'scheduledTries'>>(
     'SELECT id, type, created_at AS "createdAt", data FROM valija.events WHERE id = ANY ($1::uuid[])',
     [ids],
   )
@@ -177,6 +230,8 @@ export interface NewWebhookTry {
   eventId: Uuid
   tenantId: Uuid
   eventType: EventType
+  /** What it was told in, null when by itself. */
+  batchId: Uuid | null
   lease: string
   /** Counts the tries of this event to this endpoint, from 1. */
   number: number
@@ -203,9 +258,9 @@ interface Health {
 const settleSql = `
 WITH input AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::timestamptz[], $7::integer[], $8::float8[],
-      $9::integer[], $10::text[], $11::text[], $12::timestamptz[], $13::integer[])
+      $9::integer[], $10::text[], $11::text[], $12::timestamptz[], $13::integer[], $18::uuid[])
     AS input (id, webhook_id, event_id, tenant_id, event_type, lease, number, retry_after_ms,
-      status_code, error, response_start, started_at, duration_ms)
+      status_code, error, response_start, started_at, duration_ms, batch_id)
   ORDER BY webhook_id, event_id
 ), held AS MATERIALIZED (
   SELECT input.id, input.retry_after_ms, row.place
@@ -225,10 +280,10 @@ WITH input AS MATERIALIZED (
   RETURNING held.id, row.due_at
 ), try AS (
   INSERT INTO valija.webhook_tries (id, tenant_id, webhook_id, event_id, event_type, number, outcome, status_code, error,
-    response_start, started_at, duration_ms, next_try_at)
+    response_start, started_at, duration_ms, next_try_at, batch_id)
   SELECT input.id, input.tenant_id, input.webhook_id, input.event_id, input.event_type, input.number,
     CASE WHEN input.retry_after_ms IS NULL THEN 'delivered' ELSE 'failed' END, input.status_code, input.error,
-    input.response_start, input.started_at, input.duration_ms, later.due_at
+    input.response_start, input.started_at, input.duration_ms, later.due_at, input.batch_id
   FROM input LEFT JOIN later USING (id)
   ON CONFLICT DO NOTHING
 ), endpoint AS MATERIALIZED (
@@ -286,6 +341,7 @@ export async function settleWebhookTries(
       [...health.values()].map((entry) => entry.hasSuccess),
       [...health.values()].map((entry) => entry.endsFailing),
       disableAfterMs,
+      column('batchId'),
     ],
   })
   return rows.map((row) => row.id)
@@ -335,7 +391,8 @@ WITH input AS (
   ORDER BY input.id
   FOR NO KEY UPDATE OF webhook
 )
-UPDATE valija.webhooks AS webhook SET status = 'disabled', disabled_reason = input.reason, failing_since = NULL
+UPDATE valija.webhooks AS webhook SET status = 'disabled', disabled_reason = input.reason, failing_since = NULL,
+  disabled_at = now()
 FROM input WHERE webhook.id = input.id
 RETURNING webhook.id, webhook.tenant_id AS "tenantId", webhook.url, input.reason, input.failing_since AS "failingSince"`,
       [[...reasons.keys()], [...reasons.values()]],
@@ -348,18 +405,4 @@ RETURNING webhook.id, webhook.tenant_id AS "tenantId", webhook.url, input.reason
     }
     return rows
   })
-}
-
-/**
- * What an endpoint has missed becomes due now, for one that was just enabled again. Wake `webhooks` afterwards.
- *
- * @returns how many rows were waiting for a later time
- */
-export async function continueWebhook(pool: pg.Pool, tenantId: Uuid, webhookId: Uuid): Promise<number> {
-  const { rowCount } = await pool.query(
-    `UPDATE valija.webhook_outbox SET due_at = now()
-WHERE webhook_id = $1 AND tenant_id = $2 AND due_at > now() AND leased_until IS NULL`,
-    [webhookId, tenantId],
-  )
-  return rowCount ?? 0
 }

@@ -1,6 +1,6 @@
-/** Webhook endpoints, and the tries that were made at them. */
-import type { EventType, Uuid } from '@valija/core'
-import { asTenant, type Database, readAsTenant } from './database.ts'
+/** Webhook endpoints and their secrets. */
+import type { Uuid } from '@valija/core'
+import { asTenant, type Database, readAsTenant, writeAsTenant } from './database.ts'
 import type { WebhookModel } from './generated/prisma/models/Webhook.ts'
 import type { Page } from './keys.ts'
 
@@ -14,9 +14,21 @@ export interface StoredWebhook {
   domains: string[]
   /** Wants events of mails with one of these tags; empty: all. */
   tags: string[]
+  /** Null: each event by itself. */
+  batch: WebhookBatch | null
   status: 'enabled' | 'disabled'
   disabledReason: string | null
+  /** Null while it is enabled, and where an older version disabled it. */
+  disabledAt: Date | null
+  /** Until when its last secret but one signs or signed as well; null when there is none. */
+  formerSecretUntil: Date | null
   createdAt: Date
+}
+
+export interface WebhookBatch {
+  maxEvents: number
+  /** How long an event waits for others. */
+  maxWaitMs: number
 }
 
 export interface NewWebhook {
@@ -26,6 +38,7 @@ export interface NewWebhook {
   events: string[]
   domains: string[]
   tags: string[]
+  batch: WebhookBatch | null
   /** Sealed for its owner (packages/core/src/webhook-signature.ts). */
   secret: Buffer
 }
@@ -54,13 +67,20 @@ export async function findWebhook(
 }
 
 export async function insertWebhook(database: Database, webhook: NewWebhook): Promise<StoredWebhook> {
-  const data = { ...webhook, secret: new Uint8Array(webhook.secret) }
+  const { batch, ...columns } = webhook
+  const data = { ...columns, ...batchColumns(batch), secret: new Uint8Array(webhook.secret) }
   return toStoredWebhook(
     await asTenant(database, webhook.tenantId, (prisma) => prisma.webhook.create({ data })),
   )
 }
 
-export type WebhookChanges = Partial<Pick<StoredWebhook, 'url' | 'events' | 'domains' | 'tags' | 'status'>>
+function batchColumns(batch: WebhookBatch | null) {
+  return { batchMaxEvents: batch?.maxEvents ?? null, batchMaxWaitMs: batch?.maxWaitMs ?? null }
+}
+
+export type WebhookChanges = Partial<
+  Pick<StoredWebhook, 'url' | 'events' | 'domains' | 'tags' | 'batch' | 'status'>
+>
 
 /** One that is enabled begins anew: its five days without a success are counted from the next failure. */
 export async function updateWebhook(
@@ -69,14 +89,22 @@ export async function updateWebhook(
   id: Uuid,
   changes: WebhookChanges,
 ): Promise<StoredWebhook | null> {
+  const { batch, ...columns } = changes
   const data = {
-    ...changes,
-    ...(changes.status === 'enabled' && { disabledReason: null, failingSince: null }),
+    ...columns,
+    ...(batch !== undefined && batchColumns(batch)),
+    ...(changes.status === 'enabled' && { disabledReason: null, failingSince: null, disabledAt: null }),
   }
-  const rows = await asTenant(database, tenantId, (prisma) =>
-    prisma.webhook.updateManyAndReturn({ where: { id, tenantId }, data }),
-  )
-  return rows[0] ? toStoredWebhook(rows[0]) : null
+  const row = await asTenant(database, tenantId, async (prisma) => {
+    // Only one that was enabled: for one that was disabled already, the time goes on.
+    if (changes.status === 'disabled') {
+      await prisma.$executeRaw`UPDATE valija.webhooks SET disabled_at = now()
+        WHERE id = ${id}::uuid AND tenant_id = ${tenantId}::uuid AND status = 'enabled'`
+    }
+    const rows = await prisma.webhook.updateManyAndReturn({ where: { id, tenantId }, data })
+    return rows[0]
+  })
+  return row ? toStoredWebhook(row) : null
 }
 
 /** Removes it and what it has still to be told. @returns whether there was one */
@@ -87,48 +115,87 @@ export async function deleteWebhook(database: Database, tenantId: Uuid, id: Uuid
   return count > 0
 }
 
-/** One try to tell an endpoint of one event. */
-export interface WebhookTryRecord {
-  id: Uuid
-  eventId: Uuid
-  eventType: EventType
-  /** From 1. */
-  number: number
-  outcome: string
-  statusCode: number | null
-  error: string | null
-  /** The first characters of what the endpoint answered. */
-  responseStart: string | null
-  startedAt: Date
-  durationMs: number
-  nextTryAt: Date | null
+/** How many secrets sign at once, at most: the newest and those that overlap with it. */
+export const maxSigningSecrets = 5
+
+/**
+ * Gives an endpoint a new secret. Former ones sign for the overlap, and none of them longer than it was promised to.
+ *
+ * @param renew makes the new sealed secrets: from the sealed ones and from how many of them, the newest first, go on signing
+ * @param overlapMs 0: no former secret signs any more
+ * @returns null when there is no such endpoint, `crowded` when too many secrets sign already
+ */
+export async function rotateWebhookSecret(
+  database: Database,
+  { tenantId, id, overlapMs }: { tenantId: Uuid; id: Uuid; overlapMs: number },
+  renew: (sealed: Buffer, keptSecrets: number) => Buffer,
+): Promise<{ formerSecretUntil: Date | null } | 'crowded' | null> {
+  return writeAsTenant(database, tenantId, async (client) => {
+    const found = await client.query<{ secret: Buffer; ends: Date[] }>(
+      `SELECT secret, ARRAY(SELECT ends_at FROM unnest(former_secrets_end) WITH ORDINALITY AS former (ends_at, place)
+                             WHERE ends_at > now() ORDER BY place) AS ends
+         FROM valija.webhooks WHERE id = $1 AND tenant_id = $2 FOR NO KEY UPDATE`,
+      [id, tenantId],
+    )
+    const row = found.rows[0]
+    if (row === undefined) return null
+    const keptSecrets = overlapMs > 0 ? 1 + row.ends.length : 0
+    if (keptSecrets >= maxSigningSecrets) return 'crowded'
+    const result = await client.query<{ ends: Date[] }>(
+      `UPDATE valija.webhooks SET secret = $3, former_secrets_end = CASE WHEN $4::float8 > 0 THEN
+         ARRAY(SELECT least(ends_at, now() + $4 * interval '1 millisecond')
+                 FROM unnest('infinity'::timestamptz || $5::timestamptz[]) WITH ORDINALITY AS former (ends_at, place) ORDER BY place)
+         ELSE '{}' END
+        WHERE id = $1 AND tenant_id = $2 RETURNING former_secrets_end AS ends`,
+      [id, tenantId, renew(row.secret, keptSecrets), overlapMs, row.ends],
+    )
+    return { formerSecretUntil: result.rows[0]?.ends[0] ?? null }
+  })
 }
 
-/** Newest first. */
-export async function listWebhookTries(
+/** What is needed to sign for an endpoint. */
+export interface WebhookSigner {
+  sealedSecret: Buffer
+  /** How many of the sealed secrets sign now, from the newest on. */
+  signingSecrets: number
+}
+
+export async function readWebhookSigner(
   database: Database,
   tenantId: Uuid,
-  webhookId: Uuid,
-  page: Page,
-): Promise<WebhookTryRecord[]> {
+  id: Uuid,
+): Promise<WebhookSigner | null> {
   return readAsTenant(database, tenantId, async (client) => {
-    const result = await client.query<WebhookTryRecord>({
-      name: 'list-webhook-tries',
-      text: `SELECT id, event_id AS "eventId", event_type AS "eventType", number, outcome, status_code AS "statusCode",
-                    error, response_start AS "responseStart", started_at AS "startedAt", duration_ms AS "durationMs",
-                    next_try_at AS "nextTryAt"
-               FROM valija.webhook_tries
-              WHERE tenant_id = $1 AND webhook_id = $2 AND ($3::uuid IS NULL OR id < $3)
-              ORDER BY id DESC LIMIT $4`,
-      values: [tenantId, webhookId, page.after, page.limit],
-    })
-    return result.rows
+    const { rows } = await client.query<WebhookSigner>(
+      `SELECT secret AS "sealedSecret",
+              1 + (SELECT count(*)::integer FROM unnest(former_secrets_end) AS ends_at WHERE ends_at > now()) AS "signingSecrets"
+         FROM valija.webhooks WHERE id = $1 AND tenant_id = $2`,
+      [id, tenantId],
+    )
+    return rows[0] ?? null
   })
 }
 
 function toStoredWebhook(row: WebhookModel): StoredWebhook {
   const { id, tenantId, url, events, domains, tags, disabledReason, createdAt } = row
+  const { batchMaxEvents, batchMaxWaitMs, formerSecretsEnd, disabledAt } = row
   // The database's CHECK knows no other word.
   const status = row.status as StoredWebhook['status']
-  return { id, tenantId, url, events, domains, tags, status, disabledReason, createdAt }
+  return {
+    id,
+    tenantId,
+    url,
+    events,
+    domains,
+    tags,
+    batch:
+      batchMaxEvents === null || batchMaxWaitMs === null
+        ? null
+        : { maxEvents: batchMaxEvents, maxWaitMs: batchMaxWaitMs },
+    status,
+    disabledReason,
+    disabledAt: status === 'disabled' ? disabledAt : null,
+    formerSecretUntil: formerSecretsEnd[0] ?? null,
+    createdAt,
+  }
 }

@@ -5,9 +5,16 @@ import { domainRoutes } from './domains/index.ts'
 import { eventRoutes } from './events/index.ts'
 import { inboxRoutes } from './inbox/index.ts'
 import { keyRoutes } from './keys/index.ts'
+import { mailboxRoutes } from './mailboxes/index.ts'
 import { messageRoutes } from './messages/index.ts'
+import { queueRoutes } from './queue/index.ts'
+import { mailRoutes } from './routes/index.ts'
+import { sourceRoutes } from './source-ips/index.ts'
+import { suppressionRoutes } from './suppressions/index.ts'
 import { systemRoutes } from './system/index.ts'
 import { tenantRoutes } from './tenants/index.ts'
+import { tlsReportRoutes } from './tls-report/index.ts'
+import { unsubscribeRoutes } from './unsubscribe/index.ts'
 import { webhookRoutes } from './webhooks/index.ts'
 
 export const routeGroups: readonly RouteGroup[] = [
@@ -15,9 +22,16 @@ export const routeGroups: readonly RouteGroup[] = [
   eventRoutes,
   webhookRoutes,
   domainRoutes,
+  suppressionRoutes,
+  unsubscribeRoutes,
   inboxRoutes,
+  mailRoutes,
+  mailboxRoutes,
   keyRoutes,
   tenantRoutes,
+  queueRoutes,
+  tlsReportRoutes,
+  sourceRoutes,
   systemRoutes,
   pageRoutes,
 ]

@@ -16,7 +16,7 @@ export const Event = named(
         {
           additionalProperties: true,
           description:
-            'Of every message event: message_id, recipient_id, email, domain (the sender’s), tags, metadata, seq (numbers a recipient’s events); where it applies: reason, bounce_type, reply, enhanced_status, next_attempt_at, simulated.',
+            'Of every message event: message_id, recipient_id, email, domain (the sender’s), tags, metadata, seq (numbers a recipient’s events); where it applies: reason, explanation (what the reason means), remedy, bounce_type, reply, enhanced_status, next_attempt_at, uncertain (it ended, and may have been delivered), simulated.',
         },
       ),
     },

@@ -49,6 +49,15 @@ const AttachmentInput = named(
   }),
 )
 
+const UnsubscribeWays = strictObject({
+  url: Type.Optional(
+    Type.String({
+      description: 'https; takes a POST with `List-Unsubscribe=One-Click`, and acts without asking.',
+    }),
+  ),
+  mailto: Type.Optional(Type.String({ description: 'An address, or a `mailto:` URI with subject or body.' })),
+})
+
 export const MessageInput = named(
   'MessageInput',
   strictObject(
@@ -94,6 +103,25 @@ export const MessageInput = named(
       ),
       ttl_seconds: Type.Optional(
         Type.Integer({ description: 'Give up after so many seconds, 60 to 604800.' }),
+      ),
+      route: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: 64,
+          description: 'The route that it takes: one of GET /routes, or capture. Absent: as the lists say.',
+        }),
+      ),
+      require_tls: Type.Optional(
+        Type.Boolean({
+          description:
+            'Send only to servers that prove who they are over TLS; tried again, and given up in the end, where none does.',
+        }),
+      ),
+      unsubscribe: Type.Optional(
+        Type.Union([Type.Literal(true), UnsubscribeWays], {
+          description:
+            'Of bulk mail only: what its readers’ programs unsubscribe by (List-Unsubscribe, RFC 8058). true: a link of ours for each recipient.',
+        }),
       ),
       sandbox: Type.Optional(
         Type.Boolean({ description: 'Walk through the real states without sending anything.' }),

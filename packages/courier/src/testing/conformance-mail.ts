@@ -1,4 +1,6 @@
 /** Session conformance: mails that arrive, refusals, leases, and bodies as they are. */
+
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Phase, TransactionReport } from '@valija/core'
 import { describe, expect, test } from 'vitest'
 import { defaultFeatures, type PeerScript } from './scripted-peer.ts'
@@ -8,6 +10,7 @@ import {
   envelopeTo,
   expectReport,
   mail,
+  makeCertificate,
   queued,
   type SessionBench,
 } from './session-bench.ts'
@@ -35,8 +38,8 @@ export function describeSuccess(bench: SessionBench): void {
       })
       expect(bench.peer.mails).toEqual([
         {
-          mailLine: `MAIL FROM:<b-1@us.example> SIZE=${mail.length} ENVID=msg_1+3Dx+2By`,
-          rcptLines: ['RCPT TO:<ann@example.com>'],
+          mailLine: `MAIL FROM:<b-1@us.example> SIZE=${mail.length} RET=HDRS ENVID=msg_1+3Dx+2By`,
+          rcptLines: ['RCPT TO:<ann@example.com> NOTIFY=FAILURE'],
           body: mail.toString(),
         },
       ])
@@ -72,7 +75,7 @@ export function describeSuccess(bench: SessionBench): void {
       }
       expect(bench.peer.connections).toHaveLength(1)
       expect(bench.peer.mails.map(({ rcptLines }) => rcptLines[0])).toEqual(
-        reports.map((_, i) => `RCPT TO:<r${i}@example.com>`),
+        reports.map((_, i) => `RCPT TO:<r${i}@example.com> NOTIFY=FAILURE`),
       )
       expect(reports.every((report) => report.reply?.code === 250)).toBe(true)
       expect(reports[1]?.transcript).toHaveLength(8)
@@ -130,7 +133,7 @@ export function describeSuccess(bench: SessionBench): void {
     test.each(["o'hara+x=y@example.com", '!#$%&*-/?^_`{|}~@example.com', `${'l'.repeat(64)}@example.com`])(
       'the odd address %s is told to the peer as it is',
       async (address) => {
-        expectReport(await bench.attempt({}, { envelope: { to: addressOf(address) } }), queued)
+        expectReport(await bench.attempt({ features: [] }, { envelope: { to: addressOf(address) } }), queued)
         expect(bench.peer.mails[0]?.rcptLines).toEqual([`RCPT TO:<${address}>`])
       },
     )
@@ -216,14 +219,22 @@ export function describeRefusals(bench: SessionBench): void {
       const to = addressOf('jürgen@example.com')
       const report = await bench.attempt({ features: [] }, { envelope: { to, needsSmtpUtf8: true } })
       expectReport(report, { phase: 'mail', failure: 'capability' })
-      expectReport(await bench.attempt({}, { envelope: { to, needsSmtpUtf8: true } }), {
-        phase: 'body',
-        reply: '250 2.0.0 queued as 42',
-      })
+      expectReport(
+        await bench.attempt({ features: ['SMTPUTF8', 'SIZE'] }, { envelope: { to, needsSmtpUtf8: true } }),
+        queued,
+      )
       expect(bench.peer.mails[0]).toMatchObject({
         mailLine: `MAIL FROM:<b-1@us.example> SMTPUTF8 SIZE=${mail.length}`,
         rcptLines: ['RCPT TO:<jürgen@example.com>'],
       })
+    })
+
+    test('a mail with 8-bit bytes needs 8BITMIME', async () => {
+      const bytes = Buffer.from('Subject: x\r\n\r\nGrüße\r\n')
+      const report = await bench.attempt({ features: ['SIZE'] }, { bytes })
+      expectReport(report, { phase: 'mail', failure: 'capability' })
+      expect(report.detail).toContain('8BITMIME')
+      expect(bench.peer.connections[0]).toEqual(['EHLO us.example'])
     })
 
     test.each([
@@ -236,6 +247,45 @@ export function describeRefusals(bench: SessionBench): void {
       expectReport(await bench.attempt({}, { envelope: { from } }), { phase: 'mail', failure: 'compose' })
       await bench.session?.close()
       expect(bench.peer.connections[0]).toEqual(['EHLO us.example', 'QUIT'])
+    })
+  })
+}
+
+export function describeParameters(bench: SessionBench): void {
+  describe('parameters of MAIL and RCPT', () => {
+    test('DSN asks for the header only, of failures only, with our id and the original recipient', async () => {
+      const envelope = { envid: 'msg_1=x', orcpt: 'a+b=c@example.com' }
+      await bench.attempt({ features: ['DSN'] }, { envelope })
+      expect(bench.peer.mails[0]).toMatchObject({
+        mailLine: 'MAIL FROM:<b-1@us.example> RET=HDRS ENVID=msg_1+3Dx',
+        rcptLines: ['RCPT TO:<ann@example.com> NOTIFY=FAILURE ORCPT=rfc822;a+2Bb+3Dc@example.com'],
+      })
+      await bench.attempt({ features: [] }, { envelope })
+      expect(bench.peer.mails[0]).toMatchObject({
+        mailLine: 'MAIL FROM:<b-1@us.example>',
+        rcptLines: ['RCPT TO:<ann@example.com>'],
+      })
+    })
+
+    test('the null sender is not notified, and an original recipient beyond ASCII is left out', async () => {
+      const envelope = { from: '', orcpt: 'jürgen@example.com' }
+      await bench.attempt({ features: ['DSN'] }, { envelope })
+      expect(bench.peer.mails[0]).toMatchObject({
+        mailLine: 'MAIL FROM:<> RET=HDRS',
+        rcptLines: ['RCPT TO:<ann@example.com>'],
+      })
+    })
+
+    test('REQUIRETLS is said where it is asked for and offered, on an encrypted connection', async () => {
+      const tls = await makeCertificate('peer.example')
+      const envelope = { requiresTls: true }
+      const mailLine = () => bench.peer.mails[0]?.mailLine
+      await bench.attempt({ features: ['STARTTLS', 'REQUIRETLS'], tls }, { envelope })
+      expect(mailLine()).toBe('MAIL FROM:<b-1@us.example> REQUIRETLS')
+      await bench.attempt({ features: ['STARTTLS', 'REQUIRETLS'], tls })
+      expect(mailLine()).toBe('MAIL FROM:<b-1@us.example>')
+      await bench.attempt({ features: ['REQUIRETLS'] }, { envelope })
+      expect(mailLine()).toBe('MAIL FROM:<b-1@us.example>')
     })
   })
 }
@@ -257,6 +307,33 @@ export function describeLease(bench: SessionBench): void {
       await bench.session?.close()
       expect(bench.peer.mails).toHaveLength(0)
       if (good < 2) expect(bench.peer.bodyBytes).toBe(0)
+    })
+  })
+
+  describe('what is waited for before the final dot', () => {
+    const large = Buffer.from(`Subject: big\r\n\r\n${'x'.repeat(76).concat('\r\n').repeat(1_000)}`)
+    test.each([
+      ['a small mail', mail],
+      ['a large one', large],
+    ])('of %s, is over before the peer has the whole', async (_, bytes) => {
+      let arrivedBefore = -1
+      const beforeEnd = async () => {
+        for (let turn = 0; turn < 1_000; turn += 1) await nextTurn()
+        arrivedBefore = bench.peer.mails.length
+      }
+      const report = await bench.attempt({}, { bytes, guard: { isStillMine: () => true, beforeEnd } })
+      expect(report).toMatchObject({ phase: 'body', failure: null })
+      expect([arrivedBefore, bench.peer.mails.length]).toEqual([0, 1])
+    })
+
+    test('and the lease is looked at once more after it', async () => {
+      let isMine = true
+      const beforeEnd = async () => {
+        isMine = false
+      }
+      const report = await bench.attempt({}, { guard: { isStillMine: () => isMine, beforeEnd } })
+      expectReport(report, { phase: 'data', failure: 'lease_lost' })
+      expect(bench.peer.mails).toHaveLength(0)
     })
   })
 }

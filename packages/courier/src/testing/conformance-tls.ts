@@ -1,14 +1,27 @@
 /** Session conformance: TLS in all its ways, and the login. */
+import { createHash, X509Certificate } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { defaultFeatures, type PeerScript } from './scripted-peer.ts'
 import {
   always,
   envelopeTo,
   expectReport,
+  mail,
   makeCertificate,
   queued,
   type SessionBench,
 } from './session-bench.ts'
+
+/** Refuses EHLO and takes HELO, on every other command. */
+function helloOnly(): PeerScript {
+  let greetings = 0
+  return {
+    get ehlo() {
+      greetings += 1
+      return greetings % 2 === 1 ? '502 5.5.1 what?' : '250 peer.example'
+    },
+  }
+}
 
 export function describeTls(bench: SessionBench): void {
   let certificate: { key: string; cert: string }
@@ -57,6 +70,19 @@ export function describeTls(bench: SessionBench): void {
       expect(bench.peer.mails.every(({ body }) => body.length >= bytes.length)).toBe(true)
     })
 
+    test('a mail lost after its end over TLS is uncertain, one lost before is not', async () => {
+      const script = { features: starttls, tls: certificate }
+      expectReport(await bench.attempt({ ...script, dot: 'CLOSE' }), {
+        phase: 'body',
+        failure: 'connection_lost',
+        isUncertain: true,
+      })
+      const bytes = Buffer.alloc(16_000_000, 'x'.repeat(76).concat('\r\n'))
+      const inBody = { afterBytes: 100_000, act: 'RESET' } as const
+      const lost = await bench.attempt({ ...script, inBody }, { bytes })
+      expectReport(lost, { phase: 'body', failure: 'connection_lost' })
+    })
+
     test('required TLS wants a verified name', async () => {
       const target = {
         host: 'localhost',
@@ -80,13 +106,62 @@ export function describeTls(bench: SessionBench): void {
         { features: defaultFeatures, starttls: '502 5.5.1 what?' },
         { features: starttls, starttls: '454 4.7.0 not now' },
         { features: starttls, handshake: 'FAIL' },
-        { ehlo: '502 5.5.1 what?' },
+        helloOnly(),
       ]
-      for (const script of cases) {
-        const report = await bench.attempt(script, { target: { tls: 'required' } })
-        expect(report.reply?.code ?? 0).not.toBe(250)
-        expect(bench.peer.connections.flat().join()).not.toContain('MAIL')
+      for (const tls of ['required', 'encrypted', 'dane'] as const) {
+        for (const script of cases) {
+          const auth = { user: 'ann', pass: 'hunter2-secret' }
+          const report = await bench.attempt(script, { target: { tls, auth } })
+          expect(report).toMatchObject({ phase: 'tls', failure: 'tls', isUncertain: false })
+          expect(bench.peer.connections.flat().join()).not.toMatch(/MAIL|AUTH/)
+          expect(bench.peer.connections).toHaveLength(1)
+        }
       }
+    })
+
+    test('encrypted TLS takes any certificate, and says what is wrong with it', async () => {
+      const report = await bench.attempt(
+        { features: starttls, tls: certificate },
+        { target: { host: 'localhost', ip: '127.0.0.1', tls: 'encrypted' } },
+      )
+      expectReport(report, queued)
+      expect(report.tls).toMatchObject({ verified: false, policy: 'encrypted' })
+      expect(report.tls?.detail).toContain('self-signed')
+    })
+
+    test('the certificate may bear any of the names that were given, and no other', async () => {
+      const target = { host: 'localhost', ip: '127.0.0.1', tls: 'required', ca: certificate.cert } as const
+      const script = { features: starttls, tls: certificate }
+      const wrong = await bench.attempt(script, { target })
+      expectReport(wrong, { phase: 'tls', failure: 'tls' })
+      expect(wrong.detail).toContain('is not for localhost')
+      const tlsNames = ['mail.example', 'other.example']
+      const right = await bench.attempt(script, { target: { ...target, tlsNames, tlsPolicy: 'mta-sts' } })
+      expectReport(right, queued)
+      expect(right.tls).toMatchObject({ verified: true, policy: 'mta-sts', detail: null })
+    })
+
+    test('DANE wants the certificate that the TLSA records name, and no authority', async () => {
+      const key = new X509Certificate(certificate.cert).publicKey.export({ type: 'spki', format: 'der' })
+      const data = createHash('sha256').update(key).digest()
+      const record = { usage: 3, selector: 1, matchingType: 1, data }
+      const target = { host: 'localhost', ip: '127.0.0.1', tls: 'dane', tlsa: [record] } as const
+      const right = await bench.attempt({ features: starttls, tls: certificate }, { target })
+      expectReport(right, queued)
+      expect(right.tls).toMatchObject({ verified: true, policy: 'dane', detail: null })
+      const wrong = await bench.attempt({ features: starttls, tls: localCertificate }, { target })
+      expectReport(wrong, { phase: 'tls', failure: 'tls' })
+      expect(wrong.tls).toMatchObject({ verified: false, policy: 'dane' })
+      expect(bench.peer.connections.flat().join()).not.toContain('MAIL')
+    })
+
+    test('every mail of a session says what its connection is encrypted with', async () => {
+      const used = await bench.begin({ features: starttls, tls: certificate })
+      const send = () => used.send(envelopeTo('ann@example.com'), mail, always, { route: 'mx' })
+      const first = await send()
+      expect((await send()).tls).toEqual(first.tls)
+      expect(first.tls?.cipher).toBeTruthy()
+      expect(used.peer).toEqual({ host: '127.0.0.1', ip: '127.0.0.1' })
     })
 
     test('opportunistic TLS tries again in plaintext after 454 and after a failed handshake', async () => {
@@ -95,19 +170,23 @@ export function describeTls(bench: SessionBench): void {
         expectReport(report, queued)
         expect(report.tls).toBeNull()
         expect(bench.peer.connections).toHaveLength(2)
-        expect(report.transcript.map(({ line }) => line)).toContain('STARTTLS')
+        const lines = report.transcript.map(({ line }) => line)
+        expect(lines).toContain('STARTTLS')
+        expect(lines).toContainEqual(expect.stringMatching(/^-- 127\.0\.0\.1:\d+: .+; again in plaintext$/))
       }
     })
 
     test('bytes behind the reply to STARTTLS end the attempt, without a second one', async () => {
-      const report = await bench.attempt({
-        features: starttls,
-        tls: certificate,
-        starttls: { raw: '220 go ahead\r\n250-evil.example\r\n250 AUTH PLAIN\r\n' },
-      })
-      expectReport(report, { phase: 'tls', failure: 'tls' })
-      expect(report.detail).toContain('STARTTLS')
-      expect(bench.peer.connections).toHaveLength(1)
+      for (const injected of ['250-evil.example\r\n250 AUTH PLAIN\r\n', '250-evil.example']) {
+        const report = await bench.attempt({
+          features: starttls,
+          tls: certificate,
+          starttls: { raw: `220 go ahead\r\n${injected}` },
+        })
+        expectReport(report, { phase: 'tls', failure: 'tls' })
+        expect(report.detail).toContain('STARTTLS')
+        expect(bench.peer.connections).toHaveLength(1)
+      }
     })
 
     test('silence in the handshake ends on time', async () => {

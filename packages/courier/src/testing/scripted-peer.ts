@@ -27,6 +27,8 @@ export type StepName =
   | 'mail'
   | 'rcpt'
   | 'data'
+  /** BDAT without LAST; with it, it is `dot`. */
+  | 'bdat'
   | 'dot'
   | 'rset'
   | 'quit'
@@ -58,6 +60,8 @@ export interface ScriptedPeer {
   mails: PeerMail[]
   /** Octets of body that came, of all connections. */
   bodyBytes: number
+  /** Pieces in which octets came, outside of bodies: how often the other side wrote. */
+  writes: number
   close(): Promise<void>
 }
 
@@ -69,6 +73,7 @@ const defaults: Record<StepName, string> = {
   mail: '250 2.1.0 sender ok',
   rcpt: '250 2.1.5 recipient ok',
   data: '354 go ahead',
+  bdat: '250 2.0.0 chunk taken',
   dot: '250 2.0.0 queued as 42',
   rset: '250 2.0.0 reset',
   quit: '221 2.0.0 bye',
@@ -93,6 +98,7 @@ export async function startScriptedPeer(
     connections: [],
     mails: [],
     bodyBytes: 0,
+    writes: 0,
     async close() {
       for (const socket of sockets) socket.destroy()
       await new Promise((resolve) => server.close(resolve))
@@ -132,6 +138,7 @@ class Conversation {
   readonly #commands: string[]
   #buffer = ''
   #isInBody = false
+  #chunk: { sizeBytes: number; isLast: boolean } | null = null
   #loginSteps = 0
   #mail: PeerMail | null = null
   #bodySeen = 0
@@ -155,7 +162,20 @@ class Conversation {
 
   #onData = (chunk: Buffer): void => {
     this.#buffer += chunk.toString('latin1')
-    while (this.#isInBody ? this.#readBody() : this.#readCommand());
+    if (!this.#isInBody && this.#chunk === null) this.#peer.writes += 1
+    while (this.#chunk ? this.#readChunk() : this.#isInBody ? this.#readBody() : this.#readCommand());
+  }
+
+  #readChunk(): boolean {
+    const { sizeBytes, isLast } = this.#chunk ?? { sizeBytes: 0, isLast: false }
+    if (this.#buffer.length < sizeBytes) return false
+    this.#peer.bodyBytes += sizeBytes
+    if (this.#mail !== null) this.#mail.body += this.#buffer.slice(0, sizeBytes)
+    this.#buffer = this.#buffer.slice(sizeBytes)
+    this.#chunk = null
+    if (isLast && this.#mail !== null) this.#peer.mails.push(this.#mail)
+    this.#act(isLast ? 'dot' : 'bdat')
+    return true
   }
 
   #readCommand(): boolean {
@@ -181,6 +201,11 @@ class Conversation {
       this.#socket.write('334 VXNlcm5hbWU6\r\n')
       return
     }
+    if (verb === 'BDAT') {
+      const [, size = '0', last] = line.split(' ')
+      this.#chunk = { sizeBytes: Number(size), isLast: last === 'LAST' }
+      return
+    }
     if (verb === 'MAIL') this.#mail = { mailLine: line, rcptLines: [], body: '' }
     if (verb === 'RCPT') this.#mail?.rcptLines.push(line)
     const step = { HELO: 'ehlo', EHLO: 'ehlo' }[verb] ?? verb.toLowerCase()
@@ -197,7 +222,10 @@ class Conversation {
       this.#peer.bodyBytes += this.#buffer.length
       this.#buffer = ''
       this.#do(inBody.act)
-      this.#socket.removeListener('data', this.#onData).resume()
+      this.#socket.removeListener('data', this.#onData)
+      // Until the reset a fast sender could get rid of everything.
+      if (inBody.act === 'RESET') this.#socket.pause()
+      else this.#socket.resume()
       return false
     }
     const text = `\r\n${this.#buffer}`
@@ -235,7 +263,7 @@ class Conversation {
     if (act === 'SILENCE') return
     if (act === 'CLOSE') socket.end()
     // A moment later, or the connection would not even be one.
-    else if (act === 'RESET') setTimeout(() => socket.resetAndDestroy(), 10)
+    else if (act === 'RESET') setTimeout(() => reset(socket), 10)
     else if (typeof act === 'string') socket.write(`${act}\r\n`)
     else if ('raw' in act) socket.write(act.raw)
     else if ('reply' in act) socket.end(`${act.reply}\r\n`)
@@ -267,6 +295,12 @@ class Conversation {
     this.#buffer = ''
     this.#listen()
   }
+}
+
+function reset(socket: net.Socket): void {
+  // What lies unread makes a reset of it.
+  if (socket instanceof tls.TLSSocket) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 function startsWith220(act: Act): boolean {

@@ -7,7 +7,13 @@ import { afterEach, describe } from 'vitest'
 import type { NetworkGuard } from '../network-guard.ts'
 import type { OpenSession } from '../session.ts'
 import { describeBreaks, describeDeadlines, describeNonsense } from './conformance-faults.ts'
-import { describeBody, describeLease, describeRefusals, describeSuccess } from './conformance-mail.ts'
+import {
+  describeBody,
+  describeLease,
+  describeParameters,
+  describeRefusals,
+  describeSuccess,
+} from './conformance-mail.ts'
 import { describeLogin, describeTls } from './conformance-tls.ts'
 import { SessionBench } from './session-bench.ts'
 
@@ -17,6 +23,7 @@ export function describeSession(name: string, createOpen: (guard: NetworkGuard) 
     afterEach(() => bench.end())
     describeSuccess(bench)
     describeRefusals(bench)
+    describeParameters(bench)
     describeLease(bench)
     describeBody(bench)
     describeBreaks(bench)

@@ -83,6 +83,7 @@ export interface StoreWorker {
 export interface HintStore {
   readonly backend: 'postgres' | 'redis'
   readonly status: StoreStatus
+  readonly warning: string | null
   readonly queue: BullQueue
   /** How many hints are cheaper one by one than in bulk. */
   readonly singlesMax: number
@@ -126,6 +127,9 @@ export function bullHintQueue(store: HintStore): HintQueue {
     get lastError() {
       return status.lastError
     },
+    get warning() {
+      return store.warning
+    },
     onReconnect: (listener) => status.onReconnect(listener),
     close: async () => {
       status.close()
@@ -143,8 +147,10 @@ async function enqueue({ queue, singlesMax }: HintStore, hints: readonly Hint[])
 function startHintWorker(store: HintStore, handler: HintHandler, options: HintWorkerOptions): HintWorker {
   const running = new Set<Promise<void>>()
   let takesHints = true
+  let takenAtMs = performance.now()
 
   const processor: BullProcessor = async (job, token) => {
+    takenAtMs = performance.now()
     if (!takesHints) {
       // a fetch that was under way may still bring one: it goes to other workers
       await job.moveToWait(token)
@@ -156,11 +162,15 @@ function startHintWorker(store: HintStore, handler: HintHandler, options: HintWo
     running.delete(run)
   }
 
-  const started = store.startWorker(processor, options.concurrency)
-  started.worker.on('error', (error) => {
-    if (store.isAway(error)) store.status.markDown(error)
-    else store.onError(error)
-  })
+  const start = (): StoreWorker => {
+    const begun = store.startWorker(processor, options.concurrency)
+    begun.worker.on('error', (error) => {
+      if (store.isAway(error)) store.status.markDown(error)
+      else store.onError(error)
+    })
+    return begun
+  }
+  let started = start()
 
   return {
     pause: async () => {
@@ -170,6 +180,16 @@ function startHintWorker(store: HintStore, handler: HintHandler, options: HintWo
     resume: () => {
       takesHints = true
       void started.worker.resume()
+    },
+    restartIfIdle: (idleMs) => {
+      const isIdle = running.size === 0 && performance.now() - takenAtMs > idleMs
+      if (!isIdle || !takesHints || !store.status.isUp) return false
+      const old = started
+      started = start()
+      takenAtMs = performance.now()
+      old.cut()
+      old.worker.close(true).catch(store.onError)
+      return true
     },
     close: () => {
       takesHints = false

@@ -34,6 +34,8 @@ export interface HintQueue {
   readonly isUp: boolean
   /** Why it is not up; null when it is. */
   readonly lastError: Error | null
+  /** Why it may lose hints although it answers; null when it keeps them. Mail is only late by it, so it is no reason to stop. */
+  readonly warning: string | null
   /** Called each time the store is back after it was away; its data may be gone, so this is when to read the epoch. */
   onReconnect(listener: () => void): void
   /** Ends the connections. Close the workers first. */
@@ -52,6 +54,13 @@ export interface HintWorker {
   /** No handler starts after this resolves; those that run go on. A hint taken meanwhile goes back to the queue. */
   pause(): Promise<void>
   resume(): void
+  /**
+   * Starts anew on fresh connections, unless a hint was taken within the last `idleMs` or a handler runs: whoever calls this
+   * knows that hints wait. Handlers go on, and a hint that was on its way to the old connections is lost, as hints may be.
+   *
+   * @returns whether it did
+   */
+  restartIfIdle(idleMs: number): boolean
   /** Takes no more hints and resolves when the running handlers have ended. */
   close(): Promise<void>
 }

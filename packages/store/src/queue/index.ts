@@ -1,4 +1,5 @@
 /** The queue of hints: see hint-queue.ts for what it promises, and what it does not. */
+export { type RedisFacts, readRedisFacts } from './examine-redis.ts'
 export {
   ADD_DEADLINE_MS,
   type Hint,

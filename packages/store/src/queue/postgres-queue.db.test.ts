@@ -60,6 +60,37 @@ describe('the queue in PostgreSQL', () => {
     await queue.close()
   })
 
+  test('a worker whose fetch fails, as on a full disk, asks again twice a second and not in a loop, and goes on when it is over', async () => {
+    await migrateQueue(database.url)
+    await client.query(`
+      CREATE SEQUENCE public.refusals;
+      CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        PERFORM nextval('public.refusals');
+        RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100';
+      END $$;
+      CREATE TRIGGER refuse BEFORE UPDATE ON bullmq.job FOR EACH ROW EXECUTE FUNCTION public.refuse()`)
+    const errors: Error[] = []
+    const queue = await openPostgresQueue({
+      databaseUrl: database.url,
+      onError: (error) => void errors.push(error),
+    })
+    let taken = 0
+    const worker = queue.work(async () => void taken++, { concurrency: 4, onError: () => {} })
+    await queue.add([{ ids: ['a'] }])
+    await until('a refusal', () => errors.length > 0)
+    const [first, firstMs] = [errors.length, performance.now()]
+    await until('more of them', () => errors.length >= first + 3)
+    expect(performance.now() - firstMs).toBeGreaterThan(1_000)
+    const { rows } = await client.query<{ count: string }>('SELECT last_value AS count FROM public.refusals')
+    expect(Number(rows[0]!.count)).toBeLessThan(20)
+    expect(queue.isUp).toBe(true)
+    await client.query('DROP TRIGGER refuse ON bullmq.job')
+    await until('the hint taken', () => taken === 1)
+    await worker.close()
+    await queue.close()
+  })
+
   test('session settings in the URL stay, and an error of one command is told as it is', async () => {
     const url = new URL(database.url)
     url.searchParams.set('options', '-c statement_timeout=100')

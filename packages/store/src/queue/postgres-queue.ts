@@ -8,8 +8,10 @@
  * Connections: one pool of POOL_MAX for everything of a process; a worker's LISTEN keeps one of them. LISTEN needs a
  * session, so a pooler in transaction mode can't stand between.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { createPostgresBackend, type PgPool, Queue, runMigrations, Worker } from 'bullmq'
 import pg from 'pg'
+import { livenessOptions, watchConnection } from '../watch-connection.ts'
 import { bullHintQueue, type HintStore, JOB_OPTIONS, QUEUE_NAME, WORKER_OPTIONS } from './bull-queue.ts'
 import { ADD_DEADLINE_MS, type HintQueue } from './hint-queue.ts'
 import { type StoreStatus, watchStore } from './store-status.ts'
@@ -21,12 +23,9 @@ const POOL_MAX = 3
 
 /**
  * How long a worker waits for a NOTIFY before it looks by itself, in seconds. BullMQ asks for waiting jobs after it
- * listens, so none is missed in between; this is for a connection that died unseen, and TCP keepalive is quicker.
+ * listens, so none is missed in between; this is for a connection that died unseen, and the watch over it is quicker.
  */
 const DRAIN_DELAY_S = 30
-
-/** First keepalive probe on an idle connection, in ms; libuv then probes each second, ten times. */
-const KEEP_ALIVE_DELAY_MS = 10_000
 
 /**
  * BullMQ records four events for each job, for listeners that Valija has none of; it trims them to this many.
@@ -101,6 +100,12 @@ const isAway = (error: Error): boolean =>
   !(error instanceof pg.DatabaseError) || AWAY_SQLSTATE.test(error.code ?? '')
 
 /**
+ * After any other error a worker is held up so long, in ms: BullMQ repeats a fetch that failed at once, and a disk that is full fails it
+ * a thousand times a second, each with a line in the log.
+ */
+const WORKER_PAUSE_MS = 500
+
+/**
  * The pool as a worker sees it: while the store is away its queries wait instead of failing, until `cut`.
  * BullMQ takes most of PostgreSQL's errors at start-up for errors of the command and repeats it at once, in a hot loop.
  */
@@ -113,6 +118,7 @@ function patientPool(pool: pg.Pool, status: StoreStatus) {
       return await command()
     } catch (error) {
       if (isAway(error as Error)) status.markDown(error as Error)
+      else await Promise.race([closed.promise, delay(WORKER_PAUSE_MS)])
       throw error
     }
   }
@@ -138,12 +144,12 @@ export async function openPostgresQueue(options: PostgresQueueOptions): Promise<
   const pool = new pg.Pool({
     connectionString: withSessionSettings(options.databaseUrl),
     application_name: 'valija queue',
+    ...livenessOptions,
     max: POOL_MAX,
     idleTimeoutMillis: 0, // a mail after a quiet hour should not wait for a connect
     connectionTimeoutMillis: ADD_DEADLINE_MS,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS,
   })
+  pool.on('connect', watchConnection)
   const ping = async () => void (await pool.query('SELECT'))
   const status = watchStore(ping, options.onError, null)
   pool.on('error', (error) => status.markDown(error))
@@ -172,6 +178,8 @@ async function openStore(
   return {
     backend: 'postgres',
     status,
+    // A crash empties its tables, and then the epoch is gone as well.
+    warning: null,
     queue,
     singlesMax: SINGLES_MAX,
     startWorker: (processor, concurrency) => {

@@ -115,6 +115,15 @@ const retryDelayMs = (attempt: number): number => Math.min(50 * 2 ** (attempt - 
 /** A connect with no answer for this long is given up and tried again, in ms. */
 const CONNECT_TIMEOUT_MS = 3_000
 
+/**
+ * A command with no answer for this long: the connection is dead without a word (a host that vanished, a firewall that forgot
+ * it), and the kernel would go on for a quarter of an hour. It is cut, and made anew, in ms. A worker blocks for 5 s and has to outlast that.
+ */
+const SILENCE_MS: Record<RedisRole, number> = { producer: 3_000, worker: 7_000 }
+
+/** A sentinel that says nothing for this long is passed over, in ms. */
+const SENTINEL_ANSWER_MS = 2_000
+
 /** First TCP keepalive probe on a silent connection, in ms. */
 const KEEP_ALIVE_DELAY_MS = 10_000
 
@@ -126,6 +135,7 @@ function connectionOptions(target: RedisTarget, role: RedisRole): RedisOptions {
     db: target.db,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: KEEP_ALIVE_DELAY_MS,
+    socketTimeout: SILENCE_MS[role],
     retryStrategy: retryDelayMs,
     // after a failover the old master answers READONLY: connect anew and send the command again
     reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
@@ -165,6 +175,7 @@ function open(target: RedisTarget, role: RedisRole, options: RedisOptions): Redi
     sentinels: target.hosts,
     name: target.masterName ?? '',
     sentinelRetryStrategy: retryDelayMs,
+    sentinelCommandTimeout: SENTINEL_ANSWER_MS,
     enableTLSForSentinelMode: target.hasTls,
     ...(target.hasTls ? { sentinelTLS: {} } : {}),
     ...(target.sentinelUsername ? { sentinelUsername: target.sentinelUsername } : {}),
@@ -172,21 +183,32 @@ function open(target: RedisTarget, role: RedisRole, options: RedisOptions): Redi
   })
 }
 
-/** The policy by INFO, which managed servers allow where they forbid CONFIG; null when it is not told. */
-async function policyByInfo(connection: RedisConnection): Promise<string | null> {
-  const info = await connection.info('memory')
-  return /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? null
+/**
+ * What Redis answers when it cannot be used now, whatever the command: no memory for another key, no disk, a replica, a start
+ * under way, a cluster with a hole, a login that is gone. In scripts the word stands inside the text.
+ */
+const UNUSABLE =
+  /(?:^|[\s:-])(?:OOM|MISCONF|READONLY|LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|TRYAGAIN|NOAUTH|WRONGPASS|NOPERM) /
+
+/** Whether an error says that Redis is away or cannot be used now, rather than that one command was wrong. */
+export const isRedisAway = (error: Error): boolean =>
+  error.name !== 'ReplyError' || UNUSABLE.test(error.message)
+
+/** One server's policy; by INFO where CONFIG is forbidden, as managed servers do; null when it is not told. */
+async function policyOf(server: Redis): Promise<string | null> {
+  try {
+    return ((await server.config('GET', 'maxmemory-policy')) as string[])[1] ?? null
+  } catch (error) {
+    // NOPERM from an ACL, ERR unknown command from a renamed CONFIG: anything but a lost connection
+    if ((error as Error).name !== 'ReplyError') throw error
+    return /^maxmemory_policy:(\S+)/m.exec(await server.info('memory'))?.[1] ?? null
+  }
 }
 
-/** Rejects with `RedisEvictsError` unless the server keeps all keys; says nothing when it won't tell its policy. */
+/** Rejects with `RedisEvictsError` unless every server keeps all keys; says nothing when one won't tell its policy. */
 export async function assertNoEviction(connection: RedisConnection): Promise<void> {
-  const policy = await connection.config('GET', 'maxmemory-policy').then(
-    (reply) => (reply as string[])[1] ?? null,
-    (error: Error) => {
-      // NOPERM from an ACL, ERR unknown command from a renamed CONFIG: anything but a lost connection
-      if (error.name === 'ReplyError') return policyByInfo(connection)
-      throw error
-    },
-  )
-  if (policy !== null && policy !== 'noeviction') throw new RedisEvictsError(policy)
+  const servers = connection instanceof Cluster ? connection.nodes('master') : [connection]
+  for (const policy of await Promise.all(servers.map(policyOf))) {
+    if (policy !== null && policy !== 'noeviction') throw new RedisEvictsError(policy)
+  }
 }

@@ -12,6 +12,7 @@ import type { HintQueue } from './hint-queue.ts'
 import {
   assertNoEviction,
   connectRedis,
+  isRedisAway,
   parseRedisUrl,
   type RedisConnection,
   RedisEvictsError,
@@ -38,8 +39,11 @@ export interface RedisQueueOptions {
   prefix?: string
 }
 
-/** Commands that Redis itself refused are the command's fault; everything else is the connection's. */
-const isAway = (error: Error): boolean => error.name !== 'ReplyError'
+/** How often a Redis that is up is asked whether it still keeps all keys, in ms. */
+const POLICY_EVERY_MS = 10_000
+
+/** How long the mark that a probe writes stays, in seconds. */
+const PROBE_TTL_S = 60
 
 /** For a connection that ends before it was made. */
 const ignored = (): void => {}
@@ -50,7 +54,8 @@ const keyPrefix = (target: RedisTarget, prefix: string): string =>
 
 /**
  * Opens the queue. Rejects when the URL is none (`RedisUrlError`) and when Redis evicts keys (`RedisEvictsError`).
- * A Redis that is away is no reason to reject: the queue is down, and comes up by itself.
+ * A Redis that is away is no reason to reject: the queue is down, and comes up by itself. Nor is one that is told to evict
+ * keys later: that is reported, and what it drops is found by the sweep.
  */
 export async function openRedisQueue(options: RedisQueueOptions): Promise<HintQueue> {
   const target = parseRedisUrl(options.redisUrl)
@@ -58,38 +63,79 @@ export async function openRedisQueue(options: RedisQueueOptions): Promise<HintQu
   let status: StoreStatus | null = null
   const producer = connectRedis(target, 'producer', (error) => status?.markDown(error))
   const first = Promise.withResolvers<void>()
+  let isOpen = false
+  // Before that it is why the start is refused.
+  const policy = watchPolicy(producer, (warning) => isOpen && options.onError(warning))
+  const prefix = keyPrefix(target, options.prefix ?? 'bull')
   const probe = async () => {
-    try {
-      await assertNoEviction(producer)
-      first.resolve()
-    } catch (error) {
-      if (error instanceof RedisEvictsError) first.reject(error)
-      throw error
-    }
+    const warning = await policy.look()
+    if (warning) first.reject(warning)
+    // A write: a Redis whose memory is full answers everything else.
+    await producer.set(`${prefix}:${QUEUE_NAME}-probe`, '1', 'EX', PROBE_TTL_S)
+    first.resolve()
   }
   status = watchStore(probe, options.onError, new Error('not connected yet'))
   producer.on('ready', () => status.probeNow())
   producer.on('close', () => status.markDown(new Error('the connection to Redis was closed')))
+  first.promise.catch(ignored) // after the start it is a warning
   try {
     await withDeadline(first.promise, OPEN_DEADLINE_MS, () => new Error('no answer'))
   } catch (error) {
     if (error instanceof RedisEvictsError) {
+      policy.stop()
       status.close()
       producer.disconnect()
       throw error
     }
     options.onError(status.lastError ?? (error as Error))
   }
-  return bullHintQueue(openStore(producer, target, status, options))
+  isOpen = true
+  return bullHintQueue(openStore({ producer, target, status, policy, prefix, onError: options.onError }))
 }
 
-function openStore(
-  producer: RedisConnection,
-  target: RedisTarget,
-  status: StoreStatus,
-  { onError, prefix: givenPrefix = 'bull' }: RedisQueueOptions,
-): HintStore {
-  const prefix = keyPrefix(target, givenPrefix)
+interface PolicyWatch {
+  readonly warning: RedisEvictsError | null
+  /** Asks now; rejects when there is no answer. */
+  look(): Promise<RedisEvictsError | null>
+  stop(): void
+}
+
+/** Whether Redis may drop keys: asked now and then, for somebody may tell it to at any time. A change for the worse is reported once. */
+function watchPolicy(producer: RedisConnection, onWarning: (warning: Error) => void): PolicyWatch {
+  let warning: RedisEvictsError | null = null
+  const look = async () => {
+    const before = warning
+    warning = await assertNoEviction(producer).then(
+      () => null,
+      (error: Error) => {
+        if (error instanceof RedisEvictsError) return error
+        throw error
+      },
+    )
+    if (warning && !before) onWarning(warning)
+    return warning
+  }
+  const timer = setInterval(() => void look().catch(ignored), POLICY_EVERY_MS)
+  timer.unref()
+  return {
+    get warning() {
+      return warning
+    },
+    look,
+    stop: () => clearInterval(timer),
+  }
+}
+
+interface RedisParts {
+  producer: RedisConnection
+  target: RedisTarget
+  status: StoreStatus
+  policy: PolicyWatch
+  prefix: string
+  onError(error: Error): void
+}
+
+function openStore({ producer, target, status, policy, prefix, onError }: RedisParts): HintStore {
   const epochKey = `${prefix}:${QUEUE_NAME}-epoch`
   // BullMQ's version check is an INFO at the start, and one that fails leaves the queue broken for good
   const shared = { prefix, skipVersionCheck: true }
@@ -103,6 +149,9 @@ function openStore(
   return {
     backend: 'redis',
     status,
+    get warning() {
+      return policy.warning?.message ?? null
+    },
     queue,
     singlesMax: 1,
     startWorker: (processor, concurrency) => {
@@ -121,11 +170,12 @@ function openStore(
       }
       return { worker, cut }
     },
-    isAway,
+    isAway: isRedisAway,
     readEpoch: () => producer.get(epochKey),
     writeEpoch: async (epoch) => void (await producer.set(epochKey, epoch)),
     onError,
     close: async () => {
+      policy.stop()
       await queue.close()
       producer.disconnect()
     },

@@ -12,7 +12,7 @@ afterAll(() => api.close())
 const add = (body: object, more: object = {}) => api.ask('POST', '/domains', { body, ...more })
 
 describe('201', () => {
-  test('pending, with the record that proves who owns it', async () => {
+  test('pending, with the records that prove who owns it and publish its keys', async () => {
     const answer = await add({ name: 'Mail.Acme.TEST.' })
     expect(answer.statusCode).toBe(201)
     const { records, ...domain } = answer.json()
@@ -22,8 +22,14 @@ describe('201', () => {
       status: 'pending',
       vouched: false,
       dkim: false,
+      dkim_algorithms: ['rsa', 'ed25519'],
+      return_path_host: 'bounce.mail.acme.test',
+      verified_at: null,
+      failing_since: null,
+      sending_stops_at: null,
       created_at: expect.stringMatching(/Z$/),
     })
+    const never = { status: 'unchecked', found: [], fault: null, checked_at: null, resolver: null }
     expect(records).toEqual([
       {
         purpose: 'ownership',
@@ -33,11 +39,71 @@ describe('201', () => {
         value: expect.stringMatching(/^valija-verification=[0-9a-f]{32}$/),
         priority: null,
         required: true,
-        status: 'unchecked',
-        found: [],
+        state: null,
+        ...never,
         fix: expect.stringContaining('_valija.mail.acme.test'),
       },
+      {
+        purpose: 'dkim',
+        type: 'TXT',
+        name: expect.stringMatching(/^vlj[a-z0-9]{6}r\._domainkey\.mail\.acme\.test$/),
+        host: expect.stringMatching(/^vlj[a-z0-9]{6}r\._domainkey\.mail$/),
+        value: expect.stringMatching(/^v=DKIM1; k=rsa; p=MIIBI[A-Za-z0-9+/]{387}$/),
+        priority: null,
+        required: true,
+        state: 'active',
+        ...never,
+        fix: expect.stringContaining('Publish a TXT record at vlj'),
+      },
+      {
+        ...records[1],
+        name: expect.stringMatching(/^vlj[a-z0-9]{6}e\._domainkey\.mail\.acme\.test$/),
+        host: expect.stringMatching(/^vlj[a-z0-9]{6}e\._domainkey\.mail$/),
+        value: expect.stringMatching(/^v=DKIM1; k=ed25519; p=[A-Za-z0-9+/]{43}=$/),
+        fix: expect.stringContaining('Publish a TXT record at vlj'),
+      },
+      {
+        purpose: 'dmarc',
+        type: 'TXT',
+        name: '_dmarc.mail.acme.test',
+        host: '_dmarc.mail',
+        value: 'v=DMARC1; p=none',
+        priority: null,
+        required: false,
+        state: null,
+        ...never,
+        fix: expect.stringContaining('Publish a TXT record at _dmarc.mail.acme.test'),
+      },
     ])
+  })
+
+  test('only the keys that were asked for, RSA first', async () => {
+    const purposes = async (name: string, algorithms: string[]) => {
+      const answer = await add({ name, dkim_algorithms: algorithms })
+      const { records, dkim_algorithms } = answer.json()
+      const values = records
+        .slice(1, -1)
+        .map((record: { value: string }) => /k=(\w+)/.exec(record.value)?.[1])
+      expect(values).toEqual(dkim_algorithms)
+      return values
+    }
+    expect(await purposes('one-key.test', ['ed25519'])).toEqual(['ed25519'])
+    expect(await purposes('two-keys.test', ['ed25519', 'rsa'])).toEqual(['rsa', 'ed25519'])
+  })
+
+  test('no private key is in the answer, nor readable in the database', async () => {
+    const answer = await add({ name: 'secret.test' })
+    const stored = await api.foundation.database.engine.query(
+      `SELECT k.* FROM valija.dkim_keys AS k JOIN valija.domains AS d ON d.id = k.domain_id WHERE d.name = 'secret.test'`,
+    )
+    expect(stored.rows).toHaveLength(2)
+    for (const row of stored.rows) {
+      expect(answer.body).not.toContain(row.private_key.toString('base64'))
+      // PKCS #8 holds the name of its algorithm (RFC 8017 §A.1, RFC 8410 §3).
+      for (const oid of ['2a864886f70d010101', '2b6570']) {
+        expect(row.private_key.toString('hex')).not.toContain(oid)
+      }
+    }
   })
 
   test('an international name becomes A-labels', async () => {
@@ -60,8 +126,13 @@ describe('201', () => {
       status: 'verified',
       vouched: true,
       dkim: true,
-      records: [{ required: false }],
     })
+    expect(answer.json().records.map((record: { required: boolean }) => record.required)).toEqual([
+      false,
+      true,
+      true,
+      false,
+    ])
     const mail = { from: 'a@vouched.test', to: 'b@example.test', subject: 's', text: 't' }
     expect((await api.ask('POST', '/send', { key: api.stranger.key, body: mail })).statusCode).toBe(202)
   })
@@ -76,7 +147,16 @@ describe('400', () => {
     ['a public suffix', { name: 'co.uk' }],
     ['a private public suffix', { name: 'GitHub.io' }],
     ['U+0000', { name: 'a\0.test' }],
+    ['a name that leaves no room for its records', { name: `${'a.'.repeat(115)}test` }],
   ])('for %s', (_, body) => expectFault(api, 'POST', '/domains', body, '/name'))
+
+  test.each([
+    ['no algorithm', [], '/dkim_algorithms'],
+    ['an algorithm twice', ['rsa', 'rsa'], '/dkim_algorithms'],
+    ['an unknown algorithm', ['rsa', 'dsa'], '/dkim_algorithms/1'],
+  ])('for %s', (_, algorithms, path) =>
+    expectFault(api, 'POST', '/domains', { name: 'x.test', dkim_algorithms: algorithms }, path),
+  )
 
   test('for a signature that nobody vouches for', () =>
     expectFault(

@@ -3,8 +3,8 @@ import { addDomain } from '@valija/flows'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Domain, DomainInput } from './schemas.ts'
 
-export const createDomain: RoutePlugin = (app, { database, wake, nextId }) => {
-  const desk = { database, wake, nextId }
+export const createDomain: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {
+  const desk = { database, wake, nextId, sealer, domainHosts }
   app.post(
     '/domains',
     {

@@ -3,8 +3,8 @@ import { Type } from '@fastify/type-provider-typebox'
 import { removeDomain } from '@valija/flows'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
-export const deleteDomain: RoutePlugin = (app, { database, wake, nextId }) => {
-  const desk = { database, wake, nextId }
+export const deleteDomain: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {
+  const desk = { database, wake, nextId, sealer, domainHosts }
   app.delete(
     '/domains/:id',
     {

@@ -3,8 +3,8 @@ import { showDomain } from '@valija/flows'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Domain } from './schemas.ts'
 
-export const getDomain: RoutePlugin = (app, { database, wake, nextId }) => {
-  const desk = { database, wake, nextId }
+export const getDomain: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {
+  const desk = { database, wake, nextId, sealer, domainHosts }
   app.get(
     '/domains/:id',
     {

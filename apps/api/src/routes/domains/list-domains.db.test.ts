@@ -16,7 +16,12 @@ test('200: the tenant’s own, newest first, page by page', async () => {
   expect(first.data.map((domain: { name: string }) => domain.name)).toEqual(['c.test', 'b.test'])
   const second = (await api.ask('GET', `/domains?limit=2&cursor=${first.next_cursor}`)).json()
   expect(second).toMatchObject({
-    data: [{ name: 'a.test', records: [{ purpose: 'ownership' }] }],
+    data: [
+      {
+        name: 'a.test',
+        records: [{ purpose: 'ownership' }, { purpose: 'dkim' }, { purpose: 'dkim' }, { purpose: 'dmarc' }],
+      },
+    ],
     next_cursor: null,
   })
 })

@@ -3,8 +3,8 @@ import { showDomains } from '@valija/flows'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { Domain } from './schemas.ts'
 
-export const listDomains: RoutePlugin = (app, { database, wake, nextId }) => {
-  const desk = { database, wake, nextId }
+export const listDomains: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {
+  const desk = { database, wake, nextId, sealer, domainHosts }
   app.get(
     '/domains',
     {

@@ -1,18 +1,19 @@
-/** PATCH /domains/:id: change what the operator vouches for. */
+/** PATCH /domains/:id: change how a domain is signed, and what the operator vouches for. */
 import { changeDomain } from '@valija/flows'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Domain, DomainChange } from './schemas.ts'
 
-export const updateDomain: RoutePlugin = (app, { database, wake, nextId }) => {
-  const desk = { database, wake, nextId }
+export const updateDomain: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {
+  const desk = { database, wake, nextId, sealer, domainHosts }
   app.patch(
     '/domains/:id',
     {
       config: { scope: 'manage' },
       schema: {
         operationId: 'updateDomain',
-        summary: 'Change what the operator vouches for',
-        description: 'Only with the key of the operator.',
+        summary: 'Change a sender domain',
+        description:
+          'How its mails are signed; with the key of the operator also what the operator vouches for. A key of a new algorithm needs its record first.',
         tags: ['Domains'],
         params: idParams,
         body: ref(DomainChange),

@@ -3,6 +3,7 @@
  */
 import { Type } from '@fastify/type-provider-typebox'
 import { showInbox } from '@valija/flows'
+import { answerMs } from '../../answer-in-time.ts'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { InboxEntry } from './schemas.ts'
 
@@ -14,7 +15,7 @@ export const listInbox: RoutePlugin = (app, { database, wake }) => {
   app.get(
     '/inbox',
     {
-      config: { scope: 'read:content' },
+      config: { scope: 'read:content', answerWithinMs: 60_000 + answerMs },
       schema: {
         operationId: 'listInbox',
         summary: 'List the caught mails',

@@ -4,7 +4,8 @@ import { ProductError, parseId } from '@valija/core'
 import { readRawMessage } from '@valija/flows'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
-export const getRaw: RoutePlugin = (app, { database }) => {
+export const getRaw: RoutePlugin = (app, { database, signer, unsubscribeTokens, reportFields }) => {
+  const parts = { database, signer, unsubscribeTokens, reportFields }
   app.get(
     '/messages/:id/raw',
     {
@@ -12,6 +13,8 @@ export const getRaw: RoutePlugin = (app, { database }) => {
       schema: {
         operationId: 'getRawMessage',
         summary: 'Get a message as RFC 5322 text',
+        description:
+          'Composed and signed as it would be if it were sent now; where each recipient has a link of its own to unsubscribe by, the mail of the first.',
         tags: ['Messages'],
         params: idParams,
         response: {
@@ -25,7 +28,7 @@ export const getRaw: RoutePlugin = (app, { database }) => {
     },
     async (request, reply) => {
       const id = parseId('message', request.params.id)
-      const raw = id && (await readRawMessage(database, callerOf(request).tenantId, id))
+      const raw = id && (await readRawMessage(parts, callerOf(request).tenantId, id))
       if (!raw)
         throw new ProductError('not_found', {
           detail: 'There is no such message, or its body is not kept any more.',

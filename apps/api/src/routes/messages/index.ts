@@ -1,16 +1,28 @@
 /** Messages: sending them, and what became of them. */
 import type { RouteGroup } from '../../route.ts'
 import { messageInputSchemas } from '../../schemas/message-input.ts'
+import { explainMessageRoute } from './explain-message.ts'
 import { getMessage } from './get-message.ts'
 import { getRaw } from './get-raw.ts'
 import { listAttempts } from './list-attempts.ts'
 import { listMessageEvents } from './list-message-events.ts'
 import { listMessages } from './list-messages.ts'
+import { preview } from './preview.ts'
+import { MessagePreview } from './preview-schema.ts'
 import { messageSchemas } from './schemas.ts'
 import { send } from './send.ts'
 
 export const messageRoutes: RouteGroup = {
   tag: { name: 'Messages', description: 'Sending messages, and what became of them.' },
-  schemas: [...messageInputSchemas, ...messageSchemas],
-  routes: [send, listMessages, getMessage, listMessageEvents, listAttempts, getRaw],
+  schemas: [...messageInputSchemas, ...messageSchemas, MessagePreview],
+  routes: [
+    send,
+    preview,
+    listMessages,
+    getMessage,
+    listMessageEvents,
+    listAttempts,
+    explainMessageRoute,
+    getRaw,
+  ],
 }

@@ -1,6 +1,7 @@
 /** What the routes of messages answer, and how rows become that. */
 import { type TSchema, Type } from '@fastify/type-provider-typebox'
 import {
+  causeKinds,
   formatId,
   type IdKind,
   idPrefixes,
@@ -148,12 +149,41 @@ const Attempt = named(
 
 export { Attempt }
 
+export const MessageExplanation = named(
+  'MessageExplanation',
+  Type.Object({
+    recipients: Type.Array(
+      Type.Object({
+        email,
+        status: recipientStatus,
+        summary: Type.String({ description: 'Where it stands, in a sentence.' }),
+        because: Type.Array(
+          Type.Object({
+            kind: Type.Enum([...causeKinds], { description: 'New ones may come.' }),
+            detail: Type.String({ description: 'A sentence or two for people.' }),
+          }),
+          { description: 'The most likely true cause first.' },
+        ),
+        next_attempt_at: nullable(time('When it is tried again.')),
+        remedy: Type.String({ description: 'One thing that cures it, or that nothing has to be done.' }),
+      }),
+    ),
+  }),
+)
+
 /** An object or null. */
 function orNull<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()])
 }
 
-export const messageSchemas = [AcceptedMessage, Recipient, Message, MessageSummary, Attempt]
+export const messageSchemas = [
+  AcceptedMessage,
+  Recipient,
+  Message,
+  MessageSummary,
+  Attempt,
+  MessageExplanation,
+]
 
 const isoOrNull = (date: Date | null) => date?.toISOString() ?? null
 
@@ -199,7 +229,8 @@ export function showSummary(row: MessageRow) {
 
 /** @param isContentShown whether the caller may see what was said, not only what came of it */
 export function showAttempt(row: AttemptRow, isContentShown: boolean) {
-  const { transcript, ...report } = row.report
+  // How it was judged is for `explain`.
+  const { transcript, judgement: _, ...report } = row.report
   return {
     id: formatId('attempt', row.id),
     recipient_ids: [formatId('recipient', row.recipientId)],

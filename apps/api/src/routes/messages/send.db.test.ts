@@ -79,6 +79,23 @@ describe('400', () => {
     ['a text where a truth value belongs', { ...message, sandbox: 'true' }, '/sandbox'],
     ['an address of a wrong type', { ...message, to: [7] }, '/to/0'],
     ['an address that is none', { ...message, to: ['ann'] }, '/to/0'],
+    [
+      'links to unsubscribe by where nobody waits for news',
+      { ...message, unsubscribe: true },
+      '/unsubscribe',
+    ],
+    [
+      'a wish not to be unsubscribed from',
+      { ...message, stream: 'bulk', unsubscribe: false },
+      '/unsubscribe',
+    ],
+    ['no way to unsubscribe', { ...message, stream: 'bulk', unsubscribe: {} }, '/unsubscribe'],
+    ['an unknown way', { ...message, stream: 'bulk', unsubscribe: { phone: '1' } }, '/unsubscribe/phone'],
+    [
+      'a way without TLS',
+      { ...message, stream: 'bulk', unsubscribe: { url: 'http://a.test' } },
+      '/unsubscribe/url',
+    ],
     ['no from', { to: message.to, subject: 's', text: 't' }, '/from'],
     ['a list for a body', '[]', ''],
     ['no body', '', ''],

@@ -9,6 +9,7 @@ import { Type } from '@fastify/type-provider-typebox'
 import { type FieldFault, invalidRequest } from '@valija/core'
 import type { IdempotencyClaim } from '@valija/flows'
 import type { FastifyRequest } from 'fastify'
+import { answerMs } from '../../answer-in-time.ts'
 import { maxBodyBytes } from '../../body-limits.ts'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
 import { MessageInput, type MessageInputShape } from '../../schemas/message-input.ts'
@@ -18,7 +19,7 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
   app.post(
     '/send',
     {
-      config: { scope: 'send', findLacking },
+      config: { scope: 'send', findLacking, answerWithinMs: answerMs },
       bodyLimit: maxBodyBytes(options.maxMessageSizeBytes),
       schema: {
         operationId: 'send',
@@ -51,7 +52,8 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
     },
     async (request, reply) => {
       const idempotency = readIdempotency(request)
-      const { body, isReplay } = await sendDesk.send(callerOf(request), request.body, idempotency)
+      const { answerByMs } = request
+      const { body, isReplay } = await sendDesk.send(callerOf(request), request.body, idempotency, answerByMs)
       if (isReplay) reply.header('idempotency-replayed', 'true')
       return reply
         .code(202)
@@ -65,7 +67,7 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
  * What is required of a message beside `from`, for a body whose shape is refused: it never reaches the product's rules,
  * and its sender wants to hear of everything at once. In the words of those rules.
  */
-function findLacking(body: unknown): FieldFault[] {
+export function findLacking(body: unknown): FieldFault[] {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return []
   const lacks = (...names: (keyof MessageInputShape)[]) => names.every((name) => !Object.hasOwn(body, name))
   const faults: FieldFault[] = []

@@ -20,6 +20,7 @@ describe('201', () => {
       name: 'acme',
       weight: 1,
       limits: {},
+      at_most_once: false,
       is_default: false,
       created_at: expect.stringMatching(/Z$/),
       key: expect.stringMatching(/^vlj_/),
@@ -28,8 +29,15 @@ describe('201', () => {
     expect(keys.json().data).toMatchObject([{ scopes: ['send', 'read', 'read:content', 'manage'] }])
   })
 
-  test('takes a weight and no limits', async () => {
-    expect((await create({ name: 'heavy', weight: 1000, limits: {} })).json()).toMatchObject({ weight: 1000 })
+  test('takes at_most_once', async () => {
+    expect((await create({ name: 'once', at_most_once: true })).json()).toMatchObject({ at_most_once: true })
+  })
+
+  test('takes a weight and a limit', async () => {
+    expect((await create({ name: 'heavy', weight: 1000, limits: { queued: 5 } })).json()).toMatchObject({
+      weight: 1000,
+      limits: { queued: 5 },
+    })
   })
 
   test('the new tenant may send from no domain', async () => {
@@ -50,6 +58,7 @@ describe('400', () => {
     ['weight 1001', { name: 'n', weight: 1001 }, '/weight'],
     ['a weight in quotation marks', { name: 'n', weight: '5' }, '/weight'],
     ['a limit that is unknown', { name: 'n', limits: { mails: 1 } }, '/limits/mails'],
+    ['a limit of nothing', { name: 'n', limits: { queued: 0 } }, '/limits/queued'],
     ['an unknown field', { name: 'n', is_default: true }, '/is_default'],
   ])('for %s', (_, body, path) => expectFault(api, 'POST', '/tenants', body, path, { key: adminKey }))
 })

@@ -18,6 +18,7 @@ test('204: its key works no more, and what it had is gone', async () => {
   const { database, nextId } = api.foundation
   await api.ask('POST', '/domains', { key, body: { name: 'gone.test' } })
   await api.ask('POST', '/webhooks', { key, body: { url: 'https://gone.test', events: ['*'] } })
+  await api.ask('POST', '/suppressions', { key, body: { email: 'a@b.test' } })
   const mail = {
     mailFrom: '',
     rcptTo: ['a@b.test'],
@@ -29,7 +30,7 @@ test('204: its key works no more, and what it had is gone', async () => {
   await expect
     .poll(async () => (await api.ask('GET', '/keys', { key })).statusCode, { timeout: 1_500 })
     .toBe(401)
-  for (const table of ['api_keys', 'domains', 'webhooks', 'inbox', 'idempotency_keys']) {
+  for (const table of ['api_keys', 'domains', 'webhooks', 'inbox', 'idempotency_keys', 'suppressions']) {
     const left = await database.engine.query(`SELECT FROM valija.${table} WHERE tenant_id = $1`, [tenantId])
     expect([table, left.rowCount]).toEqual([table, 0])
   }

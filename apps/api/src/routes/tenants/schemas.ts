@@ -1,11 +1,23 @@
 /** What the operator's routes of tenants take and answer. */
 import { Type } from '@fastify/type-provider-typebox'
-import { named, strictObject, time } from '../../route.ts'
+import { named, nullable, strictObject, time } from '../../route.ts'
 import { oneLine } from '../keys/schemas.ts'
 
 const name = oneLine(128, 'Unique in this installation.')
-const limits = Type.Unsafe<Record<string, never>>(
-  strictObject({}, { description: 'No limit can be set yet.' }),
+const limits = strictObject(
+  {
+    queued: Type.Optional(
+      nullable(
+        Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000_000,
+          description:
+            'Recipients of the tenant that may wait to be sent to at the same time; beyond it POST /send answers 429 `queue_full`. Absent or null: `VALIJA_MAX_QUEUED_PER_TENANT`.',
+        }),
+      ),
+    ),
+  },
+  { description: 'What the tenant may do at most. A change replaces all of it: `{}` is as for any tenant.' },
 )
 const weight = Type.Integer({
   minimum: 1,
@@ -14,12 +26,18 @@ const weight = Type.Integer({
     'Its share of the sending, against the weights of the other tenants that have something to send.',
 })
 
+const atMostOnce = Type.Boolean({
+  description:
+    'When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on.',
+})
+
 export const TenantInput = named(
   'TenantInput',
   strictObject({
     name,
     weight: Type.Optional({ ...weight, default: 1 }),
     limits: Type.Optional(limits),
+    at_most_once: Type.Optional({ ...atMostOnce, default: false }),
   }),
 )
 
@@ -29,6 +47,7 @@ export const TenantChange = named(
     name: Type.Optional(name),
     weight: Type.Optional(weight),
     limits: Type.Optional(limits),
+    at_most_once: Type.Optional(atMostOnce),
   }),
 )
 
@@ -37,6 +56,7 @@ const shown = {
   name,
   weight,
   limits: Type.Object({}, { additionalProperties: true }),
+  at_most_once: atMostOnce,
   is_default: Type.Boolean({ description: 'The tenant that `npm start` made.' }),
   created_at: time('When it was made.'),
 }

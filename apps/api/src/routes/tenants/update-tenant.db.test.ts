@@ -16,11 +16,19 @@ const change = (body: object, of = id) => api.ask('PATCH', `/tenants/${of}`, { k
 test('200: changes what is given and nothing else', async () => {
   expect((await change({ weight: 7 })).json()).toMatchObject({ id, name: 'acme', weight: 7, limits: {} })
   expect((await change({ name: 'acme 2' })).json()).toMatchObject({ name: 'acme 2', weight: 7 })
-  expect((await change({})).json()).toMatchObject({ name: 'acme 2', weight: 7 })
+  expect((await change({ at_most_once: true })).json()).toMatchObject({ name: 'acme 2', at_most_once: true })
+  expect((await change({})).json()).toMatchObject({ name: 'acme 2', weight: 7, at_most_once: true })
+})
+
+test('200: a limit of its own is taken away by null', async () => {
+  expect((await change({ limits: { queued: 5 } })).json()).toMatchObject({ limits: { queued: 5 } })
+  expect((await change({ limits: { queued: null } })).json().limits).toEqual({})
 })
 
 test('400 names what is wrong', async () => {
   await expectFault(api, 'PATCH', `/tenants/${id}`, { weight: 1.5 }, '/weight', { key: adminKey })
+  const unclear = { at_most_once: 'yes' }
+  await expectFault(api, 'PATCH', `/tenants/${id}`, unclear, '/at_most_once', { key: adminKey })
   await expectFault(api, 'PATCH', `/tenants/${id}`, { key: 'x' }, '/key', { key: adminKey })
 })
 

@@ -18,6 +18,9 @@ describe('201', () => {
     expect(answer.statusCode).toBe(201)
     expect(answer.json()).toEqual({
       id: expect.stringMatching(/^whk_[0-9a-f]{32}$/),
+      batch: null,
+      disabled_at: null,
+      former_secret_until: null,
       url: 'https://acme.test/hook',
       events: ['*'],
       domains: [],

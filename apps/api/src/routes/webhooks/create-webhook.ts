@@ -3,8 +3,8 @@ import { addWebhook } from '@valija/flows'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
 import { CreatedWebhook, WebhookInput } from './schemas.ts'
 
-export const createWebhook: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
-  const desk = { database, sealer, wake, nextId }
+export const createWebhook: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {
+  const desk = { database, sealer, wake, nextId, clock }
   app.post(
     '/webhooks',
     {

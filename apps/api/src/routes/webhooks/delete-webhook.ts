@@ -3,8 +3,8 @@ import { Type } from '@fastify/type-provider-typebox'
 import { removeWebhook } from '@valija/flows'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
-export const deleteWebhook: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
-  const desk = { database, sealer, wake, nextId }
+export const deleteWebhook: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {
+  const desk = { database, sealer, wake, nextId, clock }
   app.delete(
     '/webhooks/:id',
     {

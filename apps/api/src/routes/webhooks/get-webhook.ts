@@ -3,8 +3,8 @@ import { showWebhook } from '@valija/flows'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Webhook } from './schemas.ts'
 
-export const getWebhook: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
-  const desk = { database, sealer, wake, nextId }
+export const getWebhook: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {
+  const desk = { database, sealer, wake, nextId, clock }
   app.get(
     '/webhooks/:id',
     {

@@ -45,6 +45,7 @@ test('200: every try at this endpoint, newest first, page by page', async () => 
   expect(first.statusCode).toBe(200)
   const common = {
     type: 'message.delivered',
+    batch_id: null,
     response_start: 'no',
     started_at: '2026-01-02T03:04:05.678Z',
     duration_ms: 12,
@@ -81,9 +82,31 @@ test('200: every try at this endpoint, newest first, page by page', async () => 
   })
 })
 
-test('400 for a cursor that is none', async () => {
-  expect((await api.ask('GET', `/webhooks/${await add()}/deliveries?cursor=1`)).statusCode).toBe(400)
+test('200: only tries of an event, of a type, of an outcome, or of a time', async () => {
+  const id = await add()
+  const failed = await recordTry(id, 1, 500)
+  const told = await recordTry(id, 1, 200)
+  const find = async (query: string) =>
+    (await api.ask('GET', `/webhooks/${id}/deliveries?${query}`))
+      .json()
+      .data.map((made: { id: string }) => made.id)
+  expect(await find(`event_id=${told.event_id}`)).toEqual([told.id])
+  expect(await find('outcome=failed')).toEqual([failed.id])
+  expect(await find('type=message.delivered,message.bounced')).toEqual([told.id, failed.id])
+  expect(await find('type=message.bounced')).toEqual([])
+  expect(await find('after=2026-01-02T03:04:05Z')).toEqual([told.id, failed.id])
+  expect(await find('after=2026-01-02T03:04:06Z')).toEqual([])
+  const now = new Date().toISOString()
+  expect(await find(`before=${now}&outcome=delivered`)).toEqual([told.id])
+  expect(await find('before=2026-01-02T03:04:05Z')).toEqual([])
 })
+
+test.each(['cursor=1', 'event_id=1', 'type=message.unknown', 'outcome=lost', 'after=yesterday', 'status=1'])(
+  '400 for %s',
+  async (query) => {
+    expect((await api.ask('GET', `/webhooks/${await add()}/deliveries?${query}`)).statusCode).toBe(400)
+  },
+)
 
 test('401 and 403 without a key that has the scope read', () =>
   expectScope(api, 'GET', '/webhooks/whk_x/deliveries', 'read'))

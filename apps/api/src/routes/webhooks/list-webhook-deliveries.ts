@@ -1,5 +1,7 @@
 /** GET /webhooks/:id/deliveries: every try that was made at the endpoint, newest first. */
+import { Type } from '@fastify/type-provider-typebox'
 import { showWebhookTries } from '@valija/flows'
+import { readTime, timeQuery } from '../../query-time.ts'
 import {
   callerOf,
   idParams,
@@ -10,10 +12,25 @@ import {
   ref,
   strictObject,
 } from '../../route.ts'
+import { readEventTypes } from '../../schemas/event.ts'
 import { WebhookDelivery } from './schemas.ts'
 
-export const listWebhookDeliveries: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
-  const desk = { database, sealer, wake, nextId }
+const query = strictObject({
+  event_id: Type.Optional(Type.String({ description: 'Only tries of this event.' })),
+  type: Type.Optional(
+    Type.Array(Type.String(), {
+      maxItems: 100,
+      description: 'Only events of these types; repeated or separated by commas.',
+    }),
+  ),
+  outcome: Type.Optional(Type.Unsafe<'delivered' | 'failed'>(Type.Enum(['delivered', 'failed']))),
+  after: timeQuery('Only tries that began at or after.'),
+  before: timeQuery('Only tries that began before.'),
+  ...pageQuery,
+})
+
+export const listWebhookDeliveries: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {
+  const desk = { database, sealer, wake, nextId, clock }
   app.get(
     '/webhooks/:id/deliveries',
     {
@@ -21,13 +38,22 @@ export const listWebhookDeliveries: RoutePlugin = (app, { database, sealer, wake
       schema: {
         operationId: 'listWebhookDeliveries',
         summary: 'List the tries made at a webhook',
-        description: 'Newest first.',
+        description: 'Newest first. What waits for its first try is in /webhooks/:id/pending.',
         tags: ['Webhooks'],
         params: idParams,
-        querystring: strictObject(pageQuery),
+        querystring: query,
         response: { 200: page(ref(WebhookDelivery)), ...problems(400, 404) },
       },
     },
-    (request) => showWebhookTries(desk, callerOf(request), request.params.id, request.query),
+    (request) => {
+      const { type, after, before, ...rest } = request.query
+      const [afterMs, beforeMs] = [readTime('after', after), readTime('before', before)]
+      return showWebhookTries(desk, callerOf(request), request.params.id, {
+        ...rest,
+        ...(type !== undefined && { types: readEventTypes(type) }),
+        ...(afterMs !== undefined && { afterMs }),
+        ...(beforeMs !== undefined && { beforeMs }),
+      })
+    },
   )
 }

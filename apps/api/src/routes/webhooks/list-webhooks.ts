@@ -3,8 +3,8 @@ import { showWebhooks } from '@valija/flows'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { Webhook } from './schemas.ts'
 
-export const listWebhooks: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
-  const desk = { database, sealer, wake, nextId }
+export const listWebhooks: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {
+  const desk = { database, sealer, wake, nextId, clock }
   app.get(
     '/webhooks',
     {

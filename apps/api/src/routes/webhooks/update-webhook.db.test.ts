@@ -26,6 +26,31 @@ describe('200', () => {
     expect((await api.ask('PATCH', `/webhooks/${made.id}`, { body: {} })).json()).toEqual(answer.json())
   })
 
+  test('turns batches on and off', async () => {
+    const { id } = await add()
+    const change = async (batch: object | null) =>
+      (await api.ask('PATCH', `/webhooks/${id}`, { body: { batch } })).json().batch
+    expect(await change({})).toEqual({ max_events: 100, max_wait_ms: 1_000 })
+    expect(await change({ max_events: 250, max_wait_ms: 0 })).toEqual({ max_events: 250, max_wait_ms: 0 })
+    expect(await change(null)).toBeNull()
+  })
+
+  test('disabling says since when, and enabling leaves what is to be told to the workers', async () => {
+    const { id } = await add()
+    const change = async (status: string) =>
+      (await api.ask('PATCH', `/webhooks/${id}`, { body: { status } })).json()
+    expect((await change('disabled')).disabled_at).toMatch(/Z$/)
+    expect((await change('enabled')).disabled_at).toBeNull()
+    const { rows } = await api.foundation.database.engine.query(
+      'SELECT kind, skips_told FROM valija.webhook_replays WHERE webhook_id = $1 ORDER BY kind',
+      [id.slice(4)],
+    )
+    expect(rows).toEqual([
+      { kind: 'range', skips_told: true },
+      { kind: 'waiting', skips_told: false },
+    ])
+  })
+
   test('enabling forgets why it was disabled and tells the workers', async () => {
     const { id } = await add()
     const { database, wake } = api.foundation
@@ -56,6 +81,8 @@ test('400 names what is wrong', async () => {
   await expectFault(api, 'PATCH', `/webhooks/${id}`, { url: 'x' }, '/url')
   await expectFault(api, 'PATCH', `/webhooks/${id}`, { events: ['x'] }, '/events/0')
   await expectFault(api, 'PATCH', `/webhooks/${id}`, { status: 'paused' }, '/status')
+  await expectFault(api, 'PATCH', `/webhooks/${id}`, { batch: { max_events: 1 } }, '/batch/max_events')
+  await expectFault(api, 'PATCH', `/webhooks/${id}`, { batch: { max_wait_ms: 60_001 } }, '/batch/max_wait_ms')
   await expectFault(api, 'PATCH', `/webhooks/${id}`, { secret: 'x' }, '/secret')
 })
 

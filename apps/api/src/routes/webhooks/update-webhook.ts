@@ -3,8 +3,8 @@ import { changeWebhook } from '@valija/flows'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Webhook, WebhookChange } from './schemas.ts'
 
-export const updateWebhook: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
-  const desk = { database, sealer, wake, nextId }
+export const updateWebhook: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {
+  const desk = { database, sealer, wake, nextId, clock }
   app.patch(
     '/webhooks/:id',
     {

@@ -1,0 +1,94 @@
+/** What bounces mean: every rule matches the line that taught it, and doubt never suppresses. */
+import type { ReportedRecipient } from '@valija/mail'
+import { describe, expect, test } from 'vitest'
+import { createBounceJudge, loadBounceRules } from './bounce-judge.ts'
+import { loadReplyRules } from './reply-rules.ts'
+
+const rules = loadBounceRules()
+const judge = createBounceJudge(rules)
+const taught = ['bounces.yaml', 'bounces.late.yaml'].flatMap((file) =>
+  loadReplyRules(new URL(`rules/${file}`, import.meta.url)).flatMap((rule) =>
+    rule.lines.map((line) => ({ file, rule, line })),
+  ),
+)
+
+function reported(part: Partial<ReportedRecipient>): ReportedRecipient {
+  return {
+    address: 'jo@example.net',
+    originalAddress: null,
+    action: 'failed',
+    status: null,
+    replyCode: null,
+    text: '',
+    remoteHost: null,
+    reportingHost: null,
+    phase: null,
+    ...part,
+  }
+}
+
+/** As the reader gives what such a line says. */
+function fromLine(line: string): ReportedRecipient {
+  const [, code, status] = /^([45]\d\d)?[ -]?([45]\.\d+\.\d+)?/.exec(line) ?? []
+  return reported({ text: line, replyCode: code === undefined ? null : Number(code), status: status ?? null })
+}
+
+describe('the rules', () => {
+  test.each(taught)('of $file give their reason to the line that taught them: $line', ({ rule, line }) => {
+    const host = line.startsWith('552 Too much mail data') ? 'mfsmax.docomo.ne.jp' : null
+    expect(judge({ ...fromLine(line), remoteHost: host }).reason).toBe(rule.reason)
+  })
+})
+
+describe('no such user', () => {
+  const unknown = { replyCode: 550, text: '550 no such user' }
+
+  test('is hard when RCPT was refused with it', () => {
+    expect(judge(reported({ ...unknown, phase: 'rcpt' }))).toMatchObject({
+      reason: 'mailbox_unknown',
+      bounceType: 'hard',
+      evidence: 'rule',
+    })
+  })
+
+  test('is hard with a status about the address', () => {
+    expect(judge(reported({ ...unknown, status: '5.1.1' }))).toMatchObject({
+      bounceType: 'hard',
+      evidence: 'rule',
+    })
+  })
+
+  test.each(['body', null] as const)('is soft, and a guess, when it was said at %s', (phase) => {
+    expect(judge(reported({ ...unknown, phase }))).toMatchObject({ bounceType: 'soft', evidence: 'guess' })
+  })
+
+  test('is a guess when a person forwarded it', () => {
+    const recipient = reported({ ...unknown, phase: 'rcpt', isSecondHand: true })
+    expect(judge(recipient)).toMatchObject({ reason: 'mailbox_unknown', evidence: 'guess' })
+  })
+})
+
+describe('time over', () => {
+  test('is the reason where the last reply was one that passes', () => {
+    const text = '451 4.7.1 too many connections. I give up; this message has been in the queue too long.'
+    expect(judge(reported({ replyCode: 451, status: '4.7.1', text })).reason).toBe('expired')
+  })
+
+  test('is not the reason where the last reply names one', () => {
+    const text = '452 4.2.2 mailbox full. This message has been in the queue too long.'
+    expect(judge(reported({ replyCode: 452, status: '4.2.2', text })).reason).toBe('mailbox_full')
+  })
+})
+
+test('a delay without a cause is about the way to the host', () => {
+  expect(judge(reported({ action: 'delayed' }))).toMatchObject({ reason: 'network', bounceType: 'soft' })
+})
+
+test('what was refused at the greeting is about the sending host', () => {
+  expect(judge(reported({ phase: 'connect', replyCode: 554, text: '554 go away' })).reason).toBe('policy')
+})
+
+test('a domain that cannot be found for now is soft', () => {
+  const recipient = reported({ status: '4.0.0', text: 'Domain name not found: nowhere.example' })
+  expect(judge(recipient)).toMatchObject({ reason: 'domain_unknown', bounceType: 'soft' })
+})

@@ -1,0 +1,85 @@
+/**
+ * What a bounce that came as a mail means for the recipient it names: the same reasons as those of our own conversations
+ * (disposition.ts), read from what the report quotes.
+ *
+ * It differs from a conversation of ours in three things. A report often leaves out in which phase the refusal was said, so rules
+ * of any phase may fit. What the reporting host found out by itself (rules/bounces.yaml) counts as much as what it was told.
+ * And "no such user" is believed only where the report says that RCPT was refused with it, or gives a status of that meaning:
+ * hosts that had taken the recipient say the same words of a filter that disliked the mail.
+ */
+import type { ReportedRecipient, SmtpReply } from '@valija/mail'
+import { type Disposition, type Reading, readRefusal } from './disposition.ts'
+import type { BounceType } from './events.ts'
+import { type Reason, reasonMeanings } from './reasons.ts'
+import { loadReplyRules, type ReplyRule } from './reply-rules.ts'
+import type { Phase } from './transaction.ts'
+
+export interface BounceJudgement {
+  reason: Reason
+  bounceType: BounceType
+  /** As in `Disposition`: with `guess`, nothing that outlasts this mail may follow. */
+  evidence: Disposition['evidence']
+  /** The line that taught the rule; null unless `evidence` is `rule`. */
+  taughtBy: string | null
+}
+
+export type JudgeBounce = (reported: ReportedRecipient) => BounceJudgement
+
+export interface BounceRules {
+  /** The first that matches decides. */
+  first: readonly ReplyRule[]
+  /** Asked when none of the first matches, or only one for what passes by itself. */
+  late: readonly ReplyRule[]
+}
+
+/** The shipped rules: for what mail systems say of failures by themselves, around those for what servers reply. */
+export function loadBounceRules(): BounceRules {
+  const own = (name: string) => loadReplyRules(new URL(`rules/${name}`, import.meta.url))
+  return { first: [...own('bounces.yaml'), ...loadReplyRules()], late: own('bounces.late.yaml') }
+}
+
+export function createBounceJudge(rules: BounceRules): JudgeBounce {
+  return (reported) => {
+    const { reason, bounceType, evidence, taughtBy } = read(rules, reported)
+    const isDoubtful = reason === 'mailbox_unknown' && bounceType !== 'hard' && !isAboutAddress(reported)
+    if (isDoubtful) return { reason, bounceType: 'soft', evidence: 'guess', taughtBy }
+    const isForNow = reported.status?.startsWith('4.') === true && reason === 'domain_unknown'
+    const type = isForNow ? 'soft' : (bounceType ?? reasonMeanings[reason].bounceType)
+    return { reason, bounceType: type, evidence: reported.isSecondHand ? 'guess' : evidence, taughtBy }
+  }
+}
+
+/** What passes by itself, and was waited for in vain where a report says that time is over. */
+const passing: ReadonlySet<Reason> = new Set(['throttled', 'greylisted', 'other'])
+
+function read({ first, late }: BounceRules, reported: ReportedRecipient): Reading {
+  const reading = readByRules(first, reported)
+  const isFound = reading.evidence === 'rule'
+  if (isFound && !(passing.has(reading.reason) && reported.status?.startsWith('4.'))) return reading
+  // Refused at the greeting or EHLO: it can only be about the host that sent.
+  const isEarly = reported.phase === 'connect' || reported.phase === 'ehlo'
+  if (!isFound && isEarly && (reported.replyCode ?? 0) >= 500) return { ...reading, reason: 'policy' }
+  const last = readByRules(late, reported)
+  if (last.evidence === 'rule') return last
+  // Nothing but "it is late": the host is not reached yet.
+  if (reported.action === 'delayed' && reading.evidence === 'guess') return { ...reading, reason: 'network' }
+  return reading
+}
+
+function readByRules(rules: readonly ReplyRule[], reported: ReportedRecipient): Reading {
+  const reply = replyOf(reported)
+  const phases: readonly Phase[] = reported.phase === null ? ['rcpt', 'body'] : [reported.phase]
+  const readings = phases.map((phase) => readRefusal(rules, phase, reply, reported.remoteHost))
+  return readings.find(({ evidence }) => evidence === 'rule') ?? (readings[0] as Reading)
+}
+
+/** An answer to RCPT, or a status about addresses (RFC 3463 section 3.2; Microsoft's own have three digits, such as 5.1.351). */
+function isAboutAddress({ phase, status }: ReportedRecipient): boolean {
+  return phase === 'rcpt' || /^5\.1\.(?:[0-36]|10|\d{3})$/.test(status ?? '')
+}
+
+/** What is missing follows from what is there: the class of the code from the status, else from the action. */
+function replyOf({ replyCode, status, text, action }: ReportedRecipient): SmtpReply {
+  const isTemporary = status === null ? action === 'delayed' : status.startsWith('4.')
+  return { code: replyCode ?? (isTemporary ? 450 : 550), enhanced: status, text }
+}

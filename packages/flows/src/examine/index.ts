@@ -1,0 +1,10 @@
+/** What `valija doctor` looks at, and what readiness shares with it. */
+export { intakeBanner } from './bounce-domain.ts'
+export type { Check } from './check.ts'
+export { checkOf } from './check.ts'
+export { judgeConfiguration } from './configuration.ts'
+export { isFullyQualified } from './ehlo-name.ts'
+export { examineInstallation } from './examine-installation.ts'
+export { type ExaminedInstallation, publicWorld, type World } from './examined-installation.ts'
+export { type PeerWish, parsePeer } from './mail-peers.ts'
+export type { DatabasePlace } from './stored-state.ts'

@@ -1,0 +1,3 @@
+/** What mails to our return paths and report addresses say. */
+export * from './incoming-mail.ts'
+export { readIncoming } from './read-incoming.ts'

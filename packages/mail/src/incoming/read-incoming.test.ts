@@ -1,0 +1,125 @@
+import { Buffer } from 'node:buffer'
+import { describe, expect, it } from 'vitest'
+import { readIncoming } from './read-incoming.ts'
+
+const token = 'b-abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrstuvwxyz'
+const returnPath = `${token}@bounces.example.com`
+
+function mail(...lines: string[]): Buffer {
+  return Buffer.from(lines.join('\r\n'))
+}
+
+const deliveryStatus = mail(
+  'Return-Path: <>',
+  'From: Mail Delivery System <MAILER-DAEMON@mx.example.net>',
+  `To: ${returnPath}`,
+  'Subject: Undelivered Mail Returned to Sender',
+  'MIME-Version: 1.0',
+  'Content-Type: multipart/report; report-type=delivery-status; boundary="rep"',
+  '',
+  '--rep',
+  'Content-Type: text/plain',
+  '',
+  'Your mail could not be delivered.',
+  '--rep',
+  'Content-Type: message/delivery-status',
+  '',
+  'Reporting-MTA: dns; mx.example.net',
+  '',
+  'Original-Recipient: rfc822; jo@example.net',
+  'Final-Recipient: rfc822; jo@inner.example.net',
+  'Action: failed',
+  'Status: 5.1.1',
+  'Remote-MTA: dns; inner.example.net',
+  'Diagnostic-Code: smtp; 550 5.1.1 <jo@inner.example.net>:',
+  '  no such person here',
+  '',
+  '--rep',
+  'Content-Type: message/rfc822',
+  '',
+  `Return-Path: <${returnPath}>`,
+  'Message-ID: <1@example.com>',
+  'X-Valija-Recipient: opaque',
+  'From: hi@example.com',
+  'To: Jo <jo@example.net>',
+  'Subject: Your invoice',
+  '',
+  'Hello',
+  '--rep--',
+  '',
+)
+
+describe('a delivery status (RFC 3464)', () => {
+  it('gives each recipient with what was said of it, and what is quoted of our mail', async () => {
+    expect(await readIncoming(deliveryStatus)).toEqual({
+      kind: 'bounce',
+      recipients: [
+        {
+          address: 'jo@inner.example.net',
+          originalAddress: 'jo@example.net',
+          action: 'failed',
+          status: '5.1.1',
+          replyCode: 550,
+          text: '550 5.1.1 <jo@inner.example.net>: no such person here',
+          remoteHost: 'inner.example.net',
+          reportingHost: 'mx.example.net',
+          phase: null,
+        },
+      ],
+      original: {
+        messageId: '<1@example.com>',
+        returnPath,
+        recipientToken: 'opaque',
+        from: 'hi@example.com',
+        to: 'jo@example.net',
+        subject: 'Your invoice',
+      },
+    })
+  })
+})
+
+describe('a complaint (RFC 5965)', () => {
+  it('keeps our own token where the addresses are blacked out', async () => {
+    const complaint = mail(
+      'From: feedback@provider.example',
+      'To: fbl@example.com',
+      'Subject: complaint',
+      'MIME-Version: 1.0',
+      'Content-Type: multipart/report; report-type=feedback-report; boundary="arf"',
+      '',
+      '--arf',
+      'Content-Type: text/plain',
+      '',
+      'This is an abuse report.',
+      '--arf',
+      'Content-Type: message/feedback-report',
+      '',
+      'Feedback-Type: Abuse',
+      'User-Agent: Provider-FBL/1.0',
+      'Version: 1',
+      'Original-Rcpt-To: redacted@provider.example',
+      '--arf',
+      'Content-Type: text/rfc822-headers',
+      '',
+      'Message-ID: <1@example.com>',
+      'X-Valija-Recipient: opaque',
+      'From: hi@example.com',
+      'To: undisclosed',
+      '--arf--',
+    )
+    expect(await readIncoming(complaint)).toMatchObject({
+      kind: 'complaint',
+      feedbackType: 'abuse',
+      recipients: [],
+      source: 'Provider-FBL/1.0',
+      original: { messageId: '<1@example.com>', recipientToken: 'opaque' },
+    })
+  })
+})
+
+it('anything else is not acted on', async () => {
+  expect(await readIncoming(mail('From: jo@example.net', 'Subject: Hello', '', 'Hello!'))).toEqual({
+    kind: 'other',
+  })
+  expect(await readIncoming(Buffer.alloc(0))).toEqual({ kind: 'other' })
+})

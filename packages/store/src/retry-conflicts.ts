@@ -1,0 +1,23 @@
+/**
+ * Deadlocks and serialization failures (40P01, 40001; Prisma's P2034): PostgreSQL has undone the transaction, and asks that it be
+ * tried again. A client hears of it only when that has failed as well.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+
+const conflicts = new Set(['40001', '40P01', 'P2034'])
+const retries = 3
+/** Doubled with each retry, and taken at random between nothing and that: the two that met do not meet again. */
+const firstPauseMs = 20
+
+/** @param transact runs the whole transaction; called up to four times */
+export async function retryConflicts<T>(transact: () => Promise<T>): Promise<T> {
+  for (let retry = 0; ; retry++) {
+    try {
+      return await transact()
+    } catch (error) {
+      const code = (error as { code?: unknown } | null)?.code
+      if (retry === retries || typeof code !== 'string' || !conflicts.has(code)) throw error
+      await delay(Math.random() * firstPauseMs * 2 ** retry)
+    }
+  }
+}

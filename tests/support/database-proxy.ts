@@ -1,0 +1,163 @@
+/**
+ * A TCP proxy between the product and PostgreSQL, which does to connections what networks do: delay, silence, cuts.
+ *
+ *     const proxy = await startDatabaseProxy(directUrl)
+ *     startValija({ databaseUrlFor: proxy.urlFor, … })
+ *     proxy.silence()         half-open: both sides stay connected, and no octet passes any more, in either direction
+ *     proxy.mend()            new connections work; those that were silenced stay dead, as after a firewall lost its table
+ */
+import net from 'node:net'
+import { freePort } from './ports.ts'
+
+export type DatabaseProxy = {
+  /** The URL by which the product reaches a database of the cluster through here. */
+  urlFor: (directUrl: string) => string
+  /** PostgreSQL was started anew and is elsewhere. */
+  retarget: (directUrl: string) => void
+  /** Every packet from the product waits this long: a query takes that much longer. */
+  delay: (ms: number) => void
+  silence: () => void
+  /** New connections are refused, the present ones cut. */
+  refuse: () => void
+  mend: () => void
+  /**
+   * Cuts the next connection on which the product says `text` (a statement's text or name), once PostgreSQL has answered it and before
+   * that answer gets through. Resolves when that has happened.
+   */
+  cutAfter: (text: string) => Promise<void>
+  /** The same, but the connection is silent from then on instead of cut: the product waits for the answer. */
+  holdAfter: (text: string) => Promise<void>
+  /** Connections that the product has here now, silenced ones apart. */
+  readonly connections: number
+  stop: () => Promise<void>
+}
+
+type Link = {
+  client: net.Socket
+  server: net.Socket
+  /** No octet passes any more. */
+  isSilent: boolean
+  /** The answer that is on its way ends the connection. */
+  doom: Trap | null
+}
+
+type Trap = { text: string; isHeld: boolean; sprung: () => void }
+
+/** The socket that a URL of the embedded PostgreSQL names. */
+function socketPath(directUrl: string): string {
+  return `${new URL(directUrl).searchParams.get('host')}/.s.PGSQL.5432`
+}
+
+function throughPort(directUrl: string, port: number): string {
+  const url = new URL(directUrl)
+  url.searchParams.delete('host')
+  url.host = `127.0.0.1:${port}`
+  return url.href
+}
+
+/** What happens to all that passes. */
+type Weather = {
+  links: Set<Link>
+  target: string
+  delayMs: number
+  isSilencing: boolean
+  trap: Trap | null
+}
+
+function cut(weather: Weather, link: Link): void {
+  weather.links.delete(link)
+  link.client.resetAndDestroy()
+  link.server.destroy()
+}
+
+function toServer(weather: Weather, link: Link, chunk: Buffer): void {
+  if (link.isSilent) return
+  if (weather.trap && chunk.includes(weather.trap.text)) {
+    link.doom = weather.trap
+    weather.trap = null
+  }
+  if (weather.delayMs === 0) link.server.write(chunk)
+  else setTimeout(() => link.isSilent || link.server.write(chunk), weather.delayMs)
+}
+
+function toClient(weather: Weather, link: Link, chunk: Buffer): void {
+  if (link.isSilent) return
+  if (link.doom === null) return void link.client.write(chunk)
+  if (link.doom.isHeld) link.isSilent = true
+  else cut(weather, link)
+  link.doom.sprung()
+}
+
+function join(weather: Weather, client: net.Socket): void {
+  const server = net.connect(weather.target)
+  const link: Link = { client, server, isSilent: weather.isSilencing, doom: null }
+  weather.links.add(link)
+  client.on('data', (chunk: Buffer) => toServer(weather, link, chunk)).on('error', () => undefined)
+  server.on('data', (chunk: Buffer) => toClient(weather, link, chunk)).on('error', () => undefined)
+  // Half-open means: neither side hears of the other's end. PostgreSQL's side is given up, else its sessions would pile up.
+  client.on('close', () => {
+    weather.links.delete(link)
+    server.destroy()
+  })
+  server.on('close', () => {
+    if (!link.isSilent) client.destroy()
+  })
+}
+
+function setTrap(weather: Weather, text: string, isHeld: boolean): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  weather.trap = { text, isHeld, sprung: resolve }
+  return promise
+}
+
+export async function startDatabaseProxy(directUrl: string): Promise<DatabaseProxy> {
+  const port = await freePort()
+  const weather: Weather = {
+    links: new Set(),
+    target: socketPath(directUrl),
+    delayMs: 0,
+    isSilencing: false,
+    trap: null,
+  }
+  const present = () => [...weather.links].filter(({ isSilent }) => !isSilent)
+  const cutAll = () => {
+    for (const link of present()) cut(weather, link)
+  }
+  const create = () => net.createServer((client) => join(weather, client))
+  let server = create()
+  const listen = () => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
+  await listen()
+  return {
+    urlFor: (url) => throughPort(url, port),
+    retarget: (url) => {
+      weather.target = socketPath(url)
+    },
+    delay: (ms) => {
+      weather.delayMs = ms
+    },
+    silence: () => {
+      weather.isSilencing = true
+      for (const link of weather.links) link.isSilent = true
+    },
+    refuse: () => {
+      server.close()
+      cutAll()
+    },
+    mend: () => {
+      weather.isSilencing = false
+      weather.delayMs = 0
+      if (server.listening) return
+      server = create()
+      void listen()
+    },
+    cutAfter: (text) => setTrap(weather, text, false),
+    holdAfter: (text) => setTrap(weather, text, true),
+    get connections() {
+      return present().length
+    },
+    stop: async () => {
+      for (const link of [...weather.links]) cut(weather, link)
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * Politeness over all workers: a provider's limits are kept by several workers together, whatever its customers' names, also when
+ * the queue's store forgets everything; and a site that asks us to slow down is slowed, and recovers by itself.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { type Internet, startInternet } from './support/internet.ts'
+import { post, readAttempts, untilEnded } from './support/message-life.ts'
+import { drop, type SmtpPeer } from './support/smtp-peer.ts'
+import { until } from './support/until.ts'
+import { expectStatus, queueBackends, startValija, type Valija } from './support/valija.ts'
+
+const connectionLimit = 3
+const perSecond = 20
+
+/** The operator's file: customers of this provider have exchangers below one name. */
+const shapingFile = `
+providers:
+  provider:
+    mx: [provider.test]
+    per: provider
+    connections: ${connectionLimit}
+    mails_per_connection: 50
+    rate: ${perSecond}/s
+`
+
+let internet: Internet
+let valija: Valija | undefined
+let dataDir: string
+
+afterEach(async () => {
+  await valija?.stop()
+  await internet?.stop()
+  await rm(dataDir, { recursive: true, force: true })
+})
+
+async function begin(queue: 'postgres' | 'redis', file?: string): Promise<Valija> {
+  internet = await startInternet()
+  dataDir = await mkdtemp(join(tmpdir(), 'valija-shaping-'))
+  if (file !== undefined) await writeFile(join(dataDir, 'shaping.yaml'), file)
+  valija = await startValija({
+    queue,
+    delivery: 'mx',
+    internet,
+    workers: 2,
+    env: { VALIJA_DATA_DIR: dataDir, VALIJA_RETRY_SCHEDULE: '1s' },
+  })
+  return valija
+}
+
+/** Counts, at the peers themselves, how many sessions are open at once and when each mail came. */
+function watch(peers: SmtpPeer[]) {
+  let highest = 0
+  const arrivals: number[] = []
+  for (const peer of peers) {
+    peer.script = {
+      connect: () => {
+        highest = Math.max(
+          highest,
+          peers.reduce((sum, { open }) => sum + open(), 0),
+        )
+        return undefined
+      },
+      mail: () => {
+        arrivals.push(performance.now())
+        return undefined
+      },
+    }
+  }
+  return {
+    arrivals,
+    highestOpen: () => highest,
+    /** The most mails that any second saw. */
+    busiestSecond: () => {
+      const sorted = arrivals.toSorted((a, b) => a - b)
+      return Math.max(...sorted.map((at, i) => sorted.slice(i).filter((other) => other < at + 1_000).length))
+    },
+  }
+}
+
+describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent }) => {
+  test.skipIf(isAbsent)(
+    'two workers, four domains with exchangers of different names: the provider sees no more connections and mails than it allows',
+    async () => {
+      const { api, mail, workers, redis } = await begin(queue, shapingFile)
+      const domains = Array.from({ length: 4 }, (_, i) => `customer${i}.test`)
+      const peers: SmtpPeer[] = []
+      for (const [i, domain] of domains.entries()) {
+        peers.push(await internet.exchanger(`mx${i}.provider.test`))
+        internet.dns.set(domain, 'MX', [`10 mx${i}.provider.test`])
+      }
+      const seen = watch(peers)
+      const count = 80
+      const to = Array.from({ length: count }, (_, i) => `r${i}@${domains[i % domains.length]}`)
+      const startedAt = performance.now()
+      const id = await post(api, mail({ to }))
+      await until('the first thirty', () => (seen.arrivals.length >= 30 ? true : null), 30_000)
+      // What the queue's store held of them is gone: limits are not kept there.
+      await redis?.command('FLUSHALL')
+      expect((await untilEnded(api, id, 40_000)).status).toBe('delivered')
+      const seconds = (performance.now() - startedAt) / 1_000
+
+      expect(peers.map(({ mails }) => mails.length)).toEqual(peers.map(() => count / peers.length))
+      expect(seen.highestOpen()).toBeLessThanOrEqual(connectionLimit)
+      expect(seen.busiestSecond()).toBeLessThanOrEqual(perSecond)
+      // And it is used: not much slower than allowed, after the careful start with a site that nobody knows yet.
+      expect(seconds).toBeLessThan(8 + (2.5 * count) / perSecond)
+      expect(workers).toHaveLength(2)
+    },
+  )
+})
+
+/** Answers 421 to the first so many connections. */
+function refusing(peer: SmtpPeer, count: number, reply: string) {
+  let refused = 0
+  const refusals: number[] = []
+  peer.script = {
+    connect: () => {
+      if (refused === count) return undefined
+      refused += 1
+      refusals.push(performance.now())
+      return drop(reply)
+    },
+  }
+  return refusals
+}
+
+describe('a site that answers 421', () => {
+  test('once, costs seconds', async () => {
+    const { api, mail } = await begin('postgres')
+    const peer = await internet.site('odd.test')
+    refusing(peer, 1, '421 4.7.0 try again later')
+    const startedAt = performance.now()
+    const id = await post(api, mail({ to: Array.from({ length: 10 }, (_, i) => `r${i}@odd.test`) }))
+    const message = await untilEnded(api, id)
+    expect(message.status).toBe('delivered')
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
+    // One mail met it; the others stayed where they were.
+    expect(message.recipients.map(({ attempts }) => attempts).toSorted()).toEqual([
+      ...Array<number>(9).fill(1),
+      2,
+    ])
+    const met = (await readAttempts(api, id)).filter(({ outcome }) => outcome === 'deferred')
+    expect(met).toMatchObject([{ reply: '421 4.7.0 try again later', phase: 'greeting' }])
+  })
+
+  test('again and again, is left alone longer and longer, tells why, and is used again when it takes mail', async () => {
+    const { api, admin, mail } = await begin('postgres')
+    const peer = await internet.site('busy.test')
+    const refusals = refusing(peer, 4, '421 4.7.0 rate limited, try again later')
+    const id = await post(api, mail({ to: Array.from({ length: 10 }, (_, i) => `r${i}@busy.test`) }))
+    await until('four refusals', () => (refusals.length === 4 ? true : null), 60_000)
+    const { sites } = expectStatus(await admin<{ sites: object[] }>('GET', '/queue'), 200).json
+    expect(sites).toMatchObject([
+      { site: 'mx.busy.test', state: 'slowed', reply: '421 4.7.0 rate limited, try again later' },
+    ])
+    // Each worker tries by itself at a site without places of all workers, and no sooner than after its pause.
+    expect(refusals.at(-1)! - refusals[0]!).toBeGreaterThan(200)
+    expect((await untilEnded(api, id, 60_000)).status).toBe('delivered')
+    const types = expectStatus(await api<{ data: { type: string }[] }>('GET', '/events?limit=100'), 200)
+    expect(types.json.data.map(({ type }) => type)).toContain('destination.throttled')
+    await until(
+      'the recovery',
+      async () => {
+        const { json } = await api<{ data: { type: string }[] }>(
+          'GET',
+          '/events?limit=100&type=destination.recovered',
+        )
+        return json.data.length > 0 ? true : null
+      },
+      60_000,
+    )
+  })
+})

@@ -1,0 +1,59 @@
+/** How soon all goes on after a fault: measured from when the broken thing was started again, or went on. */
+import type { FaultEntry } from './ledgers.ts'
+
+/** The oldest delivery that is due and in nobody's hands, looked at again and again. */
+export interface BacklogSample {
+  atMs: number
+  oldestMs: number
+}
+
+export interface RecoveryTimes {
+  /** Until the next 2xx to any client, the next mail at the sink, and until the oldest due mail is younger than 5 s again. */
+  acceptedMs: number[]
+  deliveredMs: number[]
+  calmMs: number[]
+}
+
+export type Recovery = Record<string, RecoveryTimes>
+
+/** The oldest due mail of a system that is not behind. */
+const calmBelowMs = 5_000
+
+export interface Happenings {
+  faults: readonly FaultEntry[]
+  /** In any order. */
+  acceptedAtMs: readonly number[]
+  deliveredAtMs: readonly number[]
+  backlog: readonly BacklogSample[]
+}
+
+export function measureRecovery({ faults, acceptedAtMs, deliveredAtMs, backlog }: Happenings): Recovery {
+  const accepted = acceptedAtMs.toSorted((one, other) => one - other)
+  const delivered = deliveredAtMs.toSorted((one, other) => one - other)
+  const calm = backlog.filter(({ oldestMs }) => oldestMs < calmBelowMs).map(({ atMs }) => atMs)
+  const recovery: Recovery = {}
+  for (const { kind, victim, untilMs } of faults) {
+    const name = `${kind} ${victim}`
+    const times = recovery[name] ?? { acceptedMs: [], deliveredMs: [], calmMs: [] }
+    recovery[name] = times
+    for (const [list, key] of [
+      [accepted, 'acceptedMs'],
+      [delivered, 'deliveredMs'],
+      [calm, 'calmMs'],
+    ] as const) {
+      const next = firstFrom(list, untilMs)
+      if (next !== undefined) times[key].push(next - untilMs)
+    }
+  }
+  return recovery
+}
+
+function firstFrom(sorted: readonly number[], atMs: number): number | undefined {
+  let [low, high] = [0, sorted.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((sorted[middle] ?? 0) < atMs) low = middle + 1
+    else high = middle
+  }
+  return sorted[low]
+}
