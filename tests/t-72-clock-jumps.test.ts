@@ -60,6 +60,18 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       30_000,
     )
   }
+  /** How far the time at which it was accepted is from PostgreSQL's, in either direction. */
+  const ageSeconds = async (id: string) => {
+    const [row] = await valija.sql<{ seconds: number }>(
+      `SELECT abs(extract(epoch FROM now() - created_at))::float8 AS seconds FROM valija.messages WHERE id = $1`,
+      [id.replace('msg_', '')],
+    )
+    return row!.seconds
+  }
+  const waiting = async () => {
+    const [row] = await valija.sql<{ count: number }>(`SELECT count(*)::int AS count FROM valija.deliveries`)
+    return row!.count
+  }
   const arrivals = (name: string) => peer.mails.filter(({ to }) => to[0] === `${name}@example.org`).length
 
   test('an hour forward: a mail in conversation is not sent again by somebody else, and a retry comes forward', async () => {
@@ -128,13 +140,18 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       if (offset === '-1h') expect(await keyed()).toBe(first)
     }
     await mail.untilAllArrivedOnce()
-    const [stray] = await valija.sql<{ count: number }>(
-      `SELECT count(*)::int AS count FROM valija.deliveries`,
-    )
-    expect(stray).toEqual({ count: 0 })
+    expect(await waiting()).toBe(0)
   }, 150_000)
 
   test("our machines' clocks by a day and back: a pause ends when it should, and times are PostgreSQL's", async () => {
+    // Under the library that sets its clock every connection of PostgreSQL reads the time for itself, up to two seconds late, so
+    // what an API measured just after a jump can be the time before it. It measures again within 30 s.
+    await until(
+      'an API that knows the time',
+      async () => (await ageSeconds(await post(valija.api, valija.mail()))) < 120,
+      60_000,
+    )
+    await until('all mail gone', async () => (await waiting()) === 0, 20_000)
     peer.script = { connect: '421 4.3.2 shutting down' }
     machineClock.set('+1d')
     const paused = await post(valija.api, valija.mail({ to: 'paused@example.org' }))
@@ -148,11 +165,7 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       60_000,
     )
     expect(message.id).toBe(paused)
-    const [row] = await valija.sql<{ seconds: number }>(
-      `SELECT abs(extract(epoch FROM now() - created_at))::float8 AS seconds FROM valija.messages WHERE id = $1`,
-      [paused.replace('msg_', '')],
-    )
-    expect(row!.seconds).toBeLessThan(120)
+    expect(await ageSeconds(paused)).toBeLessThan(120)
     const ahead = await valija.addApi()
     machineClock.set('+1d')
     const expires_at = new Date(Date.now() + HOUR_MS).toISOString()

@@ -25,14 +25,33 @@ export const eventParameterCount = 6
  * @param condition an SQL condition on the event's `id` that drops events of what did not happen after all
  */
 export function eventExpressions(first: number, condition = 'true'): string {
-  const at = (index: number) => `$${first + index}`
   return `
   new_event AS (
     SELECT id, tenant_id, type, message_id, created_at, data::jsonb AS data
-    FROM unnest(${at(0)}::uuid[], ${at(1)}::uuid[], ${at(2)}::text[], ${at(3)}::uuid[], ${at(4)}::timestamptz[], ${at(5)}::text[])
-      AS input (id, tenant_id, type, message_id, created_at, data)
+    FROM ${inputFrom(first)}
     WHERE ${condition}
   ), ${writeSql}`
+}
+
+/**
+ * The same where the statement has an expression `event_owner` with the `event_id` of each event that is to be written, and by
+ * how much the `seq` in its data is too low (`ahead`).
+ */
+export function numberedEventExpressions(first: number): string {
+  return `
+  new_event AS (
+    SELECT id, tenant_id, type, message_id, created_at,
+      CASE WHEN ahead = 0 THEN data::jsonb
+        ELSE jsonb_set(data::jsonb, '{seq}', to_jsonb((data::jsonb ->> 'seq')::integer + ahead)) END AS data
+    FROM event_owner JOIN ${inputFrom(first)} ON input.id = event_owner.event_id
+  ), ${writeSql}`
+}
+
+/** The parameters from `first` on as rows. */
+function inputFrom(first: number): string {
+  const at = (index: number) => `$${first + index}`
+  return `unnest(${at(0)}::uuid[], ${at(1)}::uuid[], ${at(2)}::text[], ${at(3)}::uuid[], ${at(4)}::timestamptz[], ${at(5)}::text[])
+      AS input (id, tenant_id, type, message_id, created_at, data)`
 }
 
 /**

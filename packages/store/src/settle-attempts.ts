@@ -13,7 +13,12 @@ import {
 import type pg from 'pg'
 import { isInState } from './admission.ts'
 import { inTransaction } from './database.ts'
-import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
+import {
+  eventParameterCount,
+  eventParameters,
+  type NewEvent,
+  numberedEventExpressions,
+} from './new-events.ts'
 import { suppressMailboxes } from './suppress-mailboxes.ts'
 
 export interface NewAttempt {
@@ -51,6 +56,7 @@ export interface Settlement {
   nextInMs: number | null
   deliveredAt: Date | null
   sizeBytes: number | null
+  /** The number of the last of `events`, counted on from the recipient's number at the lease. */
   seq: number
   /** What the end says of the recipient's mailbox, and who said so: the provider of its domain. */
   mailboxFault: { fault: MailboxFault; provider: string } | null
@@ -63,7 +69,7 @@ const liveStates = recipientStates
   .map((state) => `'${state}'`)
   .join(', ')
 
-const columnCount = 16
+const columnCount = 17
 const attemptColumns = 9
 const firstAttempt = columnCount + 1
 const firstEvent = firstAttempt + attemptColumns
@@ -72,7 +78,8 @@ const firstEventOwner = firstEvent + eventParameterCount
 /*
  * `locked` is every row that the settlement may speak for, taken in one order by all (lease-deliveries.ts), `held` the same
  * with its next time. The state changes only where the present one is among those it may follow, and a recipient
- * whose state does not change gets no event either. next_attempt_at is what the delivery row says, so people and queue
+ * whose state does not change gets no event either. What others told of the recipient since the lease (an unsubscribe, a late report)
+ * has taken numbers meanwhile: `ahead` is how many, and our events' numbers go up by it. next_attempt_at is what the delivery row says, so people and queue
  * never see different times. An attempt was made in any case; one that is there already was written by a commit whose
  * answer was lost. Events need no such care: what that commit settled is not held any more.
  * Recipients are named by an array besides: by the bounds alone, which are there for the partitions, PostgreSQL would read all between them.
@@ -81,9 +88,9 @@ const settleSql = `
 WITH input AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
       $9::integer[], $10::float8[], $11::timestamptz[], $12::integer[], $13::integer[],
-      $14::integer[])
+      $14::integer[], $15::integer[])
     AS input (recipient_id, epoch, is_fact, status, status_before, reason, reply, enhanced_status, attempts, next_in_ms,
-      delivered_at, size_bytes, seq, retry_steps)
+      delivered_at, size_bytes, seq, event_count, retry_steps)
 ), locked AS MATERIALIZED (
   SELECT d.recipient_id, input.next_in_ms, input.retry_steps
   FROM (SELECT * FROM input ORDER BY recipient_id) AS input CROSS JOIN LATERAL (
@@ -110,11 +117,11 @@ WITH input AS MATERIALIZED (
     reply = coalesce(input.reply, r.reply), enhanced_status = CASE WHEN input.reply IS NULL THEN r.enhanced_status ELSE input.enhanced_status END,
     attempts = input.attempts, next_attempt_at = CASE WHEN input.status = ANY (ARRAY[${liveStates}]) THEN held.due_at END,
     delivered_at = coalesce(input.delivered_at, r.delivered_at), size_bytes = coalesce(input.size_bytes, r.size_bytes),
-    seq = input.seq
+    seq = input.seq + greatest(0, r.seq - (input.seq - input.event_count))
   FROM input JOIN held USING (recipient_id)
-  WHERE r.id = input.recipient_id AND r.id = ANY ($1::uuid[]) AND r.id BETWEEN $15::uuid AND $16::uuid
+  WHERE r.id = input.recipient_id AND r.id = ANY ($1::uuid[]) AND r.id BETWEEN $16::uuid AND $17::uuid
     AND (input.status IS NULL OR r.status = ANY (string_to_array(input.status_before, ',')))
-  RETURNING r.id AS recipient_id
+  RETURNING r.id AS recipient_id, r.seq - input.seq AS ahead
 ), attempt AS (
   INSERT INTO valija.attempts (id, message_id, recipient_id, tenant_id, number, outcome, reason, started_at, report)
   SELECT a.id, a.message_id, a.recipient_id, a.tenant_id, a.number, a.outcome, a.reason, a.started_at, a.report::jsonb
@@ -124,9 +131,9 @@ WITH input AS MATERIALIZED (
     AS a (id, message_id, recipient_id, tenant_id, number, outcome, reason, started_at, report)
   ON CONFLICT DO NOTHING
 ), event_owner AS MATERIALIZED (
-  SELECT event_id FROM unnest($${firstEventOwner}::uuid[], $${firstEventOwner + 1}::uuid[]) AS owner (event_id, recipient_id)
+  SELECT event_id, ahead FROM unnest($${firstEventOwner}::uuid[], $${firstEventOwner + 1}::uuid[]) AS owner (event_id, recipient_id)
   JOIN recipient USING (recipient_id)
-), ${eventExpressions(firstEvent, 'id IN (SELECT event_id FROM event_owner)')}
+), ${numberedEventExpressions(firstEvent)}
 SELECT held.recipient_id AS "recipientId", (SELECT count(*) FROM outbox)::int AS outbox FROM held`
 
 export interface SettleOutcome {
@@ -223,6 +230,7 @@ function settlementParameters(settlements: readonly Settlement[]): unknown[] {
     settlements.map((row) => row.deliveredAt),
     settlements.map((row) => row.sizeBytes),
     settlements.map((row) => row.seq),
+    settlements.map((row) => row.events.length),
     settlements.map((row) => row.retrySteps),
   ]
 }

@@ -536,4 +536,27 @@ describe('a settlement that comes', () => {
       events: [{ type: 'message.delivered' }],
     })
   })
+
+  test('after others told of the recipient counts its events on from theirs', async () => {
+    const messages = (await leasedMessages(2)) as [NewMessage, NewMessage]
+    await database.engine.query('UPDATE valija.recipients SET seq = seq + 2 WHERE id = $1', [
+      recipientOf(messages[0]),
+    ])
+    const numbered = (message: NewMessage) => {
+      const [event] = delivered(message, 1).events
+      return delivered(message, 1, { seq: 2, events: [{ ...event!, data: { ...event!.data, seq: 2 } }] })
+    }
+    await settleAttempts(database.engine, messages.map(numbered))
+    const numbers = messages.map(async (message) => {
+      const event = await rowOf('events', 'message_id', message.id)
+      return [
+        (await rowOf('recipients', 'id', recipientOf(message)))?.seq,
+        [(event!.data as { seq: number }).seq],
+      ]
+    })
+    expect(await Promise.all(numbers)).toEqual([
+      [4, [4]],
+      [2, [2]],
+    ])
+  })
 })
