@@ -27,6 +27,7 @@ export default defineConfig({
             'torture/**/*.test.ts',
           ],
           exclude: ['**/*.db.test.ts', '**/node_modules/**'],
+          isolate: false,
         },
       },
       {
