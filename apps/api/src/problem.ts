@@ -4,10 +4,11 @@
  * Only a ProductError's public parts reach a response (packages/core/src/errors.ts). Everything else is `internal` to
  * the client, and stands in the log under the request's id.
  */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { type ErrorCode, errorCatalogue, invalidRequest, ProductError } from '@valija/core'
 import { isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { named, strictObject } from './route.ts'
 import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
 import { findBodyErrors } from './validators.ts'

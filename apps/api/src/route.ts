@@ -15,16 +15,11 @@
  * `throw new ProductError('not_found')`, for ids of other tenants as well.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import {
-  type Static,
-  type TInteger,
-  type TObject,
-  type TSchema,
-  Type,
-  type TypeBoxTypeProvider,
-} from '@fastify/type-provider-typebox'
+// Of the provider only its type: its code loads a second compiler of schemas, and we compile with Ajv.
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { Caller, FieldFault, Scope } from '@valija/core'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
+import { type Static, type TInteger, type TObject, type TSchema, Type } from 'typebox'
 import type { ApiDependencies } from './dependencies.ts'
 
 export type App = FastifyInstance<

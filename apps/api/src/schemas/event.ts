@@ -1,7 +1,8 @@
 /** An event, as streams, timelines and webhooks show it. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { type EventType, eventTypes, formatId, invalidRequest, namedOnlyEventTypes } from '@valija/core'
 import type { EventRow } from '@valija/store'
+import { Type } from 'typebox'
 import { named, time } from '../route.ts'
 
 export const Event = named(

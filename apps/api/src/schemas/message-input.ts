@@ -2,8 +2,9 @@
  * The body of POST /send: its shape only. What a schema cannot say, and every length, is judged by the product's rules
  * (`validateMessage` of @valija/core), which name all faults at once and are the same for every way in.
  */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+
 import { streams } from '@valija/core'
+import { type Static, Type } from 'typebox'
 import { named, ref, strictObject } from '../route.ts'
 
 const AddressInput = named(

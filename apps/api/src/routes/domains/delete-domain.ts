@@ -1,6 +1,7 @@
 /** DELETE /domains/:id: remove a sender domain. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeDomain } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteDomain: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {

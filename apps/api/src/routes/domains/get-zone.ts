@@ -1,6 +1,7 @@
 /** GET /domains/:id/zone: the domain's DNS records as a zone file. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { showZone } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const getZone: RoutePlugin = (app, { database, domainHosts }) => {

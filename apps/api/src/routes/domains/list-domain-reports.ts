@@ -1,6 +1,7 @@
 /** GET /domains/:id/reports: what others report about a sender domain. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { showDomainReports } from '@valija/flows'
+import { Type } from 'typebox'
 import { readTime, timeQuery } from '../../query-time.ts'
 import {
   callerOf,

@@ -1,6 +1,7 @@
 /** What others report about a sender domain, as GET /domains/:id/reports answers it. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { dmarcCauses } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, ref } from '../../route.ts'
 
 const count = (description: string) => Type.Integer({ description })

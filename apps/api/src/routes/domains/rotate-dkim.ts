@@ -1,6 +1,7 @@
 /** POST /domains/:id/rotate-dkim: new DKIM keys, which take over once their records are seen. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { rotateDkim as rotate } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Domain, RotationInput } from './schemas.ts'
 

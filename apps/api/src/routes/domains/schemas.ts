@@ -1,7 +1,8 @@
 /** What the routes of sender domains take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import type { DomainRecord, DomainView } from '@valija/flows'
 import { recordFaults } from '@valija/mail'
+import { Type } from 'typebox'
 import { named, nullable, ref, strictObject, time } from '../../route.ts'
 
 const algorithm = Type.Unsafe<DomainView['dkim_algorithms'][number]>(Type.Enum(['rsa', 'ed25519']))

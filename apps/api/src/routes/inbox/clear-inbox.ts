@@ -1,6 +1,7 @@
 /** DELETE /inbox: empties it. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { emptyInbox } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, type RoutePlugin } from '../../route.ts'
 
 export const clearInbox: RoutePlugin = (app, { database, wake }) => {

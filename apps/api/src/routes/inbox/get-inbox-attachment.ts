@@ -2,8 +2,9 @@
  * GET /inbox/:id/attachments/:index: one attachment's content. It is a stranger's file: octets for download, never
  * shown by a browser under our origin. The type that it claims to have is told by GET /inbox/:id only.
  */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { showInboxAttachment } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin, strictObject } from '../../route.ts'
 
 export const getInboxAttachment: RoutePlugin = (app, { database, wake }) => {

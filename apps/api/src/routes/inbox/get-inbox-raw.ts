@@ -1,6 +1,7 @@
 /** GET /inbox/:id/raw: a caught mail octet for octet. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { showInboxRaw } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const getInboxRaw: RoutePlugin = (app, { database, wake }) => {

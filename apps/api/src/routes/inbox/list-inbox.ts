@@ -1,8 +1,9 @@
 /**
  * GET /inbox: what was caught, newest first. With `wait` a test needs no loop: it is answered as soon as there is a mail.
  */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { showInbox } from '@valija/flows'
+import { Type } from 'typebox'
 import { answerMs } from '../../answer-in-time.ts'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { InboxEntry } from './schemas.ts'

@@ -1,5 +1,5 @@
 /** What the routes of the capture inbox answer. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { named, nullable, time } from '../../route.ts'
 
 const entry = {

@@ -1,6 +1,7 @@
 /** DELETE /keys/:id: revoke an API key. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeKey } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const revokeKey: RoutePlugin = (app, { database, wake, nextId, clock }) => {

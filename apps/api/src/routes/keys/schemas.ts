@@ -1,6 +1,7 @@
 /** What the routes of API keys take and answer. */
-import { type TSchema, Type } from '@fastify/type-provider-typebox'
+
 import { type Scope, scopes } from '@valija/core'
+import { type TSchema, Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 
 /** Text of one line that PostgreSQL can hold and a person can read: no control characters, no lone surrogates. */

@@ -1,6 +1,7 @@
 /** DELETE /mailboxes/:id: look after a mailbox no more. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeMailbox } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteMailbox: RoutePlugin = (app, { database, sealer, wake, nextId }) => {

@@ -1,7 +1,8 @@
 /** What the routes of mailboxes take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { type MailboxTroubleCode, mailboxTroubles } from '@valija/core'
 import { type MailboxTls, mailboxProtocols, mailboxTlsModes } from '@valija/store'
+import { Type } from 'typebox'
 import { named, nullable, ref, strictObject, time } from '../../route.ts'
 import { oneLine } from '../keys/schemas.ts'
 

@@ -1,7 +1,8 @@
 /** GET /messages/:id/raw: the message as RFC 5322 text, as it was or will be handed to the receiving server. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { ProductError, parseId } from '@valija/core'
 import { readRawMessage } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const getRaw: RoutePlugin = (app, { database, signer, unsubscribeTokens, reportFields }) => {

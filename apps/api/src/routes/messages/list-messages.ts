@@ -1,8 +1,9 @@
 /** GET /messages: search, newest first. */
-import { type Static, Type } from '@fastify/type-provider-typebox'
+
 import { invalidRequest, messageStatuses, streams } from '@valija/core'
 import { parseAddress, parseDomain } from '@valija/mail'
 import { findMessages, type MessageSearch } from '@valija/store'
+import { type Static, Type } from 'typebox'
 import { readIdCursor, toPage } from '../../cursor.ts'
 import { readTime, timeQuery } from '../../query-time.ts'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'

@@ -1,6 +1,7 @@
 /** What POST /send/preview answers. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { type Authentication, type MessagePreview as PreviewView, previewWarnings } from '@valija/flows'
+import { Type } from 'typebox'
 import { named, nullable } from '../../route.ts'
 
 const aligned = Type.Boolean({ description: 'Its domain is, for DMARC, that of From.' })

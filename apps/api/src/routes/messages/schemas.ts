@@ -1,5 +1,5 @@
 /** What the routes of messages answer, and how rows become that. */
-import { type TSchema, Type } from '@fastify/type-provider-typebox'
+
 import {
   causeKinds,
   formatId,
@@ -11,6 +11,7 @@ import {
   streams,
 } from '@valija/core'
 import type { AttemptRow, MessageRow, RecipientRow } from '@valija/store'
+import { type TSchema, Type } from 'typebox'
 import { named, nullable, ref, time } from '../../route.ts'
 
 const id = (kind: IdKind) =>

@@ -5,10 +5,10 @@
  * transaction stored, so it is not serialised again.
  */
 import { createHash } from 'node:crypto'
-import { Type } from '@fastify/type-provider-typebox'
 import { type FieldFault, invalidRequest } from '@valija/core'
 import type { IdempotencyClaim } from '@valija/flows'
 import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { answerMs } from '../../answer-in-time.ts'
 import { maxBodyBytes } from '../../body-limits.ts'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'

@@ -1,5 +1,5 @@
 /** What the operator is shown of the queue and of receiving sites. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { named, nullable, ref, time } from '../../route.ts'
 
 const counts = {

@@ -1,6 +1,7 @@
 /** DELETE /route-lists/:id: delete a list of routes. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeRouteList } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteRouteList: RoutePlugin = (app, { database, wake, nextId, options }) => {

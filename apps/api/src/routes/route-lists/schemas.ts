@@ -1,6 +1,7 @@
 /** What the routes of lists of routes take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { streams } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 
 const domain = Type.String({

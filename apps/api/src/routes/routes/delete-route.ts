@@ -1,6 +1,7 @@
 /** DELETE /routes/:id: delete a route. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeRoute } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteRoute: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {

@@ -1,7 +1,8 @@
 /** What the routes of named routes take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { routeKinds } from '@valija/core'
 import { returnPathKinds, routeTlsModes } from '@valija/store'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 import { oneLine } from '../keys/schemas.ts'
 

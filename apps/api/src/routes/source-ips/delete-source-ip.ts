@@ -1,6 +1,7 @@
 /** DELETE /source-ips/:id: delete a source address. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeSource } from '@valija/flows'
+import { Type } from 'typebox'
 import { idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteSource: RoutePlugin = (app, { database, wake, nextId, clock }) => {

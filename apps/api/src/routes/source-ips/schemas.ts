@@ -1,6 +1,7 @@
 /** What the routes of source addresses take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { defaultWarmUp } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 
 const address = Type.String({

@@ -1,6 +1,7 @@
 /** DELETE /suppressions/:id: send to the address again. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeSuppression } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteSuppression: RoutePlugin = (app, { database, wake, nextId }) => {

@@ -1,8 +1,8 @@
 /** GET /suppressions/export: the whole list, or what fits, as a table; read page by page while the client takes it. */
 import { Readable } from 'node:stream'
-import { Type } from '@fastify/type-provider-typebox'
 import { streams, suppressionReasons, suppressionStatuses } from '@valija/core'
 import { exportSuppressions } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, problems, type RoutePlugin, strictObject } from '../../route.ts'
 
 const query = strictObject({

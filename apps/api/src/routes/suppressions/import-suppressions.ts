@@ -1,9 +1,9 @@
 /** POST /suppressions/import: many addresses at once, as a table. The body is read while it is written: it is never there as a whole. */
 import type { IncomingMessage } from 'node:http'
-import { Type } from '@fastify/type-provider-typebox'
 import { ProductError, type Stream, type SuppressionReason, streams, suppressionReasons } from '@valija/core'
 import { importSuppressions } from '@valija/flows'
 import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { checkEncoding } from '../../json-body.ts'
 import { callerOf, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { SuppressionImport } from './schemas.ts'

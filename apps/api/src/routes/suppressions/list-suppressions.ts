@@ -1,7 +1,8 @@
 /** GET /suppressions: search, newest first. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { streams, suppressionReasons, suppressionStatuses } from '@valija/core'
 import { showSuppressions } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { Suppression } from './schemas.ts'
 

@@ -1,5 +1,5 @@
 /** What the routes of suppressions take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import {
   type RemovalHow,
   removalHows,
@@ -8,6 +8,7 @@ import {
   suppressionReasons,
   suppressionStatuses,
 } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 
 const streamOrNull = (description: string) =>

@@ -1,7 +1,8 @@
 /** POST /suppressions/undo: takes off the list what a provider's servers said between two times. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { mailboxFaults } from '@valija/core'
 import { undoProvidersDay } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, named, problems, type RoutePlugin, ref, strictObject, time } from '../../route.ts'
 
 export const SuppressionUndo = named(

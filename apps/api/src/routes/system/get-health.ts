@@ -1,5 +1,5 @@
 /** GET /healthz: the process runs and answers. Asks nothing of anybody, so that a database's trouble restarts no API. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { type RoutePlugin, strictObject } from '../../route.ts'
 
 export const getHealth: RoutePlugin = (app) => {

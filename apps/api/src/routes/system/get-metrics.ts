@@ -1,7 +1,7 @@
 /** GET /metrics: Prometheus. Open unless VALIJA_METRICS_TOKEN is set; says nothing about single tenants. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { Type } from '@fastify/type-provider-typebox'
 import { ProductError } from '@valija/core'
+import { Type } from 'typebox'
 import { problems, type RoutePlugin } from '../../route.ts'
 
 export const getMetrics: RoutePlugin = (app, { metrics, options }) => {

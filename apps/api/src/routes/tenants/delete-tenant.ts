@@ -1,6 +1,7 @@
 /** DELETE /tenants/:id: delete a tenant. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeTenant } from '@valija/flows'
+import { Type } from 'typebox'
 import { idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteTenant: RoutePlugin = (app, { database, wake, nextId }) => {

@@ -1,5 +1,5 @@
 /** What the operator's routes of tenants take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 import { oneLine } from '../keys/schemas.ts'
 

@@ -1,6 +1,7 @@
 /** GET /tls-report: sessions with receivers by day, domain, policy, exchanger and how TLS went (RFC 8460). */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { listTlsReports } from '@valija/store'
+import { Type } from 'typebox'
 import { readTlsReportCursor, tlsReportCursor } from '../../cursor.ts'
 import { named, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 

@@ -1,6 +1,7 @@
 /** DELETE /webhooks/:id: delete a webhook. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { removeWebhook } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
 
 export const deleteWebhook: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {

@@ -1,6 +1,7 @@
 /** GET /webhooks/:id/deliveries/:event_id: was this event told to that endpoint? */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { showEventAtWebhook } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { EventAtWebhook } from './schemas.ts'
 

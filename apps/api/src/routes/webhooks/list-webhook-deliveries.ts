@@ -1,6 +1,7 @@
 /** GET /webhooks/:id/deliveries: every try that was made at the endpoint, newest first. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { showWebhookTries } from '@valija/flows'
+import { Type } from 'typebox'
 import { readTime, timeQuery } from '../../query-time.ts'
 import {
   callerOf,

@@ -1,7 +1,8 @@
 /** POST /webhooks/:id/rotate-secret: a new secret, beside which the former signs for a while. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { secretOverlap } from '@valija/core'
 import { rotateSecret } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
 import { RotatedSecret } from './schemas.ts'
 

@@ -1,6 +1,7 @@
 /** What the routes of webhooks take and answer. */
-import { Type } from '@fastify/type-provider-typebox'
+
 import { type EventType, eventTypes } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, ref, strictObject, time } from '../../route.ts'
 import { listOf, oneLine } from '../keys/schemas.ts'
 
