@@ -7,7 +7,7 @@
 import { Buffer } from 'node:buffer'
 import { isIP } from 'node:net'
 import { parseAddress } from '@valija/mail'
-import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
+import type { SMTPServer, SMTPServerDataStream, SMTPServerSession } from 'smtp-server'
 
 export interface CapturedMail {
   /** Return path; empty for the null sender. */
@@ -47,7 +47,7 @@ export async function startCaptureReceiver(options: {
 }): Promise<CaptureReceiver> {
   if (!isLoopback(options.host))
     throw new Error(`the capture receiver listens on loopback only, not on ${options.host}`)
-  const server = createServer(options)
+  const server = await createServer(options)
   const port = await listen(server, options.host, options.port)
   return {
     host: options.host,
@@ -56,10 +56,12 @@ export async function startCaptureReceiver(options: {
   }
 }
 
-function createServer(options: {
+async function createServer(options: {
   maxSizeBytes: number
   onMail: (mail: CapturedMail) => Promise<void>
-}): SMTPServer {
+}): Promise<SMTPServer> {
+  // Loaded where mail is captured: the courier is part of every process.
+  const { SMTPServer } = await import('smtp-server')
   const server = new SMTPServer({
     banner: 'valija capture',
     size: options.maxSizeBytes,

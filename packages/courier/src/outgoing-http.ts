@@ -8,7 +8,7 @@
 import type { lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
-import { Agent, buildConnector, type Dispatcher } from 'undici'
+import type { Agent, buildConnector, Dispatcher } from 'undici'
 import { AddressRefused, createNetworkGuard, guardLookup, type NetworkGuard } from './network-guard.ts'
 
 export type HttpResult =
@@ -98,7 +98,13 @@ export function createOutgoingHttp(options: {
   ca?: string
 }): OutgoingHttp {
   const guard = createNetworkGuard(options.allowNetworks)
-  const agent = createAgent(guardedConnector(guard, guardLookup(guard, options.lookup), options.ca))
+  let isClosed = false
+  let opened: Promise<Agent> | null = null
+  const openAgent = async () => {
+    if (isClosed) throw new Error('this process is stopping')
+    opened ??= createAgent(guard, guardLookup(guard, options.lookup), options.ca)
+    return await opened
+  }
   /** Runs one exchange; whatever goes wrong with it is told, never thrown. */
   const ask = async <T>(
     url: string,
@@ -117,15 +123,22 @@ export function createOutgoingHttp(options: {
     }
   }
   return {
-    post: (url, request) => ask(url, (target) => post(agent, target, request)),
-    get: (url, request) => ask(url, (target) => get(agent, target, request)),
-    close: () => agent.destroy(),
+    post: (url, request) => ask(url, async (target) => post(await openAgent(), target, request)),
+    get: (url, request) => ask(url, async (target) => get(await openAgent(), target, request)),
+    close: async () => {
+      isClosed = true
+      await (await opened)?.destroy()
+    },
   }
 }
 
-function createAgent(connect: buildConnector.connector): Agent {
-  return new Agent({
-    connect,
+/** Loads undici, for the first exchange: it takes 0.1 s, and many a process never asks anybody. */
+async function createAgent(guard: NetworkGuard, lookup: LookupFunction, ca?: string): Promise<Agent> {
+  const undici = await import('undici')
+  const authorities = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }
+  const connect = undici.buildConnector({ lookup, timeout: 0, allowH2: false, ...authorities })
+  return new undici.Agent({
+    connect: guardedConnector(guard, connect),
     connections: connectionsPerOrigin,
     maxOrigins,
     // One request at a time on a connection, and HTTP/1.1: a receiver's trouble stays with the request that met it.
@@ -152,13 +165,7 @@ function readUrl(url: string): URL | string {
 }
 
 /** The connector never looks a literal up, so it is judged here; names are judged in the lookup. */
-function guardedConnector(
-  guard: NetworkGuard,
-  lookup: LookupFunction,
-  ca: string | undefined,
-): buildConnector.connector {
-  const authorities = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }
-  const connect = buildConnector({ lookup, timeout: 0, allowH2: false, ...authorities })
+function guardedConnector(guard: NetworkGuard, connect: buildConnector.connector): buildConnector.connector {
   return (options, callback) => {
     const host = options.hostname.replace(/^\[|\]$/g, '')
     if (isIP(host) !== 0 && !guard.isAllowed(host)) return callback(new AddressRefused(host), null)

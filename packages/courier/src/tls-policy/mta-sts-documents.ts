@@ -1,8 +1,9 @@
 /**
  * The two documents of MTA-STS, the TXT record and the policy (RFC 8461 §3.1, §3.2), read by mailauth in its strict form: what the
  * RFC calls invalid counts as absent, as for every other sender. mailauth's own fetch is not used: it would go past our guard.
+ *
+ * mailauth is loaded when a domain is first asked for: it takes 0.1 s, and only who delivers by MX ever asks.
  */
-import { parsePolicy, resolvePolicy, validateMx } from 'mailauth/lib/mta-sts.js'
 import type { Resolver } from '../dns/dns-answer.ts'
 
 export interface StsPolicy {
@@ -28,6 +29,7 @@ export async function readStsRecord(resolver: Resolver, domain: string): Promise
     if (answer.kind === 'unavailable') throw new RecordUnavailable(answer.detail)
     return answer.kind === 'records' ? answer.records.map((record) => [record]) : []
   }
+  const { resolvePolicy } = await loadMailauth()
   try {
     const id = await resolvePolicy(domain, { strict: true, resolver: askResolver })
     return id === false ? { kind: 'none' } : { kind: 'id', id }
@@ -39,9 +41,12 @@ export async function readStsRecord(resolver: Resolver, domain: string): Promise
 }
 
 /** @param text of the policy file, or as it was stored */
-export function readStsPolicy(text: string): { ok: true; policy: StsPolicy } | { ok: false; detail: string } {
+export async function readStsPolicy(
+  text: string,
+): Promise<{ ok: true; policy: StsPolicy } | { ok: false; detail: string }> {
   // PostgreSQL stores no NUL, and no policy has one.
   if (text.includes('\0')) return { ok: false, detail: 'it is not text' }
+  const { parsePolicy } = await loadMailauth()
   try {
     return { ok: true, policy: parsePolicy(text, { strict: true }) }
   } catch (error) {
@@ -50,6 +55,11 @@ export function readStsPolicy(text: string): { ok: true; policy: StsPolicy } | {
 }
 
 /** RFC 8461 §4.1. */
-export function isNamedByPolicy(host: string, policy: StsPolicy): boolean {
+export async function isNamedByPolicy(host: string, policy: StsPolicy): Promise<boolean> {
+  const { validateMx } = await loadMailauth()
   return validateMx(host, policy).valid
+}
+
+function loadMailauth() {
+  return import('mailauth/lib/mta-sts.js')
 }

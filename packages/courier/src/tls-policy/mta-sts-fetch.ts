@@ -42,7 +42,7 @@ export async function fetchStsPolicy(
   }
   if (answer.isCut) return refuse('sts-policy-invalid', 'the policy is longer than 64 KB')
   const text = answer.body.toString('utf8')
-  const read = readStsPolicy(text)
+  const read = await readStsPolicy(text)
   return read.ok ? { ok: true, text, policy: read.policy } : refuse('sts-policy-invalid', read.detail)
 }
 

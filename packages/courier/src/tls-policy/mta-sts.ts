@@ -152,7 +152,7 @@ class StsDesk {
 
   private async readStored(domain: string): Promise<Held | null> {
     const stored = await this.parts.cache.find(domain)
-    const read = stored === null ? null : readStsPolicy(stored.text)
+    const read = stored === null ? null : await readStsPolicy(stored.text)
     if (stored !== null && read?.ok) return this.hold(domain, read.policy, stored)
     this.remembered.put(domain, null, rememberedMs, entryBytes)
     return null

@@ -77,7 +77,7 @@ export function createTlsPolicies(parts: TlsPolicyParts): TlsPolicies {
       const sts: StsAnswer = isAsked ? await stsPolicies.policyOf(asked) : { kind: 'none', fault: null }
       const hosts = new Map<string, HostTlsPolicy>()
       for (const [index, host] of exchangers.hosts.entries()) {
-        hosts.set(host.name, judgeHost(host.name, domain, lookups[index] ?? { kind: 'none' }, sts))
+        hosts.set(host.name, await judgeHost(host.name, domain, lookups[index] ?? { kind: 'none' }, sts))
       }
       return ofDomain(domain, hosts)
     },
@@ -99,24 +99,29 @@ function ofDomain(domain: string, hosts: ReadonlyMap<string, HostTlsPolicy>): Do
   }
 }
 
-function judgeHost(host: string, domain: string, tlsa: TlsaLookup, sts: StsAnswer): HostTlsPolicy {
+async function judgeHost(
+  host: string,
+  domain: string,
+  tlsa: TlsaLookup,
+  sts: StsAnswer,
+): Promise<HostTlsPolicy> {
   if (tlsa.kind === 'unavailable') {
     return { isUsable: false, detail: tlsa.detail, reported: { type: 'tlsa', fault: 'dnssec-invalid' } }
   }
-  if (tlsa.kind === 'none') return judgeBySts(host, domain, sts)
+  if (tlsa.kind === 'none') return await judgeBySts(host, domain, sts)
   if (tlsa.usable.length > 0) {
     const names = [...new Set([tlsa.base, domain])]
     const demand: TlsDemand = { tls: 'dane', tlsa: tlsa.usable, tlsNames: names, tlsPolicy: 'dane' }
     return { isUsable: true, demand, reported: { type: 'tlsa', fault: null } }
   }
   // Records that nobody can use still promise TLS (RFC 7672 §2.2); a policy beside them is not voided by them.
-  const other = judgeBySts(host, domain, sts)
+  const other = await judgeBySts(host, domain, sts)
   if (!other.isUsable) return other
   const demand = strongest({ tls: 'encrypted', tlsPolicy: 'dane' }, other.demand)
   return { isUsable: true, demand, reported: { type: 'tlsa', fault: 'tlsa-invalid' } }
 }
 
-function judgeBySts(host: string, domain: string, sts: StsAnswer): HostTlsPolicy {
+async function judgeBySts(host: string, domain: string, sts: StsAnswer): Promise<HostTlsPolicy> {
   if (sts.kind === 'unavailable') {
     return { isUsable: false, detail: sts.detail, reported: { type: 'sts', fault: 'sts-policy-fetch-error' } }
   }
@@ -124,7 +129,7 @@ function judgeBySts(host: string, domain: string, sts: StsAnswer): HostTlsPolicy
     const type = sts.fault === null ? 'no-policy-found' : 'sts'
     return { isUsable: true, demand: opportunistic, reported: { type, fault: sts.fault } }
   }
-  const isNamed = isNamedByPolicy(host, sts.policy)
+  const isNamed = await isNamedByPolicy(host, sts.policy)
   const reported: ReportedPolicy = { type: 'sts', fault: isNamed ? null : 'validation-failure' }
   if (sts.policy.mode !== 'enforce') return { isUsable: true, demand: opportunistic, reported }
   if (!isNamed) {

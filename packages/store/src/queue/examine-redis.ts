@@ -1,5 +1,4 @@
 /** What an examination wants to know of the Redis or Valkey behind the queue. Looks and changes nothing. */
-import { connectRedis, parseRedisUrl } from './redis-connection.ts'
 import { withDeadline } from './store-status.ts'
 
 export interface RedisFacts {
@@ -24,6 +23,8 @@ const answerMs = 5_000
 
 /** @throws {Error} RedisUrlError, or why it cannot be asked */
 export async function readRedisFacts(redisUrl: string): Promise<RedisFacts> {
+  // Loaded when it is asked for, as in open-hint-queue.ts.
+  const { connectRedis, parseRedisUrl } = await import('./redis-connection.ts')
   let lastError: Error | null = null
   // As a worker: its commands wait for the connection.
   const connection = connectRedis(parseRedisUrl(redisUrl), 'worker', (error) => {

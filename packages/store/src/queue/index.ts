@@ -11,4 +11,3 @@ export {
 } from './hint-queue.ts'
 export { type HintQueueOptions, openHintQueue } from './open-hint-queue.ts'
 export { migrateQueue, QUEUE_SCHEMA } from './postgres-queue.ts'
-export { RedisEvictsError, RedisUrlError } from './redis-connection.ts'
