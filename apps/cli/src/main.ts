@@ -5,6 +5,9 @@
  * error and exit code 1.
  */
 import { commands } from './commands.ts'
+import { keepCompiled } from './compile-cache.ts'
+
+keepCompiled()
 
 const [name = 'help', ...rest] = process.argv.slice(2)
 const command = commands[name]

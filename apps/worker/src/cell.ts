@@ -6,10 +6,12 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { getCompileCacheDir } from 'node:module'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defaultDeadlines, longestConversationMs } from '@valija/courier'
 import type { Cell, CellOutcome } from '@valija/flows'
-import { type Config, watchdogSignal } from '@valija/runtime'
+import { type Config, environment, watchdogSignal } from '@valija/runtime'
 import type { LeasedDelivery } from '@valija/store'
 
 export type ToCell =
@@ -28,7 +30,11 @@ const closeLimitMs = 15_000
 
 /** @throws {Error} when it does not come up */
 export async function openCell(config: Config): Promise<Cell> {
-  const child = fork(entry, [], { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(entry, [], {
+    serialization: 'advanced',
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: { ...compiledCode(), ...environment() },
+  })
   child.on('error', () => undefined) // its end is told by `exit`, or there is none and `whenTold` runs out
   tell(child, { kind: 'start', config })
   if (!(await whenTold(child, 'ready', startLimitMs)))
@@ -49,6 +55,13 @@ export async function openCell(config: Config): Promise<Cell> {
       clearTimeout(timer)
     },
   }
+}
+
+/** What this process has from Node's cache of compiled code, a process of the same program can have from it as well. */
+function compiledCode(): { NODE_COMPILE_CACHE?: string } {
+  // Node's own folder for its version and our user, in the one that was named to it.
+  const versionFolder = getCompileCacheDir()
+  return versionFolder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(versionFolder) }
 }
 
 /** As encoded, a mail is below twice the size that is asked for at accept. */

@@ -9,6 +9,7 @@
  *
  * Signals within a second count as one: Ctrl-C under npm comes twice, from the terminal and from npm.
  */
+import { flushCompileCache } from 'node:module'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 
@@ -139,7 +140,12 @@ export async function runUntilSignal(options: RunOptions): Promise<never> {
   if (failure) {
     log.debug({ err: failure }, 'the start failed')
     process.stderr.write(`valija: ${failure instanceof Error ? failure.message : String(failure)}\n`)
-  } else if (!stopping.aborted) onReady?.()
+  } else if (!stopping.aborted) {
+    onReady?.()
+    // What Node compiled for the start, where it keeps that: kill -9 would leave nothing of it. Takes 3 ms when all was there
+    // already, up to 0.7 s when nothing was, and gives 16 MB back.
+    flushCompileCache()
+  }
   const fatal = failure ?? (await ended)
   const isClean = await drain(steps, log, drainLimitMs)
   clearInterval(keepAlive)
