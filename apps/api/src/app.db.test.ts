@@ -159,7 +159,12 @@ describe('answers', () => {
     expect(page.statusCode).toBe(200)
     expect(page.body).not.toMatch(/(?:src|href)="(?:https?:)?\/\//)
     expect(page.headers['content-security-policy']).toContain("connect-src 'self'")
-    expect((await api.ask('GET', '/docs/js/scalar.js', { key: null })).statusCode).toBe(200)
+    const program = await api.ask('GET', '/docs/js/scalar.js', { key: null })
+    expect(program.statusCode).toBe(200)
+    expect(program.headers['content-type']).toMatch(/^application\/javascript/)
+    expect(program.body.length).toBeGreaterThan(1_000_000)
+    const moved = await api.ask('GET', '/docs', { key: null })
+    expect([moved.statusCode, moved.headers.location]).toEqual([301, '/docs/'])
   })
 })
 

@@ -73,7 +73,7 @@ export async function buildApp(dependencies: ApiDependencies): Promise<FastifyIn
   for (const group of routeGroups) {
     for (const route of group.routes) route(app, dependencies)
   }
-  await registerDocs(app)
+  registerDocs(app)
   await app.ready()
   return app as unknown as FastifyInstance
 }
@@ -88,22 +88,14 @@ function createRequestIds(): (request: IncomingMessage) => string {
   return () => `req_${started}${process}${(++count).toString(36)}`
 }
 
-/** Routes that are not ours, registered by the packages for /docs and CORS: open to anybody. */
-const foreignRoutes: ReadonlySet<string> = new Set([
-  'GET /docs',
-  'GET /docs/',
-  'GET /docs/js/scalar.js',
-  'HEAD /docs',
-  'HEAD /docs/',
-  'HEAD /docs/js/scalar.js',
-  'OPTIONS *',
-])
+/** Not ours but of the package for CORS: open to anybody. */
+const foreignRoute = 'OPTIONS *'
 
 /**
  * Every route says who may use it and refuses what it does not know: a route that says nothing stops the start.
  */
 export function completeRoute(route: RouteOptions): void {
-  if (foreignRoutes.has(`${route.method} ${route.url}`)) route.config = { ...route.config, scope: null }
+  if (`${route.method} ${route.url}` === foreignRoute) route.config = { ...route.config, scope: null }
   const scope = route.config?.scope
   if (scope === undefined)
     throw new TypeError(`${route.method} ${route.url} does not say who may use it (config.scope)`)
