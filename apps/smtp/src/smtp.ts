@@ -2,7 +2,7 @@
  * What takes mail over SMTP: the listener for bounces and complaints. Everything is wired here and nowhere else.
  */
 import { hostname } from 'node:os'
-import { createBounceJudge, createMailLog, loadBounceRules } from '@valija/core'
+import { createMailLog, openBounceJudge } from '@valija/core'
 import {
   createReportAddresses,
   type Foundation,
@@ -44,7 +44,7 @@ export async function startSmtp(parts: SmtpParts): Promise<SmtpAddresses> {
   const desk = {
     ...foundation,
     addresses,
-    judgeBounce: createBounceJudge(loadBounceRules()),
+    judgeBounce: openBounceJudge(),
     mailLog: meterMailLog(
       createMailLog((fields, text) => log.info(fields, text)),
       counters ?? {},

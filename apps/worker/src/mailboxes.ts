@@ -1,5 +1,5 @@
 /** Wires the part of a worker that looks after mailboxes in which bounces land. */
-import { createBounceJudge, formatId, loadBounceRules, type MailLog } from '@valija/core'
+import { formatId, type MailLog, openBounceJudge } from '@valija/core'
 import { createNetworkGuard, createOpenMailbox } from '@valija/courier'
 import {
   createMailboxWatcher,
@@ -18,7 +18,7 @@ export function startMailboxes(
   mailLog: MailLog,
 ): void {
   const addresses = createReportAddresses(foundation)
-  const desk = { ...foundation, addresses, judgeBounce: createBounceJudge(loadBounceRules()), mailLog }
+  const desk = { ...foundation, addresses, judgeBounce: openBounceJudge(), mailLog }
   const watcher = createMailboxWatcher({
     ...foundation,
     open: createOpenMailbox({ guard: createNetworkGuard(config.allowNetworks) }),
