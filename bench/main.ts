@@ -15,11 +15,12 @@
  * Exit code 1 and no figures when a mail was lost, doubled or not recorded.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import fastify from 'fastify/package.json' with { type: 'json' }
 import nodemailer from 'nodemailer/package.json' with { type: 'json' }
+import { headerComment } from '../tools/header-comment.ts'
 import { runIdle } from './idle.ts'
 import { describeProfiles, describeStatements } from './profile.ts'
 import { createBodyWriter } from './receipt.ts'
@@ -181,6 +182,10 @@ async function profile(stage: Stage, queue: QueueBackend, folder: string): Promi
 }
 
 async function main(): Promise<void> {
+  if (process.argv.slice(2).some((argument) => argument === '--help' || argument === '-h')) {
+    process.stdout.write(`${headerComment(await readFile(import.meta.filename, 'utf8'))}\n`)
+    return
+  }
   const settings = readSettings(process.argv.slice(2))
   const stage = await openStage(settings)
   // Its programs end, so what waits for them fails, and on the way out everything else is stopped and removed.

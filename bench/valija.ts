@@ -47,6 +47,7 @@ export const cleanEnvironment = {
   PATH: process.env.PATH ?? '',
   HOME: process.env.HOME ?? '/tmp',
   TZ: 'UTC',
+  VALIJA_ENV_FILE: '/dev/null',
 }
 
 /** PostgreSQL counts statements, planning included. */

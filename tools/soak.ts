@@ -7,6 +7,7 @@
 import { spawnSync } from 'node:child_process'
 import { globSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { firstSentence, headerComment } from './header-comment.ts'
 
 const files = globSync('tests/t-*.test.ts').filter((file) =>
   readFileSync(file, 'utf8').includes("'./support/scale.ts'"),
@@ -18,8 +19,7 @@ const unknown = asked.filter((name) => !names.has(name))
 
 if (asked.includes('--help') || asked.includes('-h')) {
   const lines = [...names].toSorted().map(([name, file]) => {
-    const about = /^\/\*\*\s*(?:\* )?(.*?)(?:\s*\*\/)?$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? ''
-    return `  ${name}  ${about}`
+    return `  ${name}  ${firstSentence(headerComment(readFileSync(file, 'utf8')))}`
   })
   process.stdout.write(
     `npm run soak -- <name>: minutes to an hour each; SCALE=0.01 is the short form\n\n${lines.join('\n')}\n`,

@@ -3,7 +3,14 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import path from 'node:path'
 import { client } from './http.ts'
 import { freePort } from './ports.ts'
-import { type ProcessOptions, REPOSITORY, type Running, startNode, startProcess } from './processes.ts'
+import {
+  NO_ENV_FILE,
+  type ProcessOptions,
+  REPOSITORY,
+  type Running,
+  startNode,
+  startProcess,
+} from './processes.ts'
 import type { Call } from './valija.ts'
 
 export type DevFile = {
@@ -34,6 +41,7 @@ export async function runStart(
 ): Promise<Running> {
   const { isBare = false, uid } = options
   const all = {
+    ...NO_ENV_FILE,
     PORT: `${await freePort()}`,
     VALIJA_DATA_DIR: folder,
     VALIJA_SUBMISSION_PORT: `${await freePort()}`,

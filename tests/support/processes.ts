@@ -150,6 +150,9 @@ export function startProcess(command: string, args: string[], options: ProcessOp
 export const startNode = (script: string, args: string[] = [], options: ProcessOptions = {}): Running =>
   startProcess(process.execPath, [path.resolve(REPOSITORY, script), ...args], options)
 
+/** For our command line: a developer's own .env in the checkout is not for tests. */
+export const NO_ENV_FILE = { VALIJA_ENV_FILE: '/dev/null' }
+
 /** Starts one of our processes: `startApp('api', { DATABASE_URL: … })` runs `node apps/cli/src/main.ts api`. */
 export const startApp = (command: string, env: Record<string, string>, args: string[] = []): Running =>
-  startNode('apps/cli/src/main.ts', [command, ...args], { env })
+  startNode('apps/cli/src/main.ts', [command, ...args], { env: { ...NO_ENV_FILE, ...env } })

@@ -9,7 +9,8 @@ import { keepCompiled } from './compile-cache.ts'
 
 keepCompiled()
 
-const [name = 'help', ...rest] = process.argv.slice(2)
+const [asked = 'help', ...rest] = process.argv.slice(2)
+const name = asked === '--help' || asked === '-h' ? 'help' : asked
 const command = commands[name]
 if (command === undefined) {
   process.stderr.write(`valija: there is no command "${name}". "npm run valija -- help" lists them.\n`)
@@ -20,6 +21,7 @@ if (rest.includes('--help') || rest.includes('-h')) {
   process.exit(0)
 }
 try {
+  if (name !== 'help') (await import('@valija/runtime')).readEnvFile()
   await command.run(rest)
 } catch (error) {
   process.stderr.write(`valija: ${error instanceof Error ? error.message : String(error)}\n`)

@@ -9,6 +9,9 @@ const INTRODUCTION = `# Configuration
 Everything is set by environment variables. They are read once, at the start; a bad value, a missing one, or an unknown
 name that begins with \`VALIJA_\` stops the start, with all faults listed at once. An empty value counts as absent.
 
+\`npm start\` and \`npm run valija -- <command>\` also read a file \`.env\` in the working folder (or \`VALIJA_ENV_FILE\`), of the form of
+[.env.example](../.env.example). A variable that is set already, if only to nothing, goes before the file's.
+
 \`npm start\` needs none of them. Elsewhere *required by* names the processes that do not start without it.
 
 | kind | is written as |
@@ -59,7 +62,8 @@ function lines({ name, default: preset, example, sentence, requiredBy }: Variabl
 /** .env.example: every variable, commented out, with its default or an example. */
 export function environmentExample(): string {
   const introduction =
-    '# Generated from packages/runtime/src/config-schema.ts by tools/generate-configuration.ts. Do not edit; copy to .env.\n' +
+    '# Generated from packages/runtime/src/config-schema.ts by tools/generate-configuration.ts. Do not edit: copy it to .env,\n' +
+    '# which npm start and npm run valija read, and set there what you need. Variables that are set already go before it.\n' +
     '# Every value shown is the default or an example. docs/configuration.md explains the kinds of values.\n'
   const sections = [...grouped()].map(([group, members]) =>
     [`# ---- ${group} ----\n`, ...members.map(lines)].join('\n'),

@@ -96,6 +96,14 @@ export const schema = {
     sentence:
       'Folder of the embedded PostgreSQL, of `secrets.json` and `dev.json`; only `npm start` writes there.',
   }),
+  envFile: variable({
+    name: 'VALIJA_ENV_FILE',
+    group: 'Process',
+    kind: kinds.path,
+    default: '.env',
+    sentence:
+      'File with such variables, a `NAME=value` on each line, that `npm start` and `npm run valija` read first; what is set already stays. Without effect inside the file.',
+  }),
   workerConcurrency: variable({
     name: 'VALIJA_WORKER_CONCURRENCY',
     group: 'Process',

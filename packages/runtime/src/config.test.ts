@@ -208,12 +208,14 @@ describe('unknown variables', () => {
         VALIJA_SMARTHOST: 'x',
         VALIJA_DELIVRY: 'mx',
         VALIJA_PROT: '1',
+        VALIJA_FOO: '1',
         VALIJA_ZZZZZZZZZZZZZZZZZZ: '1',
       }),
     ).toEqual({
       VALIJA_SMARTHOST: 'there is no such variable; did you mean VALIJA_SMARTHOST_URL?',
       VALIJA_DELIVRY: 'there is no such variable; did you mean VALIJA_DELIVERY?',
       VALIJA_PROT: 'there is no such variable; did you mean PORT?',
+      VALIJA_FOO: 'there is no such variable',
       VALIJA_ZZZZZZZZZZZZZZZZZZ: 'there is no such variable',
     })
   })

@@ -4,7 +4,9 @@
  * This is the only product file that touches `process.env`. Processes load once, at the start, and hand on what each
  * part needs; nothing reads the environment later.
  */
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
+import { loadEnvFile } from 'node:process'
 
 import { type Profile, schema, type Values, type Variable, variables } from './config-schema.ts'
 import { Refusal } from './config-values.ts'
@@ -14,6 +16,37 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 /** The process's environment; for a main.ts to hand to loadConfig. */
 export const environment = (): Environment => process.env
+
+/**
+ * Adds what the file of variables says (VALIJA_ENV_FILE, else `.env` in the working folder) to the process's environment; what
+ * is set already stays, also when it is empty. For the command line, before it loads anything that reads the environment.
+ *
+ * @throws {Error} a sentence: a file that was named and is not there, one that cannot be read, a line that sets nothing
+ */
+export function readEnvFile(): void {
+  const named = textOf(process.env, schema.envFile.name)
+  const file = named ?? schema.envFile.default
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' && named === null) return
+    throw new Error(`the file of variables ${file} cannot be read: ${code}`, { cause: error })
+  }
+  const line = lineThatSetsNothing(text)
+  // Without its text, which may be a secret.
+  if (line !== null) throw new Error(`line ${line} of ${file} is not of the form NAME=value`)
+  loadEnvFile(file)
+}
+
+/** Node passes over what it does not understand. */
+function lineThatSetsNothing(text: string): number | null {
+  // A quoted value may go over several lines: what is left of it is the line breaks.
+  const flat = text.replace(/(?<==[ \t]*)(["'`])[\s\S]*?\1/g, (value) => value.replace(/[^\n]/g, ''))
+  const index = flat.split('\n').findIndex((line) => !/^\s*(#.*|(export\s+)?[\w.-]+\s*=.*)?$/.test(line))
+  return index < 0 ? null : index + 1
+}
 
 export type Config = Readonly<Omit<Values, 'publicUrl'>> & {
   readonly profile: Profile
@@ -48,7 +81,8 @@ function unknownNames(env: Environment): ConfigFault[] {
   return unknown.map((name) => {
     // Some have no VALIJA_ in front: PORT is what VALIJA_PROT means.
     const bare = name.slice('VALIJA_'.length)
-    const nearest = [nearestName(name, known, 6), nearestName(bare, known, 2)]
+    const half = Math.floor(bare.length / 2)
+    const nearest = [nearestName(name, known, Math.min(6, half)), nearestName(bare, known, Math.min(2, half))]
       .filter((found) => found !== null)
       .toSorted((one, other) => one.edits - other.edits)[0]
     const hint = nearest === undefined ? '' : `; did you mean ${nearest.name}?`

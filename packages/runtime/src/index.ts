@@ -8,6 +8,7 @@ export {
   environment,
   examineConfig,
   loadConfig,
+  readEnvFile,
   withSecrets,
 } from './config.ts'
 export { configurationPage, environmentExample } from './config-document.ts'
