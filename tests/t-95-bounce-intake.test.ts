@@ -134,17 +134,28 @@ test.concurrent('a complaint with every address blacked out is told of, and stop
   await until('its webhook', () => toldOf(id).includes('message.complained'))
 })
 
-test.concurrent('a complaint to the address that all recipients of a mail share is of the one that it names', async () => {
+test.concurrent('at the address that all recipients of a mail share, none of them says anything of another; who quotes a return path is that one', async () => {
   const id = await post(valija.api, valija.mail({ to: ['one@example.org', 'two@example.org'] }))
   const { rfc_message_id } = await untilEnded(valija.api, id)
-  const mail = peer.mails.find(({ text }) => text.includes(rfc_message_id))!
-  const [, token] = /^X-Valija-Recipient: (\S+)\r$/m.exec(mail.text)!
+  const mailTo = (email: string) =>
+    peer.mails.find(({ text, to }) => text.includes(rfc_message_id) && to[0] === email)!
+  const [one, two] = [mailTo('one@example.org'), mailTo('two@example.org')]
+  const [, token] = /^X-Valija-Recipient: (\S+)\r$/m.exec(one.text)!
   const address = `${token}@bounce.example.test`
-  expect(await handIn(port, address, complaintOf(mail))).toMatch(/^250/)
-  expect((await eventTypes(valija.api, id)).includes('complained')).toBe(false)
-  expect(await handIn(port, address, complaintOf(mail, 'abuse', 'two@example.org'))).toMatch(/^250/)
-  const complained = (await readEvents(valija.api, id)).filter(({ type }) => type === 'message.complained')
-  expect(complained.map(({ data }) => data.email)).toEqual(['two@example.org'])
+  for (const forged of [
+    complaintOf(one),
+    complaintOf(one, 'abuse', 'two@example.org'),
+    bounceOf(one, { recipient: 'two@example.org' }),
+    bounceOf(one, { recipient: 'two@example.org' }).replaceAll(one.from, 'one@example.org'),
+  ])
+    expect(await handIn(port, address, forged)).toMatch(/^250/)
+  expect((await readMessage(valija.api, id)).status).toBe('delivered')
+  expect(await suppressionsOf('two@example.org')).toEqual([])
+  expect(await handIn(port, address, bounceOf(two))).toMatch(/^250/)
+  const reported = (await readEvents(valija.api, id)).filter(({ type }) => /bounced|complained/.test(type))
+  expect(reported.map(({ type, data }) => [type, data.email])).toEqual([
+    ['message.bounced', 'two@example.org'],
+  ])
 })
 
 test.concurrent('what is no final refusal of this mail’s recipient is taken, and changes nothing', async () => {

@@ -2,7 +2,7 @@ import { createSealer } from '@valija/core'
 import { messageToken, type OriginalTraces, type ReportedRecipient, returnPath } from '@valija/mail'
 import type { ReportedMail } from '@valija/store'
 import { describe, expect, test } from 'vitest'
-import { findTargets, matchBounce, matchComplaint, quotesAnother } from './match-report.ts'
+import { findTargets, matchBounce, ordinalOf, quotesAnother, readNames } from './match-report.ts'
 import { createReportAddresses } from './report-address.ts'
 
 const id = '0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b'
@@ -51,6 +51,28 @@ describe('whom a report is about', () => {
     expect(findTargets([], { ...nothing, recipientToken: token(id) }, read)).toEqual({ targets: [message] })
   })
 
+  test('one recipient, or one message, is one however many domains its address stands at', () => {
+    const at = (local: string, domain: string) => `${local.split('@')[0]}@${domain}`
+    const addresses = ['a.test', 'b.test', 'c.test'].flatMap((domain) =>
+      [path(id, 3), token(id)].map((address) => at(address, domain)),
+    )
+    expect(findTargets(addresses, nothing, read)).toEqual({
+      targets: [
+        { kind: 'recipient', messageId: id, ordinal: 3 },
+        { kind: 'message', messageId: id },
+      ],
+    })
+  })
+
+  test('which recipient: the return path says it, also where it is quoted; the token of a message does not', () => {
+    const message = { kind: 'message', messageId: id } as const
+    const quoting = (returnPath: string | null) => ({ ...nothing, returnPath, recipientToken: token(id) })
+    expect(ordinalOf({ kind: 'recipient', messageId: id, ordinal: 3 }, quoting(path(id, 4)), read)).toBe(3)
+    expect(ordinalOf(message, quoting(path(id, 4)), read)).toBe(4)
+    for (const other of [null, path(otherId, 4), path(id, 4, day - 61), token(id), 'hi@acme.test'])
+      expect(ordinalOf(message, quoting(other), read)).toBeNull()
+  })
+
   test('why there is none is the worst of what was found', () => {
     const forged = path(id).replace(/.@/, (end) => (end === 'a@' ? 'b@' : 'a@'))
     expect(findTargets(['ann@acme.test'], nothing, read)).toEqual({ ignored: 'foreign' })
@@ -74,12 +96,10 @@ test.each([
   expect(quotesAnother({ ...nothing, ...traces }, mail('ann@example.org'), read)).toBe(isAnother)
 })
 
-describe('which recipient a bounce means', () => {
+describe('whether a bounce means a recipient', () => {
   const ann = mail('Ann+news@example.org')
-  const match = (recipients: ReportedRecipient[], mails = [ann], isOne = true) =>
-    matchBounce({ kind: 'bounce', recipients, original: nothing }, mails, isOne).map(
-      (found) => found.mail.email,
-    )
+  const match = (recipients: ReportedRecipient[], to = ann) =>
+    matchBounce(readNames({ kind: 'bounce', recipients, original: nothing }), to)
 
   test.each([
     ['as it was sent to', reported('Ann+news@example.org')],
@@ -88,39 +108,32 @@ describe('which recipient a bounce means', () => {
     ['at a host below its domain', reported('ann@mail.example.org')],
     ['at another mailbox, that it was forwarded to', reported('bob@elsewhere.test', 'ann+news@example.org')],
     ['by no address at all', reported(null)],
-  ])('the one that is named %s', (_, recipient) => {
-    expect(match([recipient])).toEqual([ann.email])
+  ])('that it names %s', (_, recipient) => {
+    expect(match([recipient])).toBe(recipient)
   })
 
   test.each([
     ['another mailbox of the domain', reported('bob@example.org')],
     ['the same name in another domain', reported('ann@example.net')],
     ['a domain that only ends alike', reported('ann@notexample.org')],
-  ])('nobody, when it names %s', (_, recipient) => {
-    expect(match([recipient])).toEqual([])
+  ])('not when it names %s', (_, recipient) => {
+    expect(match([recipient])).toBeNull()
+    expect(match([reported(null), recipient])).toBeNull()
   })
 
-  test('of a message’s recipients those that it names, and nobody when it names none of several', () => {
-    const bob = mail('bob@example.org')
-    expect(match([reported('x@example.org'), reported('bob@example.org')], [ann, bob], false)).toEqual([
-      bob.email,
-    ])
-    expect(match([reported(null)], [ann, bob], false)).toEqual([])
-    expect(match([reported(null)], [ann], false)).toEqual([ann.email])
+  test('of several that it names the one', () => {
+    const recipients = [reported('ann@example.net'), reported('ann@example.org'), reported('bob@example.org')]
+    expect(match(recipients)).toBe(recipients[1])
+    expect(match(recipients, mail('bob@example.org'))).toBe(recipients[2])
   })
-})
 
-test('a complaint is of the recipient of its return path, whatever is blacked out; by a token it has to be clear who complains', () => {
-  const [ann, bob] = [mail('ann@example.org'), mail('bob@example.org')]
-  const by = (recipients: string[], mails: ReportedMail[], isOne: boolean) =>
-    matchComplaint(
-      { kind: 'complaint', feedbackType: 'abuse', recipients, original: nothing, source: null },
-      mails,
-      isOne,
-    )
-  expect(by([], [ann], true)).toBe(ann)
-  expect(by([], [ann], false)).toBe(ann)
-  expect(by(['bob@example.org'], [ann, bob], false)).toBe(bob)
-  expect(by([], [ann, bob], false)).toBeNull()
-  expect(by(['ann@example.org', 'bob@example.org'], [ann, bob], false)).toBeNull()
+  // Both in a mail that somebody sent: 1,000 names to 1,000 addresses took 35 s when each was read for each.
+  test('a thousand names are held against a thousand recipients in no time', () => {
+    const recipients = Array.from({ length: 1_000 }, (_, i) => reported(`a${i}@x.test`, `b${i}@bücher.test`))
+    const mails = Array.from({ length: 1_000 }, (_, i) => mail(`c${i}@example.org`))
+    const begunAt = performance.now()
+    const names = readNames({ kind: 'bounce', recipients, original: nothing })
+    expect(mails.filter((to) => matchBounce(names, to) !== null)).toEqual([])
+    expect(performance.now() - begunAt).toBeLessThan(1_000)
+  })
 })

@@ -1,6 +1,6 @@
 /**
- * Which recipients a bounce or a complaint is about: what it says has to fit the message that its signed address names, for an
- * address of ours alone proves only that somebody has had a mail of ours in hand.
+ * Which recipient a bounce or a complaint is about, by the rules in take-report.ts: what it says has to fit what its signed address
+ * names, for an address of ours alone proves only that somebody has had a mail of ours in hand.
  *
  * Pure.
  */
@@ -54,15 +54,32 @@ export function findTargets(
   let ignored: IgnoredReason = 'foreign'
   const sources = [addresses, ...[returnPath, recipientToken].map((trace) => (trace === null ? [] : [trace]))]
   for (const source of sources) {
-    const targets: MessageTarget[] = []
+    // One for each, at whichever domains its address stands: the domain is not signed.
+    const targets = new Map<string, MessageTarget>()
     for (const address of source) {
       const found = read(address)
       if (!found.ok) ignored = found.fault === 'foreign' ? ignored : found.fault
-      else if (found.target.kind !== 'domain') targets.push(found.target)
+      else if (found.target.kind !== 'domain')
+        targets.set(Object.values(found.target).join(' '), found.target)
     }
-    if (targets.length > 0) return { targets }
+    if (targets.size > 0) return { targets: [...targets.values()] }
   }
   return { ignored }
+}
+
+/**
+ * Which recipient of the message: its address says it, or the return path of ours that the report quotes, which nobody has had in hand but
+ * that recipient's hosts. Null: neither does.
+ */
+export function ordinalOf(
+  target: MessageTarget,
+  { returnPath }: OriginalTraces,
+  read: (address: string) => ReadAddress,
+): number | null {
+  if (target.kind === 'recipient') return target.ordinal
+  const found = returnPath === null ? null : read(returnPath)
+  if (!found?.ok || found.target.kind !== 'recipient') return null
+  return found.target.messageId === target.messageId ? found.target.ordinal : null
 }
 
 /**
@@ -83,57 +100,42 @@ export function quotesAnother(
   return messageId !== null && messageId !== mail.rfcMessageId
 }
 
-/** What a bounce says of one of our recipients. */
-export interface BouncedMail {
-  mail: ReportedMail
-  reported: ReportedRecipient
+/** What a bounce says of whom, read once however many recipients of ours it is held against. */
+export interface BounceNames {
+  /** By local part: what is said of such a mailbox, and in which domain. */
+  byLocal: ReadonlyMap<string, readonly { domain: string; reported: ReportedRecipient }[]>
+  /** Where no address is named at all: what is said of whoever had the mail. */
+  ofWhoever: ReportedRecipient | null
+}
+
+export function readNames({ recipients }: Bounce): BounceNames {
+  const byLocal = new Map<string, { domain: string; reported: ReportedRecipient }[]>()
+  for (const reported of recipients) {
+    for (const name of new Set([reported.address, reported.originalAddress])) {
+      if (name === null) continue
+      const { local, domain } = partsOf(name.toLowerCase())
+      const same = byLocal.get(local)
+      if (same === undefined) byLocal.set(local, [{ domain, reported }])
+      else same.push({ domain, reported })
+    }
+  }
+  return { byLocal, ofWhoever: byLocal.size === 0 ? (recipients[0] ?? null) : null }
 }
 
 /**
- * @param mails the recipients that the report's address stands for: one, or all of a message
- * @param isOne whether the address stands for one recipient, so that the report need not name it
+ * What a bounce says of this recipient, who is the one that its address stands for, so that it need not be named. Hosts give the mailbox
+ * under a host's name below its domain (`ann@mail.example.org`), in another case, without its tag, and the domain in letters.
  */
 export function matchBounce(
-  { recipients }: Bounce,
-  mails: readonly ReportedMail[],
-  isOne: boolean,
-): BouncedMail[] {
-  const matched = mails.flatMap((mail) => {
-    const reported = recipients.find(({ address, originalAddress }) =>
-      [address, originalAddress].some((name) => name !== null && isSameMailbox(name, mail)),
-    )
-    return reported === undefined ? [] : [{ mail, reported }]
-  })
-  const [mail] = mails
-  const [reported] = recipients
-  const namesNobody = recipients.every(
-    ({ address, originalAddress }) => (address ?? originalAddress) === null,
-  )
-  if (matched.length > 0 || !namesNobody || mail === undefined || reported === undefined) return matched
-  return isOne || mails.length === 1 ? [{ mail, reported }] : []
-}
-
-/** Complaints are about one recipient. The address of it is mostly blacked out. */
-export function matchComplaint(
-  { recipients }: Complaint,
-  mails: readonly ReportedMail[],
-  isOne: boolean,
-): ReportedMail | null {
-  const named = mails.filter((mail) => recipients.some((name) => isSameMailbox(name, mail)))
-  if (isOne || mails.length === 1) return mails[0] ?? null
-  return named.length === 1 ? named[0]! : null
-}
-
-/**
- * Whether a report means this recipient: hosts give the mailbox under a host's name below its domain (`ann@mail.example.org`), in
- * another case, without its tag, and the domain in letters.
- */
-function isSameMailbox(name: string, { emailKey }: ReportedMail): boolean {
-  const [given, ours] = [partsOf(name.toLowerCase()), partsOf(emailKey)]
+  { byLocal, ofWhoever }: BounceNames,
+  { emailKey }: ReportedMail,
+): ReportedRecipient | null {
+  const ours = partsOf(emailKey)
   const isBelow = (one: string, other: string) => one === other || one.endsWith(`.${other}`)
-  return (
-    given.local === ours.local && (isBelow(given.domain, ours.domain) || isBelow(ours.domain, given.domain))
-  )
+  const named = byLocal
+    .get(ours.local)
+    ?.find(({ domain }) => isBelow(domain, ours.domain) || isBelow(ours.domain, domain))
+  return named?.reported ?? ofWhoever
 }
 
 function partsOf(address: string): { local: string; domain: string } {

@@ -1,4 +1,7 @@
-/** From what a report says of one recipient to what is written: state, event, and what follows for the mailbox. Pure. */
+/**
+ * From what a report says of one recipient to what is written: state, event, and what follows for the mailbox. Whom it may be about is
+ * the table in take-report.ts. Pure.
+ */
 import {
   type BounceJudgement,
   type IdSource,
@@ -11,7 +14,7 @@ import {
 import type { ReportedRecipient } from '@valija/mail'
 import type { ReportEffect, ReportedMail } from '@valija/store'
 import { eventData } from './event-data.ts'
-import type { BouncedMail, Complaint } from './match-report.ts'
+import type { Complaint } from './match-report.ts'
 
 export interface EffectParts {
   nextId: IdSource
@@ -22,7 +25,7 @@ export interface EffectParts {
 /** A bounce that came later, of a mail that was taken, or that our own conversation knows no end of. */
 export function bounceEffect(
   { nextId, nowMs, fingerprint }: EffectParts,
-  { mail, reported }: BouncedMail,
+  { mail, reported }: { mail: ReportedMail; reported: ReportedRecipient },
   judgement: BounceJudgement,
 ): ReportEffect {
   const { reason, bounceType, evidence } = judgement

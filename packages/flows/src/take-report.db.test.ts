@@ -9,7 +9,7 @@ import {
 } from '@valija/core'
 import { messageToken, returnPath } from '@valija/mail'
 import { type Database, forgetOldReports, openDatabase, openWake, type Wake } from '@valija/store'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { bounceOf, complaintOf } from '../../../tests/support/report-mail.ts'
 import { createReportAddresses } from './report-address.ts'
@@ -136,16 +136,63 @@ test('a mailbox of a tenant says nothing of another tenant’s mail; the operato
   expect(await take(bounce, [], mailbox(null))).toEqual({ outcome: 'applied' })
 })
 
-test('where the return path is lost, the token in the quoted header and the address that is named find the recipient', async () => {
-  const made = await make(['a3@example.org', 'b3@example.org'])
-  const withoutPath = (text: string) => text.replace(/b-[a-z2-7]{58}@bounce\.test/g, 'hi@acme.test')
-  const bounce = withoutPath(bounceOf(mailOf(made, 1)))
-  expect(await take(bounce, ['hi@acme.test'], mailbox(tenantId))).toEqual({ outcome: 'applied' })
-  expect((await lifeOf(made)).states).toEqual(['delivered', 'bounced'])
+const withoutPath = (text: string) => text.replace(/b-[a-z2-7]{58}@bounce\.test/g, 'hi@acme.test')
+
+test('where the return path is lost, the token in the quoted header finds the only recipient', async () => {
+  const made = await make(['a3@example.org'])
+  const lost = withoutPath(bounceOf(mailOf(made)))
+  expect(await take(lost, ['hi@acme.test'], mailbox(tenantId))).toEqual({ outcome: 'applied' })
+  expect((await lifeOf(made)).states).toEqual(['bounced'])
   const unsigned = withoutPath(bounceOf(mailOf(made))).replace(/^X-Valija-Recipient.*\r\n/m, '')
   expect(await take(unsigned, ['hi@acme.test'], mailbox(tenantId))).toEqual({
     outcome: 'unknown',
     reason: 'foreign',
+  })
+})
+
+describe('with what all recipients of a message have', () => {
+  const tokenOf = (mail: { text: string }) =>
+    `${/^X-Valija-Recipient: (\S+)/m.exec(mail.text)![1]}@bounce.test`
+  const suppressed = async (email: string) =>
+    (await database.engine.query('SELECT FROM valija.suppressions WHERE email_key = $1', [email])).rowCount
+
+  test('none of them makes anything follow for another: neither a bounce nor a complaint, at its address or out of a mailbox', async () => {
+    const made = await make(['evil@example.org', 'b9@example.org'])
+    const [own, other] = [mailOf(made, 0), mailOf(made, 1)]
+    const nothing = { outcome: 'ignored', reason: 'other_recipient' }
+    const forged = () => bounceOf(own, { recipient: 'b9@example.org' })
+    for (const complaint of [complaintOf(other), complaintOf(other, 'abuse', 'b9@example.org')]) {
+      expect(await take(complaint, [tokenOf(own)])).toEqual(nothing)
+      expect(await take(complaint, ['hi@acme.test'], mailbox(tenantId))).toEqual(nothing)
+    }
+    expect(await take(withoutPath(forged()), [tokenOf(own)])).toEqual(nothing)
+    expect(await take(withoutPath(forged()), ['hi@acme.test'], mailbox(tenantId))).toEqual(nothing)
+    // With its own return path besides, at either address.
+    expect(await take(forged(), [tokenOf(own)])).toEqual(nothing)
+    expect(await take(forged(), [own.from])).toEqual(nothing)
+    expect(await lifeOf(made)).toEqual({ states: ['delivered', 'delivered'], events: [] })
+    expect(await suppressed('b9@example.org')).toBe(0)
+  })
+
+  test('who quotes a return path is that recipient', async () => {
+    const made = await make(['a10@example.org', 'b10@example.org'])
+    const other = mailOf(made, 1)
+    expect(await take(bounceOf(other), [tokenOf(other)])).toEqual({ outcome: 'applied' })
+    const complaint = complaintOf(other).replace(
+      '\r\nMessage-ID',
+      `\r\nReturn-Path: <${other.from}>\r\nMessage-ID`,
+    )
+    expect(await take(complaint, [tokenOf(other)])).toEqual({ outcome: 'applied' })
+    const events = ['message.bounced', 'message.complained']
+    expect(await lifeOf(made)).toEqual({ states: ['delivered', 'bounced'], events })
+    expect(await suppressed('b10@example.org')).toBe(2)
+  })
+
+  test('a complaint with every address blacked out is the only recipient’s, who is suppressed', async () => {
+    const made = await make(['a11@example.org'])
+    const mail = mailOf(made)
+    expect(await take(complaintOf(mail), [tokenOf(mail)])).toEqual({ outcome: 'applied' })
+    expect(await suppressed('a11@example.org')).toBe(1)
   })
 })
 

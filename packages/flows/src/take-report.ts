@@ -2,7 +2,26 @@
  * A mail that came back: over SMTP to an address of ours, or out of a mailbox. Read, matched with the message that it is about, and
  * applied in one transaction, once, however often it comes.
  *
- * Nothing is ever answered by mail. What is not signed by us, or not about what was signed, changes nothing and is counted.
+ * Nothing is ever answered by mail. What is not signed by us, or not about what was signed, changes nothing and is counted. What names
+ * the mail decides whose it can be; the first line that is there counts:
+ *
+ *   what names the mail               bounce                     complaint            aggregate report
+ *   b-… that it came to               of that recipient, if it   of that recipient    nothing
+ *                                     names it or nobody
+ *   c-… that it came to               as the next line says      as the next line     nothing
+ *     with a b-… of the message       as to that b-…             as to that b-…       nothing
+ *     quoted
+ *     without, one recipient          as to its b-…              as to its b-…        nothing
+ *     without, several recipients     nothing: other_recipient   the same             nothing
+ *   r-… that it came to               nothing by itself          nothing by itself    of that domain
+ *   b-… quoted, in whatever came      as to that b-…             as to that b-…       nothing
+ *     to none of b-… and c-…
+ *   c-… in the quoted                 as c-… without a b-…       as c-… without       nothing
+ *     X-Valija-Recipient, no b-…                                 a b-…
+ *
+ * A b-… is in the envelope that one recipient's hosts had in hand. A c-… is in the octets that all recipients have: whoever of them
+ * reports with it could name another one, so of several it proves nothing, whatever the report says. Also, whoever has named the mail,
+ * the header that is quoted has to be of that message (other_message), and a tenant's mailbox says nothing of another's (other_tenant).
  */
 import { createHash } from 'node:crypto'
 import type { IdSource, JudgeBounce, MailLog, Uuid } from '@valija/core'
@@ -22,8 +41,9 @@ import {
   type IgnoredReason,
   type MessageTarget,
   matchBounce,
-  matchComplaint,
+  ordinalOf,
   quotesAnother,
+  readNames,
 } from './match-report.ts'
 import type { ReportAddresses } from './report-address.ts'
 import { bounceEffect, complaintEffect, type EffectParts } from './report-effect.ts'
@@ -78,8 +98,9 @@ async function take(desk: ReportDesk, report: IncomingReport, incoming: Incoming
     return { outcome: 'ignored', reason: incoming.kind }
   const found = findTargets(report.recipients, incoming.original, desk.addresses.read)
   if ('ignored' in found) return { outcome: 'unknown', reason: found.ignored }
+  const effectOf = createEffects(desk, report, incoming)
   const outcomes: TakenReport[] = []
-  for (const target of found.targets) outcomes.push(await takeFor(desk, report, incoming, target))
+  for (const target of found.targets) outcomes.push(await takeFor(desk, report, incoming, target, effectOf))
   return (
     outcomes.find(({ outcome }) => outcome === 'later') ??
     outcomes.find(({ outcome }) => outcome === 'applied') ??
@@ -103,27 +124,24 @@ async function takeFor(
   report: IncomingReport,
   incoming: Bounce | Complaint,
   target: MessageTarget,
+  effectOf: (mail: ReportedMail) => ReportEffect | IgnoredReason,
 ): Promise<TakenReport> {
-  const ordinal = target.kind === 'recipient' ? target.ordinal : null
-  const mails = await findReportedMails(desk.database.engine, target.messageId, ordinal)
-  const reason = whyNot(desk, report, incoming, mails)
+  const ordinal = ordinalOf(target, incoming.original, desk.addresses.read)
+  const [mail, another] = await findReportedMails(desk.database.engine, target.messageId, ordinal)
+  if (mail === undefined) return { outcome: 'unknown', reason: 'gone' }
+  const reason = whyNot(desk, report, incoming, mail)
   if (reason !== null) return { outcome: 'unknown', reason }
-  const parts = { nextId: desk.nextId, nowMs: desk.clock.nowMs, fingerprint: fingerprintOf(report.raw) }
-  const effects = effectsOf(desk, parts, incoming, mails, ordinal !== null)
-  if (!Array.isArray(effects)) return { outcome: 'ignored', reason: effects }
-  const results: TakenReport[] = []
-  for (const effect of effects) results.push(await apply(desk, report, effect))
-  return results.find(({ outcome }) => outcome !== 'ignored') ?? results[0]!
+  if (another !== undefined) return { outcome: 'ignored', reason: 'other_recipient' }
+  const effect = effectOf(mail)
+  return typeof effect === 'string' ? { outcome: 'ignored', reason: effect } : apply(desk, report, effect)
 }
 
 function whyNot(
   { addresses }: ReportDesk,
   { via }: IncomingReport,
   { original }: Bounce | Complaint,
-  mails: readonly ReportedMail[],
+  mail: ReportedMail,
 ): IgnoredReason | null {
-  const [mail] = mails
-  if (mail === undefined) return 'gone'
   if (via.kind === 'mailbox' && via.tenantId !== null && via.tenantId !== mail.tenantId) return 'other_tenant'
   if (mail.isSimulated) return 'simulated'
   return quotesAnother(original, mail, addresses.read) ? 'other_message' : null
@@ -132,23 +150,24 @@ function whyNot(
 /** What providers send over a feedback loop without a complaint (RFC 5965 section 7.3) is none. */
 const complaintTypes = new Set(['abuse', 'fraud', 'opt-out', 'opt-out-list'])
 
-function effectsOf(
-  { judgeBounce }: ReportDesk,
-  parts: EffectParts,
+/** @returns a function that says what follows for a recipient, or why nothing does */
+function createEffects(
+  { judgeBounce, nextId, clock }: ReportDesk,
+  { raw }: IncomingReport,
   incoming: Bounce | Complaint,
-  mails: readonly ReportedMail[],
-  isOne: boolean,
-): ReportEffect[] | IgnoredReason {
+): (mail: ReportedMail) => ReportEffect | IgnoredReason {
+  const parts: EffectParts = { nextId, nowMs: clock.nowMs, fingerprint: fingerprintOf(raw) }
   if (incoming.kind === 'complaint') {
-    if (!complaintTypes.has(incoming.feedbackType)) return 'not_a_complaint'
-    const mail = matchComplaint(incoming, mails, isOne)
-    return mail === null ? 'other_recipient' : [complaintEffect(parts, mail, incoming)]
+    const isOne = complaintTypes.has(incoming.feedbackType)
+    return (mail) => (isOne ? complaintEffect(parts, mail, incoming) : 'not_a_complaint')
   }
-  const bounced = matchBounce(incoming, mails, isOne)
-  if (bounced.length === 0) return 'other_recipient'
-  const final = bounced.filter(({ reported }) => reported.action === 'failed')
-  if (final.length === 0) return 'not_final'
-  return final.map((one) => bounceEffect(parts, one, judgeBounce(one.reported)))
+  const names = readNames(incoming)
+  return (mail) => {
+    const reported = matchBounce(names, mail)
+    if (reported === null) return 'other_recipient'
+    if (reported.action !== 'failed') return 'not_final'
+    return bounceEffect(parts, { mail, reported }, judgeBounce(reported))
+  }
 }
 
 async function apply(desk: ReportDesk, { via }: IncomingReport, effect: ReportEffect): Promise<TakenReport> {

@@ -43,9 +43,10 @@ export interface ReportedMail {
 const recipientsWithinMs = 3_600_000
 
 /**
- * The recipients of a message that is not forgotten yet and whose tenant is there.
+ * A recipient of a message that is not forgotten yet and whose tenant is there.
  *
- * @param ordinal of the one that is looked for; null: all of them
+ * @param ordinal of the one that is looked for; null: the only one
+ * @returns none when there is none; two, whichever, when there are several and none was asked for
  */
 export async function findReportedMails(
   engine: pg.Pool,
@@ -61,7 +62,7 @@ SELECT r.id AS "recipientId", r.message_id AS "messageId", r.tenant_id AS "tenan
 FROM valija.messages AS m JOIN valija.recipients AS r ON r.message_id = m.id AND r.tenant_id = m.tenant_id
 WHERE m.id = $1 AND r.id > $1 AND r.id < valija.lowest_uuid(to_timestamp($2::float8 / 1000))
   AND ($3::integer IS NULL OR r.ordinal = $3) AND EXISTS (SELECT FROM valija.tenants AS t WHERE t.id = m.tenant_id)
-ORDER BY r.ordinal LIMIT 1000`,
+ORDER BY r.ordinal LIMIT 2`,
     values: [messageId, madeMs + recipientsWithinMs, ordinal],
   })
   return result.rows
