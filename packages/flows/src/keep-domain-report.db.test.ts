@@ -260,6 +260,55 @@ test('a flood of reports about one domain is cut off, and the others are not con
   expect(await keep(other, xml([{}], { domain: 'other.test' }))).toEqual(['kept'])
 })
 
+describe('what a report makes us look up', () => {
+  /** Names that PostgreSQL is asked for, and how often. */
+  const watched = () => {
+    const asked: number[] = []
+    const query = (...args: Parameters<Database['engine']['query']>) => {
+      const [what] = args as unknown as [{ name?: string; values?: unknown[][] }]
+      if (what.name === 'find-verified-domains') asked.push(what.values![0]!.length)
+      return database.engine.query(...args)
+    }
+    return {
+      asked,
+      desk: {
+        database: { ...database, engine: Object.create(database.engine, { query: { value: query } }) },
+      },
+    }
+  }
+  const keepWatched = async (domainId: Uuid, content: string) => {
+    const { asked, desk } = watched()
+    const attachments = [{ filename: 'r.xml', contentType: 'text/xml', content: Buffer.from(content) }]
+    const { reports } = await keepReport(desk, { domainId, tenantId: null, attachments })
+    return { asked, outcomes: reports.map(({ outcome }) => outcome) }
+  }
+  const deep = (n: number, domain: string) => `n${n}.${'a.'.repeat(115)}${domain}`
+
+  test('is a thousand names at most, however many and deep; the rest of its mails count without their names', async () => {
+    const domainId = await addDomain(acme, 'acme.test')
+    await addDomain(rival, 'shop.acme.test')
+    const records = Array.from({ length: 1_000 }, (_, n) => ({
+      headerFrom: deep(n, n % 2 === 0 ? 'acme.test' : `x${n}.acme.test`),
+    }))
+    const { asked, outcomes } = await keepWatched(
+      domainId,
+      xml([{ headerFrom: 'shop.acme.test' }, ...records]),
+    )
+    expect(outcomes).toEqual(['kept'])
+    expect(asked).toHaveLength(1)
+    expect(asked[0]).toBeLessThan(1_200)
+    expect((await sumsOf(acme, domainId)).totals.dmarc).toMatchObject({ messages: 1_000 })
+  })
+
+  test('is nothing of names that are not its domain’s, and nothing at all when it is about another domain', async () => {
+    const domainId = await addDomain(acme, 'acme.test')
+    const records = [{}, ...Array.from({ length: 1_000 }, (_, n) => ({ headerFrom: deep(n, 'else.test') }))]
+    expect(await keepWatched(domainId, xml(records))).toEqual({ asked: [1], outcomes: ['kept'] })
+    const about = { domain: 'else.test', id: 'b' }
+    expect(await keepWatched(domainId, xml(records, about))).toEqual({ asked: [], outcomes: ['foreign'] })
+  })
+})
+
 test('what is beyond the retention is forgotten, day by day', async () => {
   const domainId = await addDomain(acme, 'acme.test')
   const old = { begin: begin - 95 * (dayMs / 1000), end: end - 95 * (dayMs / 1000) }
