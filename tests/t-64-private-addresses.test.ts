@@ -8,6 +8,7 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import os from 'node:os'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Canaries, startCanaries } from './support/canary.ts'
 import { type DnsServer, startDnsServer } from './support/dns-server.ts'
@@ -25,6 +26,8 @@ type Try = { outcome: string; status_code: number | null; error: string | null }
 const OUTSIDE = '127.9.0.1'
 /** Names whose address is another one at each question. */
 const REBINDING = Array.from({ length: 10 }, (_, index) => `r${index}.rebind.test`)
+/** Which the processes believe to be their machine's. */
+const OWN = '2e00::1'
 const REFUSED = /^(?:address_refused|name_unknown|bad_url)/
 
 let valija: Valija
@@ -71,7 +74,13 @@ beforeAll(async () => {
   dns.set('inside6.test', 'AAAA', ['::1', '::ffff:127.0.0.1'])
   dns.set('alias.test', 'CNAME', ['inside.test'])
   dns.set('outside.test', 'A', [OUTSIDE])
-  const env = { VALIJA_ALLOW_NETWORKS: `${OUTSIDE}/32`, VALIJA_DNS_SERVERS: dns.address }
+  dns.set('own.test', 'AAAA', [OWN])
+  const hook = pathToFileURL(new URL('./support/own-address-hook.ts', import.meta.url).pathname).href
+  const env = {
+    VALIJA_ALLOW_NETWORKS: `${OUTSIDE}/32`,
+    VALIJA_DNS_SERVERS: dns.address,
+    NODE_OPTIONS: `--import ${hook}`,
+  }
   valija = await startValija({ queue: 'postgres', delivery: 'capture', env })
 })
 afterAll(async () => {
@@ -137,6 +146,28 @@ test(
   },
   timeFor(120_000),
 )
+
+test('an address of this machine itself is refused though it is public: to webhooks and mailboxes, by the API and by workers', async () => {
+  const refused = { ok: false, error: expect.stringMatching(/^address_refused/) }
+  const ids = [await addWebhook(`http://[${OWN}]:${port}/`), await addWebhook(`http://own.test:${port}/`)]
+  for (const id of ids) expect(await tryOut(id!)).toMatchObject(refused)
+  await sendMail(valija.api, valija.mail({ to: 'suppressed@simulator.valija.test' }))
+  for (const id of ids) {
+    const tries = () => readAll<Try>(valija.api, `/webhooks/${id}/deliveries`)
+    const [first] = await until('a try', async () => (await tries()).length > 0 && tries(), 60_000)
+    expect(first).toMatchObject({ outcome: 'failed', error: refused.error })
+    await valija.api('DELETE', `/webhooks/${id}`)
+  }
+  const login = { name: 'own', protocol: 'imap', host: OWN, port, tls: 'none', user: 'u', password: 'p' }
+  const { id } = expectStatus(await valija.api<{ id: string }>('POST', '/mailboxes', login), 201).json
+  const error = { code: 'address_refused' }
+  const tried = await valija.api('POST', `/mailboxes/${id}/test`)
+  expect(expectStatus(tried, 200).json).toMatchObject({ ok: false, error })
+  const show = async () => (await valija.api<{ status: string }>('GET', `/mailboxes/${id}`)).json
+  await until('the worker has tried', async () => (await show()).status === 'failing')
+  expect(await show()).toMatchObject({ error })
+  expectStatus(await valija.api('DELETE', `/mailboxes/${id}`), 204)
+})
 
 test('a redirect to inside is not followed', async () => {
   const id = await addWebhook(`http://outside.test:${port}/redirect`)

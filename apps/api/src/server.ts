@@ -7,6 +7,7 @@ import {
   createNetworkGuard,
   createOpenMailbox,
   createResolver,
+  localAddresses,
   type OpenMailbox,
   openWebHttp,
   type Resolver,
@@ -129,7 +130,8 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
 const mailboxTestLimits = { connectMs: 8_000, openMs: 6_000, listMs: 4_000, finishMs: 1_000 }
 
 function openMailboxOf({ allowNetworks }: Config): OpenMailbox {
-  return createOpenMailbox({ guard: createNetworkGuard(allowNetworks), limits: mailboxTestLimits })
+  const guard = createNetworkGuard(allowNetworks, localAddresses)
+  return createOpenMailbox({ guard, limits: mailboxTestLimits })
 }
 
 function queueLimitsOf({ maxQueuedPerTenant, maxQueued }: Config) {

@@ -8,6 +8,7 @@ import {
   type Foundation,
   type MailCounters,
   meterMailLog,
+  reportsCounted,
   StartError,
   takeReport,
 } from '@valija/flows'
@@ -80,11 +81,7 @@ interface IntakeCounters extends MailCounters {
 
 function createCounters(metrics: Metrics): IntakeCounters {
   return {
-    reports: metrics.count({
-      name: 'valija_reports_total',
-      help: 'Mails at return paths and report addresses, by kind and what came of them: bounced, complained, or why nothing was changed.',
-      labels: ['kind', 'outcome'],
-    }),
+    reports: metrics.count(reportsCounted),
     refused: metrics.count({
       name: 'valija_report_refusals_total',
       help: 'Recipients, mails and connections that the bounce intake refused: foreign, forged and expired addresses, no room, PostgreSQL away.',

@@ -2,7 +2,7 @@
  * Wires the delivering part of a worker: the ways that mail can take, what the DNS is asked with, the sessions and what limits
  * them.
  */
-import { hostname, networkInterfaces } from 'node:os'
+import { hostname } from 'node:os'
 import path from 'node:path'
 import {
   createJudge,
@@ -18,6 +18,7 @@ import {
   createResolver,
   createSiteScheduler,
   defaultDeadlines,
+  localAddresses,
   resolveMailExchangers,
   startCaptureReceiver,
   type TlsReports,
@@ -120,10 +121,6 @@ function createAlarm({ foundation: { database }, log }: DeliveryParts): (deliver
     log.error({ ...mail, crashes }, 'poison message: it ended every process that had it, and is given up')
     countInInstance(database, givenUpCount).catch((err: unknown) => log.error({ err }, 'worker trouble'))
   }
-}
-
-function localAddresses(): string[] {
-  return Object.values(networkInterfaces()).flatMap((entries) => entries?.map(({ address }) => address) ?? [])
 }
 
 async function openRouting({ config, foundation, log, life }: DeliveryParts): Promise<RouteChooser> {

@@ -1,6 +1,6 @@
 /** Wires the part of a worker that looks after mailboxes in which bounces land. */
 import { formatId, type MailLog, openBounceJudge } from '@valija/core'
-import { createNetworkGuard, createOpenMailbox } from '@valija/courier'
+import { createNetworkGuard, createOpenMailbox, localAddresses } from '@valija/courier'
 import {
   createMailboxWatcher,
   createReportAddresses,
@@ -21,7 +21,7 @@ export function startMailboxes(
   const desk = { ...foundation, addresses, judgeBounce: openBounceJudge(), mailLog }
   const watcher = createMailboxWatcher({
     ...foundation,
-    open: createOpenMailbox({ guard: createNetworkGuard(config.allowNetworks) }),
+    open: createOpenMailbox({ guard: createNetworkGuard(config.allowNetworks, localAddresses) }),
     take: (mail) => takeReport(desk, mail),
     log: createMailboxLog(log),
     onError: (err) => log.error({ err }, 'mailbox trouble'),

@@ -17,7 +17,6 @@ import {
   type Foundation,
   findSendingHosts,
   type HandedQueue,
-  type MailCounters,
   meterMailLog,
   openRouteDirectory,
   readDomainHosts,
@@ -28,6 +27,7 @@ import { openCell } from './cell.ts'
 import { leasesPerConversation, openDelivery } from './delivery.ts'
 import { startMailboxes } from './mailboxes.ts'
 import { createWebhookLog } from './webhook-log.ts'
+import { createWorkerCounters } from './worker-counters.ts'
 
 export interface WorkerParts {
   config: Config
@@ -49,7 +49,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
   const mailLog = meterMailLog(
     createMailLog((fields, text) => log.info(fields, text)),
-    metrics === null ? {} : createCounters(metrics),
+    metrics === null ? {} : createWorkerCounters(metrics),
   )
 
   const deliverer = await openDelivery({
@@ -165,19 +165,4 @@ function startWebhooks({ config, foundation, log, life }: WorkerParts): void {
   const replayer = createWebhookReplayer({ database, wake, onError })
   replayer.start()
   life.onStop({ name: 'webhook replays', stop: () => replayer.stop() })
-}
-
-function createCounters(metrics: Metrics): MailCounters {
-  return {
-    attempts: metrics.count({
-      name: 'valija_attempts_total',
-      help: 'Attempts by route, outcome and reason.',
-      labels: ['route', 'outcome', 'reason'],
-    }),
-    ended: metrics.count({
-      name: 'valija_ended_without_attempt_total',
-      help: 'Recipients that ended without an attempt, such as expired ones.',
-      labels: ['outcome', 'reason'],
-    }),
-  }
 }

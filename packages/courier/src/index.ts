@@ -17,7 +17,13 @@ export {
 } from './mailbox/mailbox.ts'
 export { createOpenMailbox, type OpenMailbox } from './mailbox/open-mailbox.ts'
 export { type MxSource, mxDestination } from './mx-destination.ts'
-export { createNetworkGuard, guardLookup, isPublicAddress, type NetworkGuard } from './network-guard.ts'
+export {
+  createNetworkGuard,
+  guardLookup,
+  isPublicAddress,
+  localAddresses,
+  type NetworkGuard,
+} from './network-guard.ts'
 export { createOpenFirst, createOpenSession } from './open-first.ts'
 export {
   createOutgoingHttp,

@@ -1,5 +1,6 @@
 /**
- * The one guard against private addresses, for webhooks, mail exchangers and every other host that somebody else names.
+ * The one guard against private addresses and this machine's own, for webhooks, mailboxes, mail exchangers and every other host that
+ * somebody else names.
  *
  * It judges addresses, never names: a name is looked up once, every address that comes back is judged, and the connection goes
  * to a judged address, so that a name cannot mean something else a moment later (DNS rebinding). Refused is all that
@@ -7,6 +8,7 @@
  */
 import { lookup as systemLookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import ipaddr from 'ipaddr.js'
 
 export interface NetworkGuard {
@@ -52,6 +54,11 @@ export function createNetworkGuard(
       return isPublicAddress(address) && !ownAddresses().some((own) => isSame(ip, parse(own)))
     },
   }
+}
+
+/** This machine's addresses at this moment, for `ownAddresses`. */
+export function localAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((entries) => entries?.map(({ address }) => address) ?? [])
 }
 
 /** What is told of an address that the guard refuses. */

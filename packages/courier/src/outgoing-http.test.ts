@@ -334,6 +334,22 @@ describe('private addresses', () => {
     }
   })
 
+  test('this machine’s own address is refused though it is public, as a literal and behind a name, unless it is allowed', async () => {
+    // In a part of global unicast that IANA has given to nobody: no connection could be made.
+    const own = '2e00::1'
+    const lookup: LookupFunction = (_host, _options, callback) =>
+      callback(null, [{ address: own, family: 6 }])
+    const codeOf = async (allowNetworks: string[], url: string) => {
+      const made = createOutgoingHttp({ allowNetworks, lookup, ownAddresses: () => ['127.0.0.1', own] })
+      closers.push(() => made.close())
+      const result = await made.post(url, { ...request, timeoutMs: 300 })
+      return result.kind === 'failure' && result.code
+    }
+    const urls = [`http://[${own}]/`, 'http://own.example/']
+    for (const url of urls) expect(await codeOf([], url)).toBe('address_refused')
+    expect(await codeOf([`${own}/128`], urls[0]!)).toMatch(/^(?:connection_failed|timeout)$/)
+  })
+
   test('a name is looked up for each connection: one that changes its mind is refused', async () => {
     const { port } = await startServer((_, response) =>
       response.writeHead(200, { connection: 'close' }).end('reached'),

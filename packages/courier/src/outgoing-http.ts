@@ -1,7 +1,7 @@
 /**
  * The one way out for HTTP: webhooks, policies of mail domains, and whatever else goes to an address that somebody else wrote.
  *
- * Private addresses are refused when the connection is made, for names (after their lookup) and for literals in any spelling; no
+ * Private addresses, and this machine's own, are refused when the connection is made, for names (after their lookup) and for literals in any spelling; no
  * redirect is followed; the whole exchange has one deadline. Of the answer to a POST at most 64 KB are read and the first KB is
  * kept; a GET says how much it takes.
  */
@@ -9,7 +9,13 @@ import type { lookup as systemLookup } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import type { Agent, buildConnector, Dispatcher } from 'undici'
-import { AddressRefused, createNetworkGuard, guardLookup, type NetworkGuard } from './network-guard.ts'
+import {
+  AddressRefused,
+  createNetworkGuard,
+  guardLookup,
+  localAddresses,
+  type NetworkGuard,
+} from './network-guard.ts'
 
 export type HttpResult =
   | {
@@ -45,7 +51,7 @@ export type HttpDocument =
 export type HttpFailure =
   /** Not http(s), or with credentials in it. */
   | 'bad_url'
-  /** Private or reserved, and not among the allowed networks. */
+  /** Private, reserved or this machine's own, and not among the allowed networks. */
   | 'address_refused'
   | 'name_unknown'
   | 'connection_failed'
@@ -89,15 +95,17 @@ const maxOrigins = 10_000
 
 /**
  * @param options.allowNetworks CIDRs that are let through although private
+ * @param options.ownAddresses instead of this machine's
  * @param options.lookup instead of the system's
  * @param options.ca an authority (PEM) that is trusted besides the usual ones
  */
 export function createOutgoingHttp(options: {
   allowNetworks: readonly string[]
+  ownAddresses?: () => readonly string[]
   lookup?: typeof systemLookup | LookupFunction
   ca?: string
 }): OutgoingHttp {
-  const guard = createNetworkGuard(options.allowNetworks)
+  const guard = createNetworkGuard(options.allowNetworks, options.ownAddresses ?? localAddresses)
   let isClosed = false
   let opened: Promise<Agent> | null = null
   const openAgent = async () => {

@@ -10,6 +10,13 @@ export interface MailCounters {
   reports?: { add(labels: { kind: string; outcome: string }, by?: number): void }
 }
 
+/** What `reports` is made of: one definition, so that all parts of a process that write reports down count together. */
+export const reportsCounted = {
+  name: 'valija_reports_total',
+  help: 'Mails at return paths and report addresses, and in mailboxes, by kind and what came of them: bounced, complained, or why nothing was changed.',
+  labels: ['kind', 'outcome'],
+} as const
+
 export function meterMailLog(mailLog: MailLog, counters: MailCounters): MailLog {
   return {
     accepted: (mail) => {

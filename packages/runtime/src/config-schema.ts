@@ -216,7 +216,7 @@ export const schema = {
     default: '',
     example: '10.0.0.0/8,fd00::/8',
     sentence:
-      "Private networks that mail, webhooks, mailboxes and tenants' smarthosts may connect to; also this machine's own public addresses, where mail is to go to a server beside us. `npm start` adds loopback.",
+      "Private networks that mail, webhooks, mailboxes and tenants' smarthosts may connect to; also this machine's own public addresses, where a server beside us is meant. `npm start` adds loopback.",
   }),
   submissionPort: variable({
     name: 'VALIJA_SUBMISSION_PORT',

@@ -33,6 +33,15 @@ test('two processes in one do not count together', async () => {
   expect(await api.exposition()).toContain('valija_things_total{process="api"} 1')
 })
 
+test('what two parts of a process count by one definition is one number; another of that name is refused', async () => {
+  const metrics = createMetrics('start')
+  const things = { name: 'valija_things_total', help: 'Things.' } as const
+  metrics.count(things).add({})
+  metrics.count(things).add({}, 2)
+  expect(await metrics.exposition()).toContain('valija_things_total{process="start"} 3')
+  expect(() => metrics.count({ ...things })).toThrow('already been registered')
+})
+
 test('a label without bound is refused', () => {
   const metrics = createMetrics('api')
   expect(() => metrics.count({ name: 'valija_x_total', help: 'X.', labels: ['tenant_id'] })).toThrow(

@@ -24,6 +24,7 @@ type Definition<L extends string> = {
 }
 
 export type Metrics = {
+  /** The same definition (the object itself) gives the same number: parts of a process that count one thing share it. */
   count: <L extends string = never>(definition: Definition<L>) => Count<L>
   /** `buckets`: upper bounds in the metric's unit. */
   distribution: <L extends string = never>(
@@ -64,9 +65,11 @@ export function createMetrics(process: string): Metrics {
     labelNames: checkedLabels(definition),
     registers: [registry],
   })
+  const counts = new Map<object, Counter>()
   return {
     count: (definition) => {
-      const counter = new Counter(shared(definition))
+      const counter = counts.get(definition) ?? new Counter<string>(shared(definition))
+      counts.set(definition, counter)
       return { add: (labels, by = 1) => counter.inc(labels, by) }
     },
     distribution: (definition) => {
