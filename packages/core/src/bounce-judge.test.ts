@@ -6,7 +6,7 @@ import { loadReplyRules } from './reply-rules.ts'
 
 const rules = loadBounceRules()
 const judge = createBounceJudge(rules)
-const taught = ['bounces.yaml', 'bounces.late.yaml'].flatMap((file) =>
+const taught = ['bounces.yaml', 'bounces.words.yaml', 'bounces.late.yaml'].flatMap((file) =>
   loadReplyRules(new URL(`rules/${file}`, import.meta.url)).flatMap((rule) =>
     rule.lines.map((line) => ({ file, rule, line })),
   ),

@@ -30,12 +30,18 @@ export interface BounceRules {
   first: readonly ReplyRule[]
   /** Asked when none of the first matches, or only one for what passes by itself. */
   late: readonly ReplyRule[]
+  /** Asked when none of these matches: other words, other languages. */
+  words: readonly ReplyRule[]
 }
 
 /** The shipped rules: for what mail systems say of failures by themselves, around those for what servers reply. */
 export function loadBounceRules(): BounceRules {
   const own = (name: string) => loadReplyRules(new URL(`rules/${name}`, import.meta.url))
-  return { first: [...own('bounces.yaml'), ...loadReplyRules()], late: own('bounces.late.yaml') }
+  return {
+    first: [...own('bounces.yaml'), ...loadReplyRules()],
+    late: own('bounces.late.yaml'),
+    words: own('bounces.words.yaml'),
+  }
 }
 
 /** Judges by the shipped rules, which are read for the first bounce: that takes 0.1 s, and many a process never sees one. */
@@ -61,7 +67,7 @@ export function createBounceJudge(rules: BounceRules): JudgeBounce {
 /** What passes by itself, and was waited for in vain where a report says that time is over. */
 const passing: ReadonlySet<Reason> = new Set(['throttled', 'greylisted', 'other'])
 
-function read({ first, late }: BounceRules, reported: ReportedRecipient): Reading {
+function read({ first, late, words }: BounceRules, reported: ReportedRecipient): Reading {
   const reading = readByRules(first, reported)
   const isFound = reading.evidence === 'rule'
   if (isFound && !(passing.has(reading.reason) && reported.status?.startsWith('4.'))) return reading
@@ -70,14 +76,38 @@ function read({ first, late }: BounceRules, reported: ReportedRecipient): Readin
   if (!isFound && isEarly && (reported.replyCode ?? 0) >= 500) return { ...reading, reason: 'policy' }
   const last = readByRules(late, reported)
   if (last.evidence === 'rule') return last
+  const worded = isFound ? reading : readByRules(words, reported, ['body', 'rcpt'])
+  if (worded.evidence === 'rule' && sayMore(worded.reason, reading)) return worded
   // Nothing but "it is late": the host is not reached yet.
   if (reported.action === 'delayed' && reading.evidence === 'guess') return { ...reading, reason: 'network' }
   return reading
 }
 
-function readByRules(rules: readonly ReplyRule[], reported: ReportedRecipient): Reading {
+/** Causes whose words are plainer than the status beside them: 5.1.1 and 5.5.0 are sent with anything. */
+const plain: ReadonlySet<Reason> = new Set([
+  'mailbox_unknown',
+  'mailbox_full',
+  'mailbox_disabled',
+  'domain_unknown',
+  'size',
+  'spam',
+  'content',
+])
+
+/** Whether words that are not those of one system say more than the code does. */
+function sayMore(reason: Reason, { evidence, reason: byCode }: Reading): boolean {
+  if (evidence !== 'status') return true
+  return plain.has(reason) && ['mailbox_unknown', 'mailbox_disabled', 'protocol', 'other'].includes(byCode)
+}
+
+/** @param unsaid the phases to try where the report names none */
+function readByRules(
+  rules: readonly ReplyRule[],
+  reported: ReportedRecipient,
+  unsaid: readonly Phase[] = ['rcpt', 'body'],
+): Reading {
   const reply = replyOf(reported)
-  const phases: readonly Phase[] = reported.phase === null ? ['rcpt', 'body'] : [reported.phase]
+  const phases = reported.phase === null ? unsaid : [reported.phase]
   const readings = phases.map((phase) => readRefusal(rules, phase, reply, reported.remoteHost))
   return readings.find(({ evidence }) => evidence === 'rule') ?? (readings[0] as Reading)
 }
