@@ -1,7 +1,8 @@
 /** What bounces mean: every rule matches the line that taught it, and doubt never suppresses. */
-import type { ReportedRecipient } from '@valija/mail'
+import { readFileSync } from 'node:fs'
+import type { ReportedPhase, ReportedRecipient } from '@valija/mail'
 import { describe, expect, test } from 'vitest'
-import { createBounceJudge, loadBounceRules } from './bounce-judge.ts'
+import { type BounceJudgement, createBounceJudge, loadBounceRules } from './bounce-judge.ts'
 import { loadReplyRules } from './reply-rules.ts'
 
 const rules = loadBounceRules()
@@ -29,14 +30,63 @@ function reported(part: Partial<ReportedRecipient>): ReportedRecipient {
 
 /** As the reader gives what such a line says. */
 function fromLine(line: string): ReportedRecipient {
-  const [, code, status] = /^([45]\d\d)?[ -]?([45]\.\d+\.\d+)?/.exec(line) ?? []
+  const code = /(?:^|said: )([45]\d\d)(?=[ -])/.exec(line)?.[1]
+  const status = /(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?![\d.]*\d)/.exec(line)?.[0]
   return reported({ text: line, replyCode: code === undefined ? null : Number(code), status: status ?? null })
 }
+
+const samples = readFileSync(new URL('rules/bounces.samples.tsv', import.meta.url), 'utf8')
+  .split('\n')
+  .filter((line) => line !== '' && !line.startsWith('#'))
+  .map((line) => {
+    const [phase, reasons, type, text] = line.split('\t') as [string, string, string, string]
+    return { phase: phase === '-' ? null : (phase as ReportedPhase), reasons: reasons.split('|'), type, text }
+  })
+
+/** That the address or its domain does not exist. */
+const isGone = ({ reason, bounceType }: BounceJudgement) =>
+  bounceType === 'hard' && (reason === 'mailbox_unknown' || reason === 'domain_unknown')
 
 describe('the rules', () => {
   test.each(taught)('of $file give their reason to the line that taught them: $line', ({ rule, line }) => {
     const host = line.startsWith('552 Too much mail data') ? 'mfsmax.docomo.ne.jp' : null
     expect(judge({ ...fromLine(line), remoteHost: host }).reason).toBe(rule.reason)
+  })
+})
+
+describe('the table of samples', () => {
+  test.each(samples)('is judged right: $phase $text', ({ phase, reasons, type, text }) => {
+    const judgement = judge({ ...fromLine(text), phase })
+    expect(reasons).toContain(judgement.reason)
+    expect(isGone(judgement) ? 'hard' : 'soft').toBe(type)
+  })
+
+  test('has lines enough to mean something', () => {
+    expect(samples.length).toBeGreaterThan(250)
+  })
+})
+
+describe('words that are not those of one system', () => {
+  test('say more than a status that is sent with anything', () => {
+    expect(judge(reported({ status: '5.5.0', phase: 'rcpt', text: '550 5.5.0 Boite inconnue' })).reason).toBe(
+      'mailbox_unknown',
+    )
+    expect(judge(reported({ status: '5.1.1', text: '550 5.1.1 Casella disabilitata' })).reason).toBe(
+      'mailbox_disabled',
+    )
+  })
+
+  test('say less than a status that means one thing', () => {
+    expect(judge(reported({ status: '5.6.0', text: '550 5.6.0 not allowed here' })).reason).toBe('content')
+    expect(judge(reported({ status: '5.1.1', text: '550 5.1.1 not allowed here' })).reason).toBe(
+      'mailbox_unknown',
+    )
+  })
+
+  test('do not make a bare "unknown" mean the recipient where nothing says that it was refused at RCPT', () => {
+    expect(judge(reported({ text: '550 error unknown', phase: 'body', replyCode: 550 })).reason).toBe(
+      'rejected',
+    )
   })
 })
 

@@ -4,8 +4,9 @@
  */
 import { hasDeliveryStatus, readDeliveryStatus, specificStatus } from './delivery-status.ts'
 import type { DeliveryAction, ReportedRecipient } from './incoming-mail.ts'
-import { isFailureReport, senderOf } from './mail-character.ts'
+import { isFailureReport, isLikelyReport, senderOf } from './mail-character.ts'
 import { type MailParts, takeApart, textOf } from './mail-parts.ts'
+import { readNotice } from './notice-json.ts'
 import { originalFields } from './original-traces.ts'
 import { reportLines } from './report-text.ts'
 import { findAddress, findAddresses } from './reported-address.ts'
@@ -29,7 +30,10 @@ export async function readBounce(mail: MailParts, depth = 0): Promise<ReportedRe
     const general = saidAnywhere(lines)
     return stated.map((recipient) => completed(recipient, told, general))
   }
-  if (!isFailureReport(mail, readableText(mail))) return []
+  const noticed = readNotice(mail)
+  if (noticed.length > 0) return noticed
+  const text = readableText(mail)
+  if (!isFailureReport(mail, text)) return isLikelyReport(mail, text) ? likelyTold(mail) : []
   const told = await toldByText(mail)
   if (told.length > 0) return told
   return depth > 0 ? [] : nestedBounce(mail)
@@ -118,6 +122,13 @@ async function toldByText(mail: MailParts): Promise<ReportedRecipient[]> {
     remoteHost: null,
     reportingHost: null,
   }))
+}
+
+/** What reads like a report but comes from nobody who makes them: taken as second-hand, and only with a server's own answer. */
+async function likelyTold(mail: MailParts): Promise<ReportedRecipient[]> {
+  const told = await toldByText(mail)
+  const isAnswered = told.every(({ replyCode, status }) => replyCode !== null || status !== null)
+  return isAnswered ? told.map((recipient) => ({ ...recipient, isSecondHand: true })) : []
 }
 
 /** Exim and Google name the recipients in a field, whatever the text says. */

@@ -84,7 +84,10 @@ function toRecipient(fields: Fields, reportingHost: string | null): ReportedReci
     action: actionOf(fields.get('action') ?? '', fields.get('status') ?? ''),
     status: specificStatus(statusOf(fields.get('status') ?? ''), statusInText(diagnostic)),
     replyCode: /^x-unix\b/i.test(diagnostic) ? null : codeInText(diagnostic),
-    text: (replyIn(diagnostic) || commentOf(fields.get('status') ?? '')).slice(0, 1_000),
+    text: (replyIn(diagnostic) || categoryOf(fields) || commentOf(fields.get('status') ?? '')).slice(
+      0,
+      1_000,
+    ),
     remoteHost: hostOf(fields.get('remote-mta') ?? null) ?? hostInText(diagnostic),
     reportingHost,
     phase: phaseInText(diagnostic),
@@ -102,6 +105,12 @@ function withoutType(value: string): string {
 function statusOf(value: string): string | null {
   const match = /\b([245])\.(\d{1,3})\.(\d{1,3})\b/.exec(value)
   return match === null ? null : `${Number(match[1])}.${Number(match[2])}.${Number(match[3])}`
+}
+
+/** PowerMTA's word for the kind of failure, where it had no answer to quote. */
+function categoryOf(fields: Fields): string {
+  const category = fields.get('x-powermta-bouncecategory') ?? ''
+  return category === '' ? '' : `bounce category: ${category}`
 }
 
 /** `4.0.0 (mx.example.net: host name lookup failure)` → what is in the parentheses */

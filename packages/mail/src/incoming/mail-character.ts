@@ -11,14 +11,20 @@ const DAEMON_ADDRESS =
   /(?:^|[<\s"])(?:mailer[-._]?daemon|post[-._]?master|mail[-._]?daemon|mail[-._]?admin(?:istrator)?|mdaemon|mail[-._]?(?:delivery|router|system|gateway|server)\S{0,40})@/i
 /** Addresses of machines that send other things as well. */
 const MACHINE_ADDRESS =
-  /(?:^|[<\s"])(?:(?:no[-._]?reply|do[-._]?not[-._]?reply|bounces?|mta|sysadmin|administrator|daemon|root|system)\S{0,40}|\S{1,40}-(?:admin|request|owner|bounces))@/i
+  /(?:^|[<\s"])(?:[^\s<>"@]{0,40}(?:smtp|gateway|anti-?virus|mailer|mail-?sweeper|imss|delivery)[^\s<>"@]{0,40}|(?:no[-._]?reply|do[-._]?not[-._]?reply|bounces?|mta|sysadmin|administrator|daemon|root|system)\S{0,40}|\S{1,40}-(?:admin|request|owner|bounces))@/i
 const DAEMON_NAME =
-  /mail(?:er)?[- ]?(?:deliver|daemon|administrator|system|gateway|server|transport)|delivery (?:subsystem|system|agent|status)|mail-?daemon|postmaster|system administrator|content-filter|interscan|spam firewall|firewall|mail ?router|email security|message center|メール配信|rejected|undeliverable/i
+  /mail(?:er)?[- ]?(?:deliver|daemon|administrator|system|gateway|server|transport)|delivery (?:subsystem|system|agent|status)|mail-?daemon|postmaster|sistema de (?:correo|entrega|mensa)|sistema di posta|mailzustellung|почтов|系统管理|시스템|system administrator|content-filter|interscan|spam firewall|firewall|mail ?router|email security|message center|メール配信|rejected|undeliverable/i
 const FAILURE_SUBJECT =
-  /undeliver|not? (?:be )?deliver|could.?n.t (?:be )?deliver|deliver(?:y|ed)?\b.{0,40}(?:fail|problem|error|status|report|notif|delay|unsuccess|incomplete|refus|reject)|(?:fail|problem|error|unsuccess|unable|report).{0,40}deliver|fail(?:ure|ed)? (?:notice|notification|mail|message)|mail(?:ing)? (?:failure|failed|error|system error|status)|returned (?:mail|to sender|message)|not member|return(?:ed)? mail|bounced?\b|message (?:you sent|not delivered|delayed|rejected|blocked|frozen|status)|non[- ]?(?:delivery|remis)|rejected|warning: (?:message|could not)|user unknown|unknown (?:user|recipient)|error sending|mail could not|unzustellbar|zustellung|fehlgeschlagen|non recapit|n[ãa]o entreg|no (?:se )?(?:ha )?entreg|devuelto|retourn|配信|不達|エラー|送信|未達|退信|退回|недоставл|delivery|nicht zugestellt|niet bezorgd|nie dostarczon|mislukt/i
+  /undeliver|not? (?:be )?deliver|could.?n.t (?:be )?deliver|deliver(?:y|ed)?\b.{0,40}(?:fail|problem|error|status|report|notif|delay|unsuccess|incomplete|refus|reject)|(?:fail|problem|error|unsuccess|unable|report).{0,40}deliver|fail(?:ure|ed)? (?:notice|notification|mail|message)|mail(?:ing)? (?:failure|failed|error|system error|status)|returned (?:mail|to sender|message)|not member|return(?:ed)? mail|bounced?\b|message (?:you sent|not delivered|delayed|rejected|blocked|frozen|status)|non[- ]?(?:delivery|remis)|rejected|warning: (?:message|could not)|user unknown|unknown (?:user|recipient)|error sending|mail could not|unzustellbar|zustellung|fehlgeschlagen|non recapit|n[ãa]o entreg|no (?:se )?(?:ha )?entreg|devuelto|retourn|配信|不達|エラー|送信|未達|退信|退回|недоставл|delivery|nicht zugestellt|niet bezorgd|nie dostarcz|niedor[eę]cz|mislukt|onbestelbaar|failed mail|mail failed|falha|error de entrega|fallo|impossibile|mancata consegna|non (?:[eè] stato )?(?:recapit|consegn)|반송|실패|nedoru[cč]|kunde inte lever|kunne ikke lever|iletilemedi|系统退/i
+/** Things other than mail that are delivered, refused and returned. */
+const NO_MAIL =
+  /\b(?:parcel|package|shipment|shipping|courier|your order|tracking number|postal|payment|invoice was|paket|sendung|colis|livraison de|paquete|encomenda|spedizione)\b|посылк|包裹|快递|荷物|택배/i
+/** How the subject of a report begins. */
+const REPORT_SUBJECT =
+  /^\s{0,5}(?:undeliver|(?:mail |e-?mail |message )?delivery (?:fail|error|status|report|problem|has failed|incomplete)|(?:mail|message|e-?mail) (?:was |is |could |has )?(?:not (?:be |been )?deliver|undeliver|fail|delivery)|return(?:ed)? (?:mail|to sender)|fail(?:ure|ed) (?:notice|mail|delivery)|non[- ]?deliver|non remis|unzustellbar|zustellung)/i
 /** A sentence about a delivery that failed; the subject need not say it. */
 const FAILURE_SENTENCE =
-  /(?:not|n.t|unable|fail\w{0,3}|cannot|problems?|errors?|impossible|trouble)\b[^\n]{0,80}\b(?:deliver|reach|transmit|sen[dt]\b|sending)|(?:deliver|transmi|sen[dt]\b|sending|message|mail)\w{0,6}\b[^\n]{0,80}(?:not be|n.t be|not been|fail|unable|impossible|error|problem|reject|refus|abort|delayed|bounced|blocked)|undeliver|returned mail|mail ?box[^\n]{0,40} full|not (?:a )?member|over quota|unknown user|user unknown|no such user|quota exceeded|konnte nicht|nicht zugestellt|n'a pas pu|no (?:se )?(?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|できません|配信|失敗|недоставл|не доставл|退信|无法/i
+  /(?:not|n.t|unable|fail\w{0,3}|cannot|problems?|errors?|impossible|trouble)\b[^\n]{0,80}\b(?:deliver|reach|transmit|sen[dt]\b|sending)|(?:deliver|transmi|sen[dt]\b|sending|message|mail)\w{0,6}\b[^\n]{0,80}(?:not be|n.t be|not been|fail|unable|impossible|error|problem|reject|refus|abort|delayed|bounced|blocked)|undeliver|returned mail|mail ?box[^\n]{0,40} full|not (?:a )?member|over quota|unknown user|user unknown|no such user|quota exceeded|konnte nicht|nicht zugestellt|n'a pas pu|no (?:se )?(?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|できません|配信|失敗|недоставл|не доставл|退信|无法|nie (?:zosta[lł]|mo[zż]na)|kon (?:\S{1,12} ){0,3}niet|impossibile|non pu[oò]|실패|없습니다|kunde inte|kunne ikke|nelze/i
 const FAILURE_TYPE = /report-type="?delivery-status/i
 
 const REPLY_SUBJECT =
@@ -50,7 +56,22 @@ export function isFailureReport(mail: MailParts, text: string): boolean {
   const sender = senderOf(mail)
   if (sender === 'person' || isAutoReply(mail) || isChallenge(mail)) return false
   const isTold = FAILURE_SENTENCE.test(text.slice(0, 8_000))
+  if (sender === 'doubtful' && NO_MAIL.test(text.slice(0, 2_000))) return false
   return sender === 'system' ? isTold || saysFailure(mail) : isTold && saysFailure(mail)
+}
+
+/**
+ * Whether it reads like a report though its sender is nobody who makes them: the subject begins as those of reports do, which what
+ * people forward, answer or open tickets with does not.
+ */
+export function isLikelyReport(mail: MailParts, text: string): boolean {
+  const isList = ['list-id', 'list-unsubscribe', 'list-post'].some((name) => mail.field(name) !== null)
+  if (isList || isAutoReply(mail) || isAutomatic(mail) || isChallenge(mail)) return false
+  if (NO_MAIL.test(text.slice(0, 2_000))) return false
+  return (
+    REPORT_SUBJECT.test((mail.field('subject') ?? '').slice(0, 500)) &&
+    FAILURE_SENTENCE.test(text.slice(0, 8_000))
+  )
 }
 
 /** Whether the subject, or the type, says that something was not delivered. */

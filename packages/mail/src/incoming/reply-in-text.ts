@@ -3,7 +3,7 @@ import type { ReportedPhase } from './incoming-mail.ts'
 
 /** A reply code, not part of a longer number, an address or a version. */
 const CODE =
-  /(?<![\d.#$/=+-]|\S:)([45][0-5]\d)(?=[ :;,)\]'"-]|\.[ )]|\.?$)(?![ -](?:days?|hours?|minutes?|seconds?|bytes?|[kMG]?B\b|characters?|times|messages|recipients)\b)/gm
+  /(?:(?<![\d.#$/=+-]|\S:)|(?<=#)(?=\d{3} #?[45]\.\d))([45][0-5]\d|571)(?=[ :;,)\]'"-]|\.[ )]|\.?$)(?![ -](?:days?|hours?|minutes?|seconds?|bytes?|[kMG]?B\b|characters?|times|messages|recipients)\b)/gm
 /** RFC 3463, not part of an IP address or a version. */
 const STATUS = /(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?!\d|\.\d)/g
 

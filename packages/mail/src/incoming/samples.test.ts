@@ -51,6 +51,11 @@ describe('a bounce', () => {
     expect(mail.kind === 'bounce' && mail.recipients[0]?.phase).toBe(phase)
   })
 
+  test('from an address that is not a mail system’s is second-hand', async () => {
+    const mail = await readIncoming(file('mail/ticket-like-bounce.eml'))
+    expect(mail).toMatchObject({ kind: 'bounce', recipients: [{ isSecondHand: true }] })
+  })
+
   test.each(['exim-frozen', 'postfix-delayed'])('%s is only late', async (name) => {
     const mail = await readIncoming(file(`mail/${name}.eml`))
     expect(mail).toMatchObject({ kind: 'bounce', recipients: [{ action: 'delayed' }] })
@@ -84,6 +89,20 @@ describe('no bounce', () => {
     ['no-forwarded-by-person', 'other'],
     ['no-complaint', 'complaint'],
     ['no-dmarc-report', 'dmarc_report'],
+    ['no-newsletter-about-bounces', 'other'],
+    ['no-vacation-german', 'auto_reply'],
+    ['no-vacation-japanese', 'auto_reply'],
+    ['no-left-company', 'auto_reply'],
+    ['no-challenge-link', 'challenge'],
+    ['no-quarantine-digest', 'other'],
+    ['no-quoting-reply', 'other'],
+    ['no-help-desk-quote', 'other'],
+    ['no-log-report', 'other'],
+    ['no-receipt-read', 'auto_reply'],
+    ['no-list-post-of-bounce', 'other'],
+    ['no-parcel', 'other'],
+    ['no-payment', 'other'],
+    ['no-welcome', 'other'],
   ])('is %s: %s', async (name, kind) => {
     expect((await readIncoming(file(`mail/${name}.eml`))).kind).toBe(kind)
   })

@@ -29,7 +29,7 @@ interface Mention {
 
 /** Words of failure, in the languages that mail systems speak. */
 export const FAILURE =
-  /(?:could|can|was|were|is|are|do|does|did|has|have) ?(?:not|n.t)\b|cannot|undeliver|(?:not|n't|cannot|could not|unable to|failed to|failure to|impossible to|unsuccessful) (?:be )?(?:deliver|reach|send|sent|accept)|deliver(?:y|ies) .{0,40}fail|delivery (?:error|problem|status)|fail(?:ed|ure)|fatal error|unable to|impossible|reject|refused|bounced?\b|returned (?:mail|to sender)|unknown|no such|not exist|doesn.t exist|not (?:found|listed|known|local)|invalid|disabled|inactive|suspended|blocked|denied|quota|full\b|exceed|expired|delayed|deferred|timed? ?out|unrout|giving up|error|couldn.t|wasn.t able|unzustellbar|konnte nicht|nicht zugestellt|non remis|n'a pas pu|no pudo|no se (?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|impossibile|non (?:è|e) stato|できません|配信|失敗|送信|不明|недоставл|не доставл|не может|退信|失败|无法|nie mo[żz]na|niet (?:worden )?bezorg/i
+  /(?:could|can|was|were|is|are|do|does|did|has|have) ?(?:not|n.t)\b|cannot|undeliver|(?:not|n't|cannot|could not|unable to|failed to|failure to|impossible to|unsuccessful) (?:be )?(?:deliver|reach|send|sent|accept)|deliver(?:y|ies) .{0,40}fail|delivery (?:error|problem|status)|fail(?:ed|ure)|fatal error|unable to|impossible|reject|refused|bounced?\b|returned (?:mail|to sender)|unknown|no such|not exist|doesn.t exist|not (?:found|listed|known|local)|invalid|disabled|inactive|suspended|blocked|denied|quota|full\b|exceed|expired|delayed|deferred|timed? ?out|unrout|giving up|error|couldn.t|wasn.t able|unzustellbar|konnte nicht|nicht zugestellt|non remis|n'a pas pu|no pudo|no se (?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|impossibile|non (?:è|e) stato|できません|配信|失敗|送信|不明|недоставл|не доставл|не может|не найден|не существует|переполнен|退信|失败|无法|不存在|已满|見つか|満杯|一杯|超え|nie (?:mo[żz]na|zosta[łl]|istnieje)|brak takiego|niet (?:worden )?(?:bezorg|afgelever)|onbekend|bestaat niet|non pu[oò]|non esiste|inesistente|sconosciut|scadut|pien[ao]|inconnue?|introuvable|pleine?\b|satur[ée]|desconocid|no existe|no encontrad|llen[oa]\b|demasiado|desconhecid|n[ãa]o (?:existe|encontrad)|chei[oa]\b|lotad[oa]|unbekannt|existiert nicht|nicht gefunden|voll\b|gesperrt|실패|없습니다|초과|kunde inte|kunne ikke|finns inte|neexistuje/i
 
 const DAEMON =
   /^(?:mailer-?daemon|postmaster|post[_.]master|mail-?daemon|abuse|noreply|no-reply|webmaster|hostmaster|support|helpdesk|help)@/i
@@ -53,11 +53,11 @@ export function readTextReport(
   if (best === undefined) return []
   const addresses = distinct(meant.filter(({ kind }) => kind === best).map(({ address }) => address))
   const own = linesByAddress(lines, mentions, addresses, best)
-  const said = addresses.map((address) => {
-    const mine = own.get(address.toLowerCase()) ?? []
-    return pickSaid(mine) ?? saidBelow(mine)
-  })
-  const general = said.includes(null) ? pickSaid(lines.slice(0, mentions[0]?.line ?? 0)) : null
+  const linesOfEach = addresses.map((address) => own.get(address.toLowerCase()) ?? [])
+  const said = linesOfEach.map((mine) => pickSaid(mine) ?? saidBelow(mine))
+  const before = said.includes(null) ? lines.slice(0, mentions[0]?.line ?? 0) : []
+  const general =
+    pickSaid(before) ?? linesOfEach.map(poorlySaid).find((one) => one !== null) ?? poorlySaid(before)
   return addresses.map((address, index) => ({ address, ...(saidFor(said, index) ?? general ?? nothing) }))
 }
 
@@ -89,7 +89,7 @@ function meantOf(mentions: readonly Mention[], isSenders: (address: string) => b
 
 /** What a report says of a failure, whoever it is about; null when it says nothing. */
 export function saidAnywhere(lines: readonly string[]): Said | null {
-  return pickSaid(lines)
+  return pickSaid(lines) ?? poorlySaid(lines)
 }
 
 function distinct(addresses: readonly string[]): string[] {
@@ -127,11 +127,12 @@ function isLink(line: string, start: number): boolean {
 const BULLET =
   /^[\s>*•·|+-]{0,30}(?:\d{1,3}[.)]\s{0,5})?(?:smtp:|rfc822;)?\s{0,5}[<"'[(]{0,2}(?:smtp:|mailto:)?$/i
 const LABEL =
-  /(?:recipients?|rcpt(?: to)?|delivered to|deliver to|delivery to|failed address(?:es)?|(?:original|failed|destination|recipient'?s?|e-?mail|receiver|mail|user'?s?|intended|invalid|final) ?(?:e-?mail )?(?:address(?:es)?|recipients?)|addressee|destination|empf[äa]nger|destinataire|destinatario|宛先|收件人|получатель)\s{0,10}(?:\([^)]{0,20}\))?\s{0,5}[:=]\s{0,20}[<"'[]{0,2}(?:smtp:|rfc822;)?\s{0,5}[<"']?$/i
+  /(?:recipients?|rcpt(?: to)?|delivered to|deliver to|delivery to|failed address(?:es)?|(?:original|failed|destination|recipient'?s?|e-?mail|receiver|mail|user'?s?|intended|invalid|final) ?(?:e-?mail )?(?:address(?:es)?|recipients?)|addressee|destination|empf[äa]nger|destinataire|destinat[aá]rio|宛先|あて先|送信先|收件(?:人|者)|получател[ьюя]|адресат[ау]?|odbiorca|adresat|ontvanger|geadresseerde|받는 ?사람|수신자|mottagare|modtager)\s{0,10}(?:\([^)]{0,20}\))?\s{0,5}[:=：]\s{0,20}[<"'[]{0,2}(?:smtp:|rfc822;)?\s{0,5}[<"']?$/i
 /** Labels that stand before other addresses as well. */
-const WEAK_LABEL = /(?:^|\s)(?:to|user|mailbox|address)\s{0,5}[:=]\s{0,20}[<"'[]{0,2}(?:smtp:)?$/i
+const WEAK_LABEL =
+  /(?:^|\s)(?:to|user|mailbox|address)\s{0,5}[:=]\s{0,20}[<"'[]{0,2}(?:smtp:)?$|^\s{0,20}(?:to|recipient|address)\s{1,20}[<"'[]{0,2}$/i
 const UNDELIVERED =
-  /(?:undeliverable|deliver(?:y|ed|ing)?|reach|send|sent|transmit(?:ted)?)\b.{0,60}\b(?:to|for)\b[^@]{0,40}$|reject(?:ed|s)? (?:the )?(?:recipient|address)[^@]{0,20}$|(?:mail|message) (?:to|for)\b[^@]{0,40}$/i
+  /(?:undeliverable|deliver(?:y|ed|ing)?|reach|send|sent|transmit(?:ted)?)\b.{0,60}\b(?:to|for)\b[^@]{0,40}$|reject(?:ed|s)? (?:the )?(?:recipient|address)[^@]{0,20}$|(?:mail|message) (?:to|for)\b[^@]{0,40}$|(?:dostarczon|dor[ęe]czon|afgelever|bezorg|zugestell|entreg|consegn|recapit|remis|livr|доставлен|lever).{0,60}\s(?:do|bij|aan|an|a|al|à|au|para|per|ao|адрес\S{1,4}|till|til)\b[^@]{0,20}$/i
 const COMMAND = /rcpt\s{1,5}to\s{0,3}:\s{0,3}<?$/i
 const REPLY = /^[\s<>]{0,20}[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3}\s{1,3})?[<"'([]{0,2}$/
 
@@ -205,7 +206,17 @@ export type Said = Omit<TextRecipient, 'address'>
 function pickSaid(lines: readonly string[]): Said | null {
   const at = replyLine(lines)
   const paragraph = at >= 0 ? replyAt(lines, at) : causeIn(lines)
-  if (paragraph === null) return null
+  return paragraph === null ? null : saidIn(paragraph, lines, at)
+}
+
+/** A sentence that only says that there is a failure, better than none. */
+function poorlySaid(lines: readonly string[]): Said | null {
+  const at = lines.findIndex((line) => FAILURE.test(withoutAddresses(line)))
+  return at < 0 ? null : saidIn(paragraphFrom(lines, at), lines, -1)
+}
+
+/** @param at the line of the reply that the paragraph is; -1 when it is none */
+function saidIn(paragraph: string, lines: readonly string[], at: number): Said {
   const all = lines.join(' ').slice(0, 4_000)
   const status = statusInText(paragraph) ?? (at >= 0 ? null : statusInText(all))
   return {
@@ -268,17 +279,23 @@ function isOtherAnswer(line: string, first: string): boolean {
 
 /** Sentences that only say that there is a failure. */
 const NO_CAUSE =
-  /automatically generated|(?:following|one or more) (?:\S{1,12} )?(?:recipients?|address|of)|permanent (?:fatal )?error|fatal errors|delivery problems|learn more|more (?:tips|information)|status notification|warning message|please (?:note|send|contact|include|do not|check|visit)|(?:do|does) not need|kept in (?:the|our) queue|will (?:be )?(?:retr|keep|continue)|for (?:further|more) |if (?:you|the problem)/i
+  /automatically generated|(?:following|one or more) (?:\S{1,12} )?(?:recipients?|address|of)|permanent (?:fatal )?error|fatal errors|delivery problems|learn more|more (?:tips|information)|status notification|warning message|please (?:note|send|contact|include|do not|check|visit)|(?:do|does) not need|kept in (?:the|our) queue|will (?:be )?(?:retr|keep|continue)|for (?:further|more) |if (?:you|the problem)|(?:siguientes?|seguintes?|seguenti?) destinat|destinataires? suivants?|folgende[nr]? (?:empf|adress)|これらの宛先|下記の宛先|received (?:this|it)\b[^.]{0,40} in error|(?:designated|intended) recipient|privileged|confidential/i
 
-/** @returns the first paragraphs that name a cause, or that at least tell of a failure */
+/** What stands behind is the cause, in whatever words. */
+const CAUSE_LABEL =
+  /^[\s>*#-]{0,12}(?:(?:the )?(?:reason|cause|problem|error|diagnos\w{0,8}|details?|explanation|status|failure reason|error message|response)(?: (?:code|text|is|was|message|given|for \w{1,12}))?|grund|ursache|fehler(?:meldung)?|raison|motif|cause|erreur|motivo|raz[oó]n|causa|error|erro|errore|причина|ошибка|原因|理由|错误信息|退信原因|사유|오류|pow[oó]d|przyczyna|reden|oorzaak|orsak|[aå]rsag)\s{0,5}[:：]\s{0,20}\S/i
+
+/** @returns the first paragraphs that name a cause */
 function causeIn(lines: readonly string[]): string | null {
+  const labelled = lines.findIndex((line) => CAUSE_LABEL.test(line))
+  if (labelled >= 0) return paragraphFrom(lines, labelled)
   const words = lines.map(withoutAddresses)
   // "<jo@example.net>: what went wrong", in whatever words.
   if (/^[^a-z]{0,30}:[^a-z]{0,20}[a-z]/i.test(words[0] ?? '') && !NO_CAUSE.test(words[0] ?? ''))
     return paragraphFrom(lines, 0)
   const causes = words.flatMap((line, index) => (FAILURE.test(line) && !NO_CAUSE.test(line) ? [index] : []))
-  const [first, ...others] = causes.length > 0 ? causes : [words.findIndex((line) => FAILURE.test(line))]
-  if (first === undefined || first < 0) return null
+  const [first, ...others] = causes
+  if (first === undefined) return null
   const paragraph = paragraphFrom(lines, first)
   const second = others.find((index) => !paragraph.includes((lines[index] as string).trim()))
   return second === undefined ? paragraph : `${paragraph} ${paragraphFrom(lines, second)}`
