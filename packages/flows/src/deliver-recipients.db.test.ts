@@ -219,6 +219,29 @@ test('rows of a site that is down stay in hand up to its share; the rest goes ba
   expect(new Set(back.map(({ writer }) => writer)).size).toBeLessThanOrEqual(3)
 })
 
+test('a relay that stays down is tried again and again, and its mail is told once', async () => {
+  await begin({})
+  await peer.close()
+  const hint = await accept(1)
+  const isBack = async () => (await readRows(hint))[0]?.state === 'waiting'
+  for (let tries = 0; tries < 3; tries++) {
+    const sql = "UPDATE valija.deliveries SET state = 'admitted', admitted_at = now() WHERE recipient_id = $1"
+    await database.engine.query(sql, hint.ids)
+    await deliverer.takeHint(hint)
+    await until('it waits again', isBack)
+  }
+  const { rows } = await database.engine.query(
+    `SELECT status, attempts, next_attempt_at > now() AS "isDueLater", seq - 1 AS told,
+       (SELECT count(*)::int FROM valija.attempts WHERE recipient_id = r.id) AS kept,
+       (SELECT hold LIKE 'site:%' FROM valija.deliveries WHERE recipient_id = r.id) AS "isHeld"
+     FROM valija.recipients AS r WHERE id = $1`,
+    hint.ids,
+  )
+  expect(rows).toEqual([
+    { status: 'deferred', attempts: 1, isDueLater: true, told: 2, kept: 1, isHeld: true },
+  ])
+})
+
 test('a mail whose time ends while its site is down is given back to be ended; the others keep their places', async () => {
   await begin(busy)
   const [first, others] = [await accept(1), await accept(20)]

@@ -6,7 +6,6 @@
  */
 import {
   crashesOfSuspect,
-  type Disposition,
   type IdSource,
   isEnd,
   type Judge,
@@ -45,20 +44,13 @@ import { createGiveBackDesk, type GiveBackDesk } from './give-back.ts'
 import { createHandOvers, type HandOvers } from './hand-overs.ts'
 import { createHeldLeases, type HeldLease, type HeldLeases } from './held-leases.ts'
 import { type Cell, createIsolation, type Isolation } from './isolate-suspects.ts'
-import {
-  complain,
-  discard,
-  expire,
-  type JudgeDependencies,
-  judgeAttempt,
-  saidBy,
-  suppress,
-} from './judge-attempt.ts'
+import { complain, discard, expire, type JudgeDependencies, judgeAttempt, suppress } from './judge-attempt.ts'
 import { firstOf, pauseUnless, unlessStopped } from './pause.ts'
 import type { ReportFields } from './report-fields.ts'
 import type { ReturnPaths } from './return-path.ts'
-import type { ChosenRoute, RouteChoice, RouteChooser } from './route-choice.ts'
+import type { ChosenRoute, RouteChoice, RouteChooser, TakenWay } from './route-choice.ts'
 import { createSettleDesk, type SettleDesk } from './settle-desk.ts'
+import { settleReport } from './settle-report.ts'
 import { type MailSigner, SigningError, signingOf } from './sign-mail.ts'
 import { simulateAttempt } from './simulate-attempt.ts'
 import type { SiteGate } from './site-observer.ts'
@@ -445,8 +437,7 @@ async function place(parts: Parts, delivery: LeasedDelivery, lease: HeldLease): 
   }
 }
 
-type Taken = Pick<Extract<RouteChoice, { kind: 'send' }>, 'route' | 'source'>
-type Way = Extract<RouteChoice, { kind: 'hold' }> | { kind: 'send'; taken: Taken; found: Found }
+type Way = Extract<RouteChoice, { kind: 'hold' }> | { kind: 'send'; taken: TakenWay; found: Found }
 
 async function findWay({ routing, destinations, shaping }: Parts, delivery: LeasedDelivery): Promise<Way> {
   const choice = await routing.choose(delivery, () => destinations.providerOf(delivery.domain))
@@ -461,7 +452,7 @@ function createJob(
   parts: Parts,
   delivery: LeasedDelivery,
   lease: HeldLease,
-  taken: Taken,
+  taken: TakenWay,
   { destination: { scope }, policies }: Extract<Found, { ok: true }>,
 ): DeliveryJob {
   // Until it has run: what is told of it is about the opening.
@@ -485,24 +476,6 @@ function createJob(
       else settleReport(parts, delivery, lease, { taken, scope }, report)
     },
   }
-}
-
-/** What the conversation came to, for the route, the site, and the recipient. */
-function settleReport(
-  { judging, desk, routing, shaping }: Parts,
-  delivery: LeasedDelivery,
-  lease: HeldLease,
-  { taken, scope }: { taken: Taken; scope: ShapingScope | null },
-  report: TransactionReport,
-): void {
-  const observe = (disposition: Disposition) => {
-    // What this mail alone asks of TLS, nobody else's mail has to wait for.
-    if (delivery.requireTls && report.failure === 'tls') return null
-    routing.observe(delivery, taken, report, disposition)
-    return scope && shaping.observe(scope, { report, disposition, delivery })
-  }
-  const settlement = judgeAttempt(judging, delivery, report, observe)
-  desk.settle(delivery, lease, saidBy(settlement, scope?.provider ?? null), report)
 }
 
 /** A mail's turn on a session. */

@@ -1,0 +1,62 @@
+/**
+ * What a conversation, or an opening that failed, came to: told to the route and to the site, and written down for the recipient.
+ *
+ * A relay that is down is tried every few seconds, so that its outage ends as soon as it is back. What such a try finds is told once to
+ * each mail. After that the mail is given back as it is, like those behind it: else an outage of a night would be thousands of
+ * attempts, events and webhooks of one mail.
+ */
+import { type Disposition, steadyNowMs, type TransactionReport } from '@valija/core'
+import type { ShapingScope } from '@valija/courier'
+import type { LeasedDelivery } from '@valija/store'
+import type { GiveBackDesk } from './give-back.ts'
+import type { HeldLease } from './held-leases.ts'
+import { type JudgeDependencies, judgeAttempt, saidBy } from './judge-attempt.ts'
+import type { RouteChooser, TakenWay } from './route-choice.ts'
+import type { SettleDesk } from './settle-desk.ts'
+import type { SiteGate } from './site-observer.ts'
+
+export interface SettleReportParts {
+  judging: JudgeDependencies
+  desk: Pick<SettleDesk, 'settle'>
+  backDesk: Pick<GiveBackDesk, 'giveBack'>
+  routing: Pick<RouteChooser, 'observe'>
+  shaping: Pick<SiteGate, 'observe'>
+}
+
+/** @param way.scope null where the way to a site could not be found */
+export function settleReport(
+  { judging, desk, backDesk, routing, shaping }: SettleReportParts,
+  delivery: LeasedDelivery,
+  lease: HeldLease,
+  { taken, scope }: { taken: TakenWay; scope: ShapingScope | null },
+  report: TransactionReport,
+): void {
+  let pauseMs: number | null = null
+  const observe = (disposition: Disposition) => {
+    // What this mail alone asks of TLS, nobody else's mail has to wait for.
+    if (delivery.requireTls && report.failure === 'tls') return null
+    routing.observe(delivery, taken, report, disposition)
+    pauseMs = scope && shaping.observe(scope, { report, disposition, delivery })
+    return pauseMs
+  }
+  const settlement = judgeAttempt(judging, delivery, report, observe)
+  if (scope !== null && pauseMs !== null && isToldAlready(delivery, scope, report, settlement.reason)) {
+    backDesk.giveBack([lease], steadyNowMs() + pauseMs, `site:${scope.key}`)
+    return
+  }
+  desk.settle(delivery, lease, saidBy(settlement, scope?.provider ?? null), report)
+}
+
+/**
+ * Whether the mail was deferred already because nobody answers at its relay. (Exchangers' pauses grow to minutes: each try of theirs is
+ * written down. So is a suspect's, for it clears it.)
+ */
+function isToldAlready(
+  { status, reason, crashes }: LeasedDelivery,
+  { kind }: ShapingScope,
+  { reply, isUncertain }: TransactionReport,
+  newReason: string | null,
+): boolean {
+  const isUnanswered = reply === null && !isUncertain
+  return kind === 'relay' && isUnanswered && status === 'deferred' && reason === newReason && crashes === 0
+}
