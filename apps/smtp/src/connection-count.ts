@@ -7,7 +7,7 @@ export interface ConnectionCount {
   leave(address: string): void
 }
 
-/** @param most connections of one peer: an IPv4 address, or the 64 bits of IPv6 that one site has to itself */
+/** @param most connections of one peer */
 export function createConnectionCount(most: number): ConnectionCount {
   const counts = new Map<string, number>()
   return {
@@ -27,7 +27,8 @@ export function createConnectionCount(most: number): ConnectionCount {
   }
 }
 
-function peerOf(address: string): string {
+/** Who it is: an IPv4 address, or the 64 bits of IPv6 that one site has to itself. */
+export function peerOf(address: string): string {
   if (!isIPv6(address)) return address
   const [head = '', tail] = address.split('::')
   const first = head === '' ? [] : head.split(':')

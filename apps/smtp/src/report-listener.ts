@@ -10,7 +10,7 @@
  * LF or NUL inside a mail is content to us: nothing is passed on, so nobody can be told another story by it.
  */
 
-import { intakeBanner, type ReadAddress, type TakenReport } from '@valija/flows'
+import { createRoom, inRoom, intakeBanner, type ReadAddress, type TakenReport } from '@valija/flows'
 import {
   SMTPServer,
   type SMTPServerDataStream,
@@ -18,7 +18,7 @@ import {
   type SMTPServerSession,
 } from 'smtp-server'
 import type { Certificate } from './certificate.ts'
-import { createConnectionCount } from './connection-count.ts'
+import { createConnectionCount, peerOf } from './connection-count.ts'
 import { createKeptBytes } from './kept-bytes.ts'
 
 export interface ReportListenerOptions {
@@ -65,8 +65,9 @@ const limits = {
   reportBytes: 1024 * 1024,
   /** Aggregate reports hold their data as an attachment. */
   domainReportBytes: 25 * 1024 * 1024,
-  /** Reports that are read and applied at the same time; the others wait. */
+  /** Reports that are read and applied at the same time, and of one peer; the others wait. */
   takenAtOnce: 8,
+  takenOfOnePeer: 4,
 }
 
 /** @throws {Error} when the port cannot be had */
@@ -175,7 +176,7 @@ function createReceiver(
   options: ReportListenerOptions,
 ): (stream: SMTPServerDataStream, session: SMTPServerSession) => Promise<Error | null> {
   const room = createKeptBytes(limits.keptBytes)
-  const turns = createTurns(limits.takenAtOnce)
+  const turns = createRoom({ total: limits.takenAtOnce, perOwner: limits.takenOfOnePeer, patienceMs: null })
   return async (stream, session) => {
     const recipients = session.envelope.rcptTo.map(({ address }) => address)
     const raw = await room.read(stream, keptOf(recipients, options.read)).catch(() => 'gone' as const)
@@ -187,7 +188,8 @@ function createReceiver(
     try {
       // The library answers 552 by itself.
       if (stream.sizeExceeded) return null
-      const taken = await turns.run(() => options.take(raw, recipients))
+      const peer = peerOf(session.remoteAddress)
+      const taken = await inRoom(turns, peer, 1, () => options.take(raw, recipients))
       if (taken.outcome !== 'later') return null
       options.onRefused('later')
       return reply(451, 'The mail that this is about is still on its way, come again')
@@ -207,25 +209,6 @@ function keptOf(recipients: readonly string[], read: ReportListenerOptions['read
     return found.ok && found.target.kind === 'domain'
   })
   return isAboutDomain ? limits.domainReportBytes : limits.reportBytes
-}
-
-/** Lets so many at a time, the others in the order in which they came. */
-function createTurns(most: number): { run<T>(work: () => Promise<T>): Promise<T> } {
-  let running = 0
-  const waiting: (() => void)[] = []
-  return {
-    run: async (work) => {
-      if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve))
-      else running += 1
-      try {
-        return await work()
-      } finally {
-        const next = waiting.shift()
-        if (next === undefined) running -= 1
-        else next()
-      }
-    },
-  }
 }
 
 function reply(responseCode: number, text: string): Error {

@@ -1,6 +1,6 @@
 /** One look through a mailbox of a real Dovecot: what becomes of each mail by what it came to, and when something goes wrong. */
 import { createIdSource } from '@valija/core'
-import { createNetworkGuard, createOpenMailbox, type MailboxSession } from '@valija/courier'
+import { createNetworkGuard, createOpenMailbox, MailboxFailure, type MailboxSession } from '@valija/courier'
 import { type Database, openDatabase, readKnownMails } from '@valija/store'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
@@ -159,6 +159,49 @@ describe.skipIf(isAbsent)('a mail', () => {
     const { taken, unread } = await look({}, { unreadable: new Map([[fourth, 3]]) })
     expect([taken, unread]).toEqual([[], [fourth]])
     expect(await subjectsIn('INBOX')).toEqual(['a', 'b', 'c', 'd'])
+  })
+
+  describe('that cannot be read', () => {
+    const running = new AbortController().signal
+    /** A server with these mails, of which `bad` ends the session. */
+    const endedBy = (code: 'connection_lost' | 'timeout' | 'protocol', uids: string[], onBad = () => {}) => {
+      const read = async (uid: string) => {
+        if (uid !== 'bad') return { bytes: Buffer.from('\n\n'), isCut: false }
+        onBad()
+        throw new MailboxFailure(code, 'over')
+      }
+      const nothing = async () => undefined
+      return {
+        ...{ canWait: false, list: async () => uids, read, remove: nothing },
+        ...{ waitForNews: nothing, finish: nothing, close: () => undefined },
+      }
+    }
+    const lookAt = async (session: MailboxSession, unreadable: Map<string, number>, stop = running) => {
+      const parts: LookParts = {
+        database,
+        take: async () => ({ outcome: 'later' }),
+        withRoom: (work) => work(),
+        onUnreadable: () => undefined,
+      }
+      await expect(lookThrough(parts, session, mailbox, unreadable, stop)).rejects.toThrow(MailboxFailure)
+      return [...unreadable]
+    }
+
+    test('for a connection that is lost or stands still is not to blame, unless another one came over it', async () => {
+      for (const code of ['connection_lost', 'timeout'] as const) {
+        const unreadable = new Map<string, number>()
+        for (let n = 0; n < 4; n += 1)
+          expect(await lookAt(endedBy(code, ['bad', 'good']), unreadable)).toEqual([['bad', n]])
+      }
+    })
+
+    test('for what it is, and at a stop for nothing', async () => {
+      const unreadable = new Map<string, number>()
+      expect(await lookAt(endedBy('protocol', ['bad']), unreadable)).toEqual([['bad', 1]])
+      const controller = new AbortController()
+      const cut = endedBy('protocol', ['bad'], () => controller.abort())
+      expect(await lookAt(cut, unreadable, controller.signal)).toEqual([['bad', 1]])
+    })
   })
 
   test('is not read any more once all is to stop', async () => {

@@ -43,11 +43,16 @@ export interface LookParts {
 export interface LookedThrough {
   /** Mails that are to be looked at again soon. */
   hasLater: boolean
+  /** Mails that were read. */
+  readCount: number
   /** What kept mails from being written down; they come again. */
   failure: MailboxFailure | null
 }
 
-/** Mails of one mailbox whose reading ended the session, and how often: they come last, and one that does so again and again is left. */
+/**
+ * Mails of one mailbox whose reading ended the session, and how often that was theirs and not the network's: they come last, and one that
+ * does so again and again is left.
+ */
 export type UnreadableMails = Map<string, number>
 
 const triesPerMail = 3
@@ -81,14 +86,15 @@ export async function lookThrough(
 ): Promise<LookedThrough> {
   const present = await session.list()
   const fresh = await findFresh(parts, mailbox.id, present)
-  const ordered = fresh.toSorted((one, other) => (unreadable.get(one) ?? 0) - (unreadable.get(other) ?? 0))
-  const looked: LookedThrough = { hasLater: false, failure: null }
+  const triesOf = (uid: string) => unreadable.get(uid) ?? -1
+  const ordered = fresh.toSorted((one, other) => triesOf(one) - triesOf(other))
+  const looked: LookedThrough = { hasLater: false, readCount: 0, failure: null }
   let failuresInRow = 0
   for (let at = 0; at < ordered.length && failuresInRow < maxFailuresInRow; at += batchSize) {
     const batch = new Batch()
     for (const uid of ordered.slice(at, at + batchSize)) {
       if (stop.aborted || failuresInRow >= maxFailuresInRow) break
-      const result = await takeOne(parts, session, mailbox, uid, unreadable)
+      const result = await takeOne(parts, session, mailbox, uid, { unreadable, looked, stop })
       failuresInRow = result instanceof MailboxFailure ? failuresInRow + 1 : 0
       if (result instanceof MailboxFailure) looked.failure = result
       else if (result?.outcome === 'later') looked.hasLater = true
@@ -119,8 +125,9 @@ async function takeOne(
   session: MailboxSession,
   mailbox: { id: Uuid; tenantId: Uuid | null },
   uid: string,
-  unreadable: UnreadableMails,
+  look: { unreadable: UnreadableMails; looked: LookedThrough; stop: AbortSignal },
 ): Promise<MailVerdict | MailboxFailure | null> {
+  const { unreadable, looked } = look
   const tries = unreadable.get(uid) ?? 0
   if (tries >= triesPerMail) {
     unreadable.delete(uid)
@@ -128,11 +135,13 @@ async function takeOne(
     return { outcome: 'ignored', reason: 'unreadable' }
   }
   return parts.withRoom(async () => {
-    // Counted before, so that it counts whatever ends the session.
-    unreadable.set(uid, tries + 1)
-    const mail = await session.read(uid)
+    const mail = await session.read(uid).catch((error: unknown) => {
+      unreadable.set(uid, isFaultOfMail(error, look) ? tries + 1 : tries)
+      throw error
+    })
     unreadable.delete(uid)
     if (mail === null) return null
+    looked.readCount += 1
     const via = { kind: 'mailbox', mailboxId: mailbox.id, tenantId: mailbox.tenantId, uid } as const
     try {
       return await parts.take({ raw: mail.bytes, recipients: deliveredTo(mail.bytes), via })
@@ -140,6 +149,19 @@ async function takeOne(
       return new MailboxFailure('internal', cause instanceof Error ? cause.message : String(cause), { cause })
     }
   })
+}
+
+/**
+ * Whether a mail that could not be read is to blame for it. A connection that is lost, or stands still, may be the network's doing, unless
+ * it brought another mail just before; at a stop we cut it ourselves.
+ */
+function isFaultOfMail(
+  error: unknown,
+  { looked, stop }: { looked: LookedThrough; stop: AbortSignal },
+): boolean {
+  if (stop.aborted) return false
+  const code = error instanceof MailboxFailure ? error.trouble.code : null
+  return (code !== 'connection_lost' && code !== 'timeout') || looked.readCount > 0
 }
 
 /** What some mails came to. */

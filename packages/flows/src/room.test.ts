@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createRoom, type Room } from './room.ts'
+import { createRoom, inRoom, type Room } from './room.ts'
 
 const patienceMs = 60_000
 
@@ -51,4 +51,20 @@ test('whoever finds no room in time is told so, and those behind it are let in',
   const late = room.enter('y', 5)
   const behind = room.enter('z', 2)
   expect([await late, await behind]).toEqual([false, true])
+})
+
+test('work waits for its turn without end, and gives its place back however it ends', async () => {
+  const room = createRoom({ total: 1, perOwner: 1, patienceMs: null })
+  const order: string[] = []
+  const work = (name: string) => async () => void order.push(name)
+  const all = [
+    inRoom(room, 'x', 1, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      throw new Error('failed')
+    }).catch(work('failed')),
+    inRoom(room, 'x', 1, work('second')),
+    inRoom(room, 'y', 1, work('third')),
+  ]
+  await Promise.all(all)
+  expect(order.toSorted()).toEqual(['failed', 'second', 'third'])
 })

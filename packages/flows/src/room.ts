@@ -1,7 +1,7 @@
 /**
- * Room for so much of something at once, shared by owners of whom none may have all of it. Who finds none waits for a little while,
- * first come, first served; whose owner has enough already is passed over meanwhile. One that is larger than all of it has it to
- * itself.
+ * Room for so much of something at once, shared by owners of whom none may have all of it: bodies in memory by tenant, mails of mailboxes
+ * by tenant, reports by the peer that sends them. Who finds none waits, first come, first served; whose owner has enough already is
+ * passed over meanwhile. One that is larger than all of it has it to itself.
  */
 export interface Room {
   /** True when it is taken, and `leave` with the same owner and size gives it back; false when there was none in time. */
@@ -13,7 +13,8 @@ export interface RoomLimits {
   total: number
   /** Of one owner; one thing it may always have. */
   perOwner: number
-  patienceMs: number
+  /** Null: whoever waits does so until there is room. */
+  patienceMs: number | null
 }
 
 interface Waiting {
@@ -53,10 +54,11 @@ export function createRoom({ total, perOwner, patienceMs }: RoomLimits): Room {
         resolve(isIn)
       }
       const waiting = { owner, size, enter: () => end(true) }
-      const timer = setTimeout(() => {
+      const giveUp = () => {
         end(false)
         admit()
-      }, patienceMs)
+      }
+      const timer = patienceMs === null ? undefined : setTimeout(giveUp, patienceMs)
       line.push(waiting)
       admit()
       return promise
@@ -65,5 +67,15 @@ export function createRoom({ total, perOwner, patienceMs }: RoomLimits): Room {
       take(owner, -size)
       admit()
     },
+  }
+}
+
+/** Does work in a room whose patience has no end. */
+export async function inRoom<T>(room: Room, owner: string, size: number, work: () => Promise<T>): Promise<T> {
+  await room.enter(owner, size)
+  try {
+    return await work()
+  } finally {
+    room.leave(owner, size)
   }
 }

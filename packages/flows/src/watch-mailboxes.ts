@@ -4,9 +4,12 @@
  *
  * IMAP mailboxes stay open and tell of new mail by themselves (IDLE); they are looked through every few minutes besides, so that nothing hangs
  * on a server that forgets to tell. POP3 mailboxes, and IMAP where a worker has many, are opened every minute.
+ *
+ * Whoever may make a mailbox names its server, which may be slow or mean us ill: of connections, of those that stay open, and of mails in
+ * memory an owner has a part only, and looks at one mailbox have a pause between them however much news its server tells of.
  */
 import { type IdSource, type MailboxTrouble, mailboxPauseMs, type Sealer, type Uuid } from '@valija/core'
-import { MailboxFailure, type MailboxSession, type OpenMailbox } from '@valija/courier'
+import { defaultMailboxLimits, MailboxFailure, type MailboxSession, type OpenMailbox } from '@valija/courier'
 import {
   claimMailboxes,
   type Database,
@@ -26,7 +29,8 @@ import {
   type UnreadableMails,
 } from './look-through-mailbox.ts'
 import { mailboxTarget, mailboxTroubleOf } from './mailbox-target.ts'
-import { unlessStopped } from './pause.ts'
+import { pauseUnless, unlessStopped } from './pause.ts'
+import { createRoom, inRoom } from './room.ts'
 import { createSleeper } from './sleeper.ts'
 
 export interface MailboxWatcher {
@@ -62,6 +66,10 @@ export interface MailboxTimings {
   pollMs: number
   /** One that does is looked through after this all the same; also shorter than firewalls forget connections (RFC 2177 allows 29 min). */
   idleMs: number
+  /** From the end of one look to the next at the same mailbox, at least: after quiet, news are looked at in the same moment. */
+  betweenMs: number
+  /** That nothing is new is written down this often; what was read, at once. */
+  noteMs: number
   /** A mail whose message is not settled yet is looked at again after this. */
   laterMs: number
   /** Between two connections that the server ends while they wait. */
@@ -72,15 +80,20 @@ const usualTimings: MailboxTimings = {
   leaseMs: 30_000,
   pollMs: 60_000,
   idleMs: 4 * 60_000,
+  betweenMs: 1_000,
+  noteMs: 60_000,
   laterMs: 10_000,
   lostMs: 15_000,
 }
 
-/** Connections to mailboxes at a time, and how many of them may stay open. */
-const maxOpen = 50
-const maxIdle = 40
-/** Mails in memory at a time: each has up to 10 MB, and reading one takes some times that. */
-const maxMailsInMemory = 2
+/** Connections to mailboxes at a time, and how many of them may stay open: of a worker, and of one owner. */
+const maxOpen = { ofAll: 50, ofOwner: 20 }
+const maxIdle = { ofAll: 40, ofOwner: 15 }
+/** Octets of mails that are being read; each counts as the longest, for nobody knows how long it is. A server may take two minutes for one. */
+const mailRoom = {
+  total: 8 * defaultMailboxLimits.maxMailBytes,
+  perOwner: 2 * defaultMailboxLimits.maxMailBytes,
+}
 /** In case a wake-up is lost. */
 const longestPauseMs = 15_000
 /** What a stop waits for before connections are cut. */
@@ -126,9 +139,12 @@ export function createMailboxWatcher(parts: MailboxWatcherParts): MailboxWatcher
   }
   const round = async (): Promise<number> => {
     await renew()
-    const limit = maxOpen - watches.size
-    if (limit > 0)
-      for (const mailbox of await claimMailboxes(engine, { holder: nextId(), leaseMs, limit })) begin(mailbox)
+    const limit = maxOpen.ofAll - watches.size
+    if (limit > 0) {
+      const owners = [...watches].map(({ mailbox }) => mailbox.tenantId)
+      const claim = { holder: nextId(), leaseMs, limit, maxOfOwner: maxOpen.ofOwner, owners }
+      for (const mailbox of await claimMailboxes(engine, claim)) begin(mailbox)
+    }
     const nextMs = (await nextMailboxDueInMs(engine)) ?? longestPauseMs
     return Math.min(Math.max(nextMs, 1_000), leaseMs / 3, longestPauseMs)
   }
@@ -155,12 +171,14 @@ function createDuty(
 ): (mailbox: HeldMailbox, stop: AbortSignal) => Promise<void> {
   const { database, log } = parts
   const { engine } = database
-  const withRoom = createRoom(maxMailsInMemory)
+  const room = createRoom({ ...mailRoom, patienceMs: null })
   const unreadableOf = new Map<Uuid, UnreadableMails>()
-  const idle = { count: 0 }
+  const idle = createIdlePlaces()
   const look = async (mailbox: HeldMailbox, session: MailboxSession, stop: AbortSignal) => {
     const unreadable: UnreadableMails = unreadableOf.get(mailbox.id) ?? new Map()
     unreadableOf.set(mailbox.id, unreadable)
+    const withRoom: LookParts['withRoom'] = (work) =>
+      inRoom(room, ownerOf(mailbox), defaultMailboxLimits.maxMailBytes, work)
     const onUnreadable = (uid: string) => log.unreadable(mailbox, uid)
     const lookParts: LookParts = { database, take: parts.take, withRoom, onUnreadable }
     const looked = await lookThrough(lookParts, session, mailbox, unreadable, stop)
@@ -174,20 +192,27 @@ function createDuty(
   }
   /** @returns when it is to be looked at again */
   const work = async (mailbox: HeldMailbox, session: MailboxSession, stop: AbortSignal): Promise<number> => {
+    let notedAt = Number.NEGATIVE_INFINITY
     for (let laterInRow = 0; ; ) {
-      const { hasLater, failure } = await look(mailbox, session, stop)
+      const { hasLater, readCount, failure } = await look(mailbox, session, stop)
+      const lookedAt = performance.now()
       laterInRow = hasLater ? laterInRow + 1 : 0
       const laterMs = hasLater ? timings.laterMs * 2 ** Math.min(20, laterInRow - 1) : timings.idleMs
-      if (stop.aborted || failure !== null || !session.canWait || idle.count >= maxIdle) {
+      if (stop.aborted || failure !== null || !session.canWait || !idle.hasRoom(mailbox)) {
         // What POP3 is to delete is deleted here, so only then the look was a good one.
         await session.finish()
         if (failure !== null) throw failure
         await noteGood(mailbox)
         return stop.aborted ? 0 : Math.min(laterMs, timings.pollMs)
       }
-      await noteGood(mailbox)
-      const lostAfterMs = await waitWith(session, Math.min(laterMs, timings.idleMs), stop, idle)
+      if (readCount > 0 || lookedAt - notedAt >= timings.noteMs) {
+        await noteGood(mailbox)
+        notedAt = lookedAt
+      }
+      const waited = waitWith(session, Math.min(laterMs, timings.idleMs), stop)
+      const lostAfterMs = await idle.during(mailbox, waited)
       if (lostAfterMs !== null) return Math.max(1_000, timings.lostMs - lostAfterMs)
+      await pauseUnless(stop, Math.max(0, lookedAt + timings.betweenMs - performance.now()))
     }
   }
   return async (mailbox, stop) => {
@@ -207,27 +232,45 @@ function createDuty(
   }
 }
 
+/** Whose mailbox it is, for what owners share. */
+function ownerOf({ tenantId }: HeldMailbox): string {
+  return tenantId ?? 'operator'
+}
+
+/** Connections that stay open and wait for news. */
+function createIdlePlaces() {
+  const waiting: string[] = []
+  return {
+    hasRoom: (mailbox: HeldMailbox) => {
+      const owner = ownerOf(mailbox)
+      const ofOwner = waiting.filter((other) => other === owner).length
+      return waiting.length < maxIdle.ofAll && ofOwner < maxIdle.ofOwner
+    },
+    during: async <T>(mailbox: HeldMailbox, wait: Promise<T>): Promise<T> => {
+      const owner = ownerOf(mailbox)
+      waiting.push(owner)
+      try {
+        return await wait
+      } finally {
+        waiting.splice(waiting.indexOf(owner), 1)
+      }
+    },
+  }
+}
+
 /**
  * Waits for news. That a server ends a connection on which nothing happens is no failure of the mailbox.
  *
  * @returns null when it is to be looked through again; after how long the connection was lost
  */
-async function waitWith(
-  session: MailboxSession,
-  waitMs: number,
-  stop: AbortSignal,
-  idle: { count: number },
-): Promise<number | null> {
+async function waitWith(session: MailboxSession, waitMs: number, stop: AbortSignal): Promise<number | null> {
   const begunAt = performance.now()
-  idle.count += 1
   try {
     await session.waitForNews(waitMs, stop)
     return null
   } catch (error) {
     if (error instanceof MailboxFailure) return performance.now() - begunAt
     throw error
-  } finally {
-    idle.count -= 1
   }
 }
 
@@ -277,21 +320,4 @@ async function noteFailure(
   const pauseMs = mailboxPauseMs(trouble.code, failures)
   log.failed(mailbox, { ...trouble, failures, pauseMs })
   await noteFailedLook(database.engine, mailbox, { ...trouble, pauseMs })
-}
-
-/** So much work at a time; the rest waits in line. */
-function createRoom(places: number): LookParts['withRoom'] {
-  const waiting: (() => void)[] = []
-  let taken = 0
-  return async (work) => {
-    if (taken < places) taken += 1
-    else await new Promise<void>((resolve) => waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next === undefined) taken -= 1
-      else next()
-    }
-  }
 }

@@ -32,17 +32,18 @@ afterAll(async () => {
 })
 beforeEach(() => database.engine.query('DELETE FROM valija.mailboxes'))
 
-async function add(fields: { state?: string; inS?: number } = {}): Promise<string> {
+async function add(fields: { state?: string; inS?: number; tenantId?: string } = {}): Promise<string> {
   const id = nextId()
   await database.engine.query(
-    `INSERT INTO valija.mailboxes (id, name, protocol, host, port, tls, username, password, state, next_look_at)
-     VALUES ($1, 'm', 'pop3', 'mail.test', 995, 'implicit', 'u', '\\x01', $2, now() + make_interval(secs => $3))`,
-    [id, fields.state ?? 'enabled', fields.inS ?? -1],
+    `INSERT INTO valija.mailboxes (id, name, protocol, host, port, tls, username, password, state, next_look_at, tenant_id)
+     VALUES ($1, 'm', 'pop3', 'mail.test', 995, 'implicit', 'u', '\\x01', $2, now() + make_interval(secs => $3), $4)`,
+    [id, fields.state ?? 'enabled', fields.inS ?? -1, fields.tenantId ?? null],
   )
   return id
 }
 
-const claim = (limit = 10) => claimMailboxes(database.engine, { holder: nextId(), leaseMs, limit })
+const claim = (limit = 10, { maxOfOwner = 100, owners = [] as (string | null)[] } = {}) =>
+  claimMailboxes(database.engine, { holder: nextId(), leaseMs, limit, maxOfOwner, owners })
 const renew = (...held: HeldMailbox[]) => renewMailboxes(database.engine, held, leaseMs)
 const show = async (id: string) => (await findMailbox(database, null, id))!
 const endLeases = () => database.engine.query('UPDATE valija.mailboxes SET held_until = now()')
@@ -58,6 +59,26 @@ test('each mailbox is claimed by one of many at the same time; those first that 
   const [longest] = waits.toSorted((one, other) => one.getTime() - other.getTime())
   expect(Date.now() - longest!.getTime()).toBeGreaterThanOrEqual(3_000)
   expect(await claim()).toHaveLength(1)
+})
+
+test('no owner has more than its part with those that the worker holds already, however long its mailboxes have waited', async () => {
+  const [many, one] = [nextId(), nextId()]
+  await database.engine.query(
+    `INSERT INTO valija.tenants (id, name) SELECT id, id::text FROM unnest($1::uuid[]) AS id`,
+    [[many, one]],
+  )
+  for (let n = 0; n < 6; n += 1) await add({ tenantId: many, inS: -100 })
+  for (let n = 0; n < 4; n += 1) await add({ inS: -50 })
+  await add({ tenantId: one })
+  const owners = (held: HeldMailbox[]) =>
+    [many, null, one].map((owner) => held.filter(({ tenantId }) => tenantId === owner).length)
+  const first = await claim(50, { maxOfOwner: 3 })
+  expect(owners(first)).toEqual([3, 3, 1])
+  const held = first.map(({ tenantId }) => tenantId)
+  expect(await claim(50, { maxOfOwner: 3, owners: held })).toEqual([])
+  expect(owners(await claim(50, { maxOfOwner: 3, owners: [many, many, one] }))).toEqual([1, 1, 0])
+  // Another worker has nothing of theirs yet.
+  expect(owners(await claim(50, { maxOfOwner: 3 }))).toEqual([2, 0, 0])
 })
 
 test('a lease that is over is another’s; the former holder writes nothing any more', async () => {

@@ -29,24 +29,36 @@ type Held = Pick<HeldMailbox, 'id' | 'holder'>
 
 const lease = `now() + make_interval(secs => $2::float8 / 1000)`
 
-/**
- * Takes mailboxes that are due and nobody's, those first that have waited longest.
- *
- * @param claim.holder a new id for each claim
- */
+const isDue = `state = 'enabled' AND next_look_at <= now() AND (held_until IS NULL OR held_until <= now())`
+
+export interface MailboxClaim {
+  /** A new id for each claim. */
+  holder: Uuid
+  leaseMs: number
+  limit: number
+  /** An owner gets no more than makes so many with those that this worker holds already, whose owners are `owners`. */
+  maxOfOwner: number
+  owners: readonly (Uuid | null)[]
+}
+
+/** Takes mailboxes that are due and nobody's, those first that have waited longest. */
 export async function claimMailboxes(
   engine: pg.Pool,
-  { holder, leaseMs, limit }: { holder: Uuid; leaseMs: number; limit: number },
+  { holder, leaseMs, limit, maxOfOwner, owners }: MailboxClaim,
 ): Promise<HeldMailbox[]> {
   const { rows } = await engine.query<HeldMailbox>(
-    `WITH due AS (
-       SELECT id FROM valija.mailboxes
-       WHERE state = 'enabled' AND next_look_at <= now() AND (held_until IS NULL OR held_until <= now())
-       ORDER BY next_look_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+    `WITH numbered AS MATERIALIZED (
+       SELECT id, row_number() OVER (PARTITION BY tenant_id ORDER BY next_look_at) + (
+           SELECT count(*) FROM unnest($5::uuid[]) AS owner WHERE owner IS NOT DISTINCT FROM tenant_id) AS number
+       FROM valija.mailboxes WHERE ${isDue}),
+     due AS (
+       SELECT mailbox.id FROM valija.mailboxes AS mailbox JOIN numbered ON numbered.id = mailbox.id
+       WHERE number <= $4 AND ${isDue}
+       ORDER BY next_look_at LIMIT $3 FOR UPDATE OF mailbox SKIP LOCKED)
      UPDATE valija.mailboxes AS mailbox SET holder = $1, held_until = ${lease} FROM due WHERE mailbox.id = due.id
      RETURNING mailbox.id, holder, tenant_id AS "tenantId", protocol, host, port, tls, username, password, folder,
        done_folder AS "doneFolder", failures`,
-    [holder, leaseMs, limit],
+    [holder, leaseMs, limit, maxOfOwner, owners],
   )
   return rows
 }

@@ -2,6 +2,7 @@
  * Mail servers that mean us ill, or are broken: scripted, and survived in bounded time and memory. What a real one does is in
  * mailbox.conformance.test.ts.
  */
+import { getEventListeners } from 'node:events'
 import net from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createNetworkGuard } from '../network-guard.ts'
@@ -267,6 +268,21 @@ describe('imap', () => {
       await session.read('7.1')
     })
     expect(await troubleOf(work)).toMatchObject({ code: 'timeout' })
+  })
+
+  test('however often its news are waited for, nothing is left on the signal that lives as long as the worker', async () => {
+    const script = imap({
+      CAPABILITY: (tag, socket) => void socket.write(`* CAPABILITY IMAP4rev1 IDLE\r\n${tag} OK\r\n`),
+      IDLE: (tag, socket) => void socket.write(`+ idling\r\n* 2 EXISTS\r\n${tag} OK\r\n`),
+    })
+    const session = await open('imap', await serve(script), short)
+    const stop = new AbortController()
+    for (let n = 0; n < 3; n += 1) {
+      await session.list()
+      await session.waitForNews(50, stop.signal)
+    }
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([])
+    session.close()
   })
 
   test('without MOVE and UIDPLUS nothing is expunged: what others have marked as deleted stays', async () => {

@@ -125,7 +125,8 @@ class ImapMailbox implements MailboxSession {
     const client = this.#client
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, waitMs)
-    stop.addEventListener('abort', () => resolve(), { once: true })
+    const onStop = () => resolve()
+    stop.addEventListener('abort', onStop, { once: true })
     client.on('exists', resolve).on('close', resolve)
     try {
       // Ends by itself when the server ends it, or refuses.
@@ -136,6 +137,7 @@ class ImapMailbox implements MailboxSession {
       await this.#within(this.#limits.openMs, talkBytes, 'the answer after waiting', () => client.noop())
     } finally {
       clearTimeout(timer)
+      stop.removeEventListener('abort', onStop)
       client.off('exists', resolve).off('close', resolve)
     }
   }
