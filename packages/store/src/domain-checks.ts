@@ -121,7 +121,7 @@ ON CONFLICT (domain_id, type, name) DO UPDATE SET
 
 /**
  * A new key whose record was seen takes over from the one before it, of its algorithm: at no moment is there none that signs. The old
- * one's record stays for the mail that is under way; after that the key is forgotten.
+ * one's record stays for the mail that is under way; after that the key is forgotten. One that never signed is forgotten at once.
  */
 async function moveKeys(client: pg.PoolClient, { id, name }: LockedDomain): Promise<void> {
   await client.query(
@@ -133,9 +133,13 @@ WITH seen AS (
 )
 UPDATE valija.dkim_keys AS k SET
   state = CASE k.state WHEN 'next' THEN 'active' ELSE 'retiring' END,
-  retires_at = CASE k.state WHEN 'active' THEN now() + interval '${dkimRetiringMs} milliseconds' END
-FROM seen
-WHERE k.domain_id = $1 AND k.algorithm = seen.algorithm
+  retires_at = CASE k.state WHEN 'active' THEN now() + CASE
+    WHEN (d.is_vouched AND d.signs_dkim) OR EXISTS (
+      SELECT FROM valija.domain_checks AS c
+      WHERE c.domain_id = k.domain_id AND c.name = k.selector || '._domainkey.' || $2 AND c.seen_right_at IS NOT NULL)
+    THEN interval '${dkimRetiringMs} milliseconds' ELSE interval '0' END END
+FROM seen, valija.domains AS d
+WHERE d.id = $1 AND k.domain_id = $1 AND k.algorithm = seen.algorithm
   AND (k.state = 'active' OR (k.state = 'next' AND k.selector = seen.selector))`,
     [id, name],
   )

@@ -237,7 +237,7 @@ export async function addMissingDkimKeys(
 
 /**
  * Gives a domain keys that wait for their records. Where the present key of an algorithm was never seen in the DNS, no mail was signed
- * by it: the new one takes its place at once.
+ * by it: one of the tenant's own takes its place at once. One of ours does not: somebody may be publishing the present records.
  */
 export async function addNextDkimKeys(
   database: Database,
@@ -249,7 +249,8 @@ export async function addNextDkimKeys(
     if (present === null) return 'gone'
     if (present.dkimKeys.some(({ state }) => state === 'next')) return 'under_way'
     const neverUsed = present.dkimKeys.filter(
-      (key) => keys.some(({ algorithm }) => algorithm === key.algorithm) && !isInUse(present, key),
+      (key) =>
+        keys.some(({ algorithm, isOwn }) => isOwn && algorithm === key.algorithm) && !isInUse(present, key),
     )
     await prisma.dkimKey.deleteMany({
       where: { domainId: id, tenantId, selector: { in: neverUsed.map(({ selector }) => selector) } },

@@ -154,6 +154,25 @@ describe('200', () => {
     await untilSignedBy(domain, fresh)
   })
 
+  test('where no record was seen yet, the records shown before stay right, and what is published is what signs', async () => {
+    const domain = await add('pending.test')
+    const begun: Shown = (await rotate(domain)).json()
+    expect(keysOf(begun, /active/)).toEqual(keysOf(domain))
+    const fresh = keysOf(begun, /next/)
+    expect(fresh).toHaveLength(2)
+    publish(domain.records)
+    await verify(domain)
+    await untilSignedBy(domain, keysOf(domain))
+
+    const hasty = await add('hasty.test', { dkim_algorithms: ['rsa'] })
+    const [next] = keysOf((await rotate(hasty)).json(), /next/)
+    publish([hasty.records.find(({ purpose }) => purpose === 'ownership')!, next!])
+    expect(keysOf(await verify(hasty)).map(({ name, state }) => [name, state])).toEqual([
+      [next!.name, 'active'],
+    ])
+    await untilSignedBy(hasty, [next!])
+  })
+
   test('where no mail was ever signed, own keys take the place of ours at once', async () => {
     const domain = await add('fresh.test', { dkim_algorithms: ['ed25519'] })
     const { privateKey } = generateKeyPairSync('ed25519')

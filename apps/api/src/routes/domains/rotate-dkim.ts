@@ -15,7 +15,7 @@ export const rotateDkim: RoutePlugin = (app, { database, wake, nextId, sealer, d
         operationId: 'rotateDkim',
         summary: 'Begin to sign by new keys',
         description:
-          'The new keys are in `records` with state `next`; mail is signed by the present ones until the record of a new one is seen, by POST /domains/:id/verify or by itself. Then it is `active`, and the one before it `retiring`: its record is to stay for 7 days. Asked again meanwhile, it shows the rotation under way. With `keys` it takes your own.',
+          'The new keys are in `records` with state `next`; mail is signed by the present ones until the record of a new one is seen, by POST /domains/:id/verify or by itself. Then it is `active`, and the one before it `retiring`: its record is to stay for 7 days. Asked again meanwhile, it shows the rotation under way. With `keys` it takes your own, at once where no record was seen yet.',
         tags: ['Domains'],
         params: idParams,
         body: Type.Unsafe<{ keys?: { private_key: string; selector?: string }[] } | null>(ref(RotationInput)),
