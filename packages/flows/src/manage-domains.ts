@@ -27,6 +27,7 @@ import {
 import { ensureDkimKeys, makeDkimKeys } from './dkim-keys.ts'
 import type { DomainHosts } from './domain-hosts.ts'
 import { type DomainRecord, returnPathHost, showRecords } from './domain-records.ts'
+import { noteLeftOut, summarizeDomain } from './domain-summary.ts'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
 import { isPublicSuffix } from './sender-domains.ts'
 
@@ -66,7 +67,11 @@ export interface DomainView {
   failing_since: string | null
   /** When a failing domain stops sending unless its proof is back. */
   sending_stops_at: string | null
+  /** How it stands and what is still to be done, in one sentence. */
+  summary: string
   records: DomainRecord[]
+  /** Which records are left out, and why. */
+  notes: string[]
   created_at: string
 }
 
@@ -226,7 +231,7 @@ function readReturnPathLabel(domain: string, input: string | undefined): string 
 function toView({ domainHosts }: Pick<DomainDesk, 'domainHosts'>, domain: StoredDomain): DomainView {
   const { status, failingSince } = domain
   const stopsAt = status === 'verified' && failingSince ? failingSince.getTime() + domainGraceMs : null
-  return {
+  const view = {
     id: formatId('domain', domain.id),
     name: domain.name,
     status: domain.status,
@@ -240,4 +245,5 @@ function toView({ domainHosts }: Pick<DomainDesk, 'domainHosts'>, domain: Stored
     records: showRecords(domain, domainHosts),
     created_at: domain.createdAt.toISOString(),
   }
+  return { ...view, summary: summarizeDomain(view), notes: noteLeftOut(domainHosts) }
 }

@@ -27,6 +27,8 @@ describe('201', () => {
       verified_at: null,
       failing_since: null,
       sending_stops_at: null,
+      summary: expect.stringContaining('not verified yet; its records have not been looked for'),
+      notes: [expect.stringContaining('no VALIJA_BOUNCE_DOMAIN')],
       created_at: expect.stringMatching(/Z$/),
     })
     const never = { status: 'unchecked', found: [], fault: null, checked_at: null, resolver: null }

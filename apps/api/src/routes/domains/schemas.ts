@@ -98,7 +98,12 @@ const DnsRecord = named(
       }),
       fix: Type.String({ description: 'What was found to be wrong, and what to do about it.' }),
       checked_at: nullable(Type.String({ format: 'date-time', description: 'When DNS was asked last.' })),
-      resolver: nullable(Type.String({ description: 'Which of our resolvers answered.' })),
+      resolver: nullable(
+        Type.String({
+          description:
+            'Which of the installation’s resolvers answered: `the resolver`, or `resolver 2` of several. Their addresses are the operator’s to know.',
+        }),
+      ),
     },
     { description: 'A DNS record to publish, and what was found.' },
   ),
@@ -133,7 +138,13 @@ export const Domain = named(
             'When a verified domain without its ownership record becomes failed, and stops sending.',
         }),
       ),
+      summary: Type.String({
+        description: 'How it stands and what is still to be published or mended, in one sentence.',
+      }),
       records: Type.Array(ref(DnsRecord)),
+      notes: Type.Array(Type.String(), {
+        description: 'Which records are left out for how the installation is set up.',
+      }),
       created_at: time('When it was added.'),
     },
     { description: 'A sender domain.' },

@@ -9,6 +9,7 @@ interface Shown {
   id: string
   name: string
   status: string
+  summary: string
   records: { purpose: string; name: string; value: string; status: string; found: string[]; fix: string }[]
 }
 
@@ -53,6 +54,9 @@ describe('200', () => {
     const shown = (await verify(domain)).json()
     expect(shown.status).toBe('pending')
     expect(statuses(shown)).toEqual(['missing', 'missing', 'missing'])
+    expect(shown.summary).toMatch(
+      /^It is not verified yet; still to be published or mended: ownership, dkim vlj\w+r, dkim vlj\w+e, .*dmarc\.$/,
+    )
     expect(shown.records[0].fix).toMatch(
       /^There is no TXT record at this name\. Publish a TXT record at _valija/,
     )
@@ -66,6 +70,7 @@ describe('200', () => {
     publish(domain)
     const shown = (await verify(domain, key)).json()
     expect(shown.status).toBe('verified')
+    expect(shown.summary).toBe('It is verified, and its mail is signed; all its records are right.')
     expect(shown.records).toMatchObject(
       domain.records.map(({ value }) => ({
         status: 'ok',
