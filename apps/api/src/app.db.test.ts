@@ -119,6 +119,37 @@ describe('answers', () => {
     expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/)
   })
 
+  test('a path of this version that has other methods names them', async () => {
+    const answer = await api.ask('PATCH', '/messages/msg_1/events', { key: null })
+    expect(answer.json()).toMatchObject({
+      status: 405,
+      code: 'method_not_allowed',
+      detail: '/messages/msg_1/events takes GET, HEAD.',
+    })
+    expect(answer.headers.allow).toBe('GET, HEAD')
+    expect(answer.headers['content-type']).toMatch(/^application\/problem\+json/)
+    const collection = await api.ask('DELETE', '/webhooks', { key: null })
+    expect(collection.headers.allow).toBe('GET, HEAD, POST')
+  })
+
+  test('what is yet to come is told apart from a slip of the pen', async () => {
+    const { detail } = (await api.ask('POST', '/send/batch', { body: {} })).json()
+    expect(detail).toBe('There is no POST /send/batch in this version.')
+  })
+
+  test('a browser is led to the pages, and the description is there in both forms', async () => {
+    const places = async (url: string) => {
+      const { statusCode, headers } = await api.ask('GET', url, { key: null })
+      return [statusCode, headers.location]
+    }
+    expect(await places('/')).toEqual([302, '/docs'])
+    expect(await places('/ui')).toEqual([302, '/ui/inbox'])
+    expect(await places('/ui/')).toEqual([302, '/ui/inbox'])
+    const yaml = await api.ask('GET', '/openapi.yaml', { key: null })
+    expect(yaml.headers['content-type']).toMatch(/^application\/yaml/)
+    expect(yaml.body).toMatch(/^openapi: 3\.1/)
+  })
+
   test('a path that is no UTF-8 is a problem, too', async () => {
     const answer = await api.ask('GET', '/messages/%ff')
     expect(answer.json()).toMatchObject({ status: 400, code: 'invalid_request' })

@@ -12,6 +12,7 @@ import cors from '@fastify/cors'
 import { invalidRequest, ProductError } from '@valija/core'
 import { requireAccess } from '@valija/flows'
 import Fastify, { type FastifyInstance, LogController, type RouteOptions } from 'fastify'
+import { createAllowedMethods } from './allowed-methods.ts'
 import { answerInTime, lookUpInTime } from './answer-in-time.ts'
 import { bodyLimitBytes, maxBodyBytes } from './body-limits.ts'
 import { answerBrokenRequest } from './broken-request.ts'
@@ -19,7 +20,7 @@ import { createByteBudget } from './byte-budget.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { registerJsonBody } from './json-body.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
-import { Problem, sendError, sendNotFound } from './problem.ts'
+import { createNotFound, Problem, sendError } from './problem.ts'
 import { type App, problems, strictObject } from './route.ts'
 import { routeGroups } from './routes/index.ts'
 import { registerSecurityHeaders } from './security-headers.ts'
@@ -56,7 +57,9 @@ export async function buildApp(dependencies: ApiDependencies): Promise<FastifyIn
     clientErrorHandler: answerBrokenRequest,
   })
   app.setErrorHandler(sendError)
-  app.setNotFoundHandler(sendNotFound)
+  const methods = createAllowedMethods()
+  app.addHook('onRoute', methods.note)
+  app.setNotFoundHandler(createNotFound(methods))
   const schemas = [Problem, ...routeGroups.flatMap((group) => group.schemas)]
   for (const schema of schemas) app.addSchema(schema)
   app.setValidatorCompiler(createValidatorCompiler(schemas))

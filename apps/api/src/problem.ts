@@ -9,6 +9,7 @@ import { type ErrorCode, errorCatalogue, invalidRequest, ProductError } from '@v
 import { isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
+import type { AllowedMethods } from './allowed-methods.ts'
 import { named, strictObject } from './route.ts'
 import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
 import { findBodyErrors } from './validators.ts'
@@ -108,14 +109,24 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
     .send(JSON.stringify(toProblem(refusal, request.id)))
 }
 
+/** What other mail services have, and this API is to have: whoever looks for it learns that it is no slip of theirs. */
+const notYet =
+  /^\/(?:send\/batch|messages\/[^/]+\/(?:cancel|resend)|templates(?:\/.*)?|stats|audit|compat(?:\/.*)?)$/
+
 /** For `app.setNotFoundHandler`. */
-export function sendNotFound(request: FastifyRequest, reply: FastifyReply): void {
-  const path = request.url.split('?', 1)[0]
-  sendError(
-    new ProductError('not_found', { detail: `There is no ${request.method} ${path}.` }),
-    request,
-    reply,
-  )
+export function createNotFound(methods: AllowedMethods) {
+  return (request: FastifyRequest, reply: FastifyReply): void => {
+    const path = request.url.split('?', 1)[0] ?? ''
+    const allowed = methods.of(path)
+    if (allowed.length > 0) reply.header('allow', allowed.join(', '))
+    const refusal =
+      allowed.length > 0
+        ? new ProductError('method_not_allowed', { detail: `${path} takes ${allowed.join(', ')}.` })
+        : new ProductError('not_found', {
+            detail: `There is no ${request.method} ${path}${notYet.test(path) ? ' in this version' : ''}.`,
+          })
+    sendError(refusal, request, reply)
+  }
 }
 
 function toProductError(error: unknown, request: FastifyRequest): ProductError {
@@ -135,10 +146,11 @@ function refuseShape(
   request: FastifyRequest,
 ): ProductError {
   if (context !== 'body') return invalidRequest(toFieldFaults(validation, context))
-  const faults = toFieldFaults(findBodyErrors(request, validation), context)
+  const { errors, isOfShape } = findBodyErrors(request, validation)
+  const faults = toFieldFaults(errors, context)
   const named = new Set(faults.map(({ path }) => path))
-  const lacking = request.routeOptions.config.findLacking?.(request.body) ?? []
-  return invalidRequest([...faults, ...lacking.filter(({ path }) => !named.has(path))])
+  const further = request.routeOptions.config.findFurtherFaults?.(request.body, faults, isOfShape) ?? []
+  return invalidRequest([...faults, ...further.filter(({ path }) => !named.has(path))])
 }
 
 /** Prisma's codes for: unreachable, timed out, closed, no connection free. */

@@ -55,8 +55,17 @@ declare module 'fastify' {
     scope?: RouteScope
     /** The operator may act for no tenant here: what is made is then his own, for all tenants. */
     mayLackTenant?: boolean
-    /** What a body lacks by rules that its schema cannot say; asked when its shape is refused, to be named as well. */
-    findLacking?: (body: unknown) => FieldFault[]
+    /**
+     * What is wrong with a body by rules that its schema cannot say; asked when its shape is refused, to be named as well.
+     *
+     * @param faults of its shape
+     * @param isOfShape whether another body meets the schema; null where not all faults were searched for
+     */
+    findFurtherFaults?: (
+      body: unknown,
+      faults: readonly FieldFault[],
+      isOfShape: ((body: unknown) => boolean) | null,
+    ) => FieldFault[]
   }
   interface FastifyRequest {
     /** Set by the hook that authenticates; use `callerOf`. */

@@ -58,16 +58,18 @@ export function createValidatorCompiler(schemas: readonly NamedSchema[]): Fastif
  * All that is wrong with a body that was refused.
  *
  * @param found the first fault: the answer for long bodies
+ * @returns also what tells whether another body is of the shape; null for long ones
  */
 export function findBodyErrors(
   request: FastifyRequest,
   found: FastifySchemaValidationError[],
-): FastifySchemaValidationError[] {
-  if ((request.bodyBytes?.length ?? 0) > maxSearchedBytes) return found
+): { errors: FastifySchemaValidationError[]; isOfShape: ((body: unknown) => boolean) | null } {
+  const some = { errors: found, isOfShape: null }
+  if ((request.bodyBytes?.length ?? 0) > maxSearchedBytes) return some
   const validate = request.getValidationFunction('body') as Validator | undefined
   const thorough = validate?.toThorough?.()
-  if (thorough === undefined || thorough(request.body)) return found
-  return (thorough.errors ?? found) as FastifySchemaValidationError[]
+  if (validate === undefined || thorough === undefined || thorough(request.body)) return some
+  return { errors: (thorough.errors ?? found) as FastifySchemaValidationError[], isOfShape: validate }
 }
 
 function compileLate(ajv: Ajv, schema: object): Validator {

@@ -67,6 +67,13 @@ export const errorCatalogue = {
     fix: 'Check the path and the id; ids of other tenants look like unknown ones.',
     isRetryable: false,
   },
+  method_not_allowed: {
+    status: 405,
+    smtp: '502 5.5.1',
+    title: 'The path has no such method',
+    fix: 'Use one of the methods in Allow; the reference at /docs shows what each does.',
+    isRetryable: false,
+  },
   conflict: {
     status: 409,
     smtp: '550 5.5.0',

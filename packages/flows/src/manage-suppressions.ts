@@ -152,7 +152,11 @@ export async function removeSuppression(desk: SuppressionDesk, caller: Caller, i
   const uuid = parseId('suppression', id)
   const remover = { how: 'deleted', keyId: caller.keyId } as const
   const gone = uuid && (await deleteSuppression(desk.database, caller.tenantId, uuid, remover))
-  if (!gone) throw new ProductError('not_found')
+  if (!gone) {
+    const detail =
+      'There is no such entry on the list; what was taken off it is shown by GET /suppressions?status=removed.'
+    throw new ProductError('not_found', { detail })
+  }
   if (gone.hasWebhooks) desk.wake.send('webhooks')
 }
 

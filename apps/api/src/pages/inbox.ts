@@ -12,9 +12,11 @@ import type { RoutePlugin } from '../route.ts'
 
 export const inboxPage: RoutePlugin = (app) => {
   const { html, policy } = assemblePage()
-  app.get('/ui', { config: { scope: null }, schema: { hide: true } }, (_request, reply) =>
-    reply.redirect('/ui/inbox'),
-  )
+  for (const path of ['/ui', '/ui/']) {
+    app.get(path, { config: { scope: null }, schema: { hide: true } }, (_request, reply) =>
+      reply.redirect('/ui/inbox'),
+    )
+  }
   app.get('/ui/inbox', { config: { scope: null }, schema: { hide: true } }, (_request, reply) =>
     reply
       .type('text/html; charset=utf-8')

@@ -3,14 +3,14 @@ import { answerMs } from '../../answer-in-time.ts'
 import { maxBodyBytes } from '../../body-limits.ts'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
 import { MessageInput } from '../../schemas/message-input.ts'
+import { findFurtherFaults } from './further-faults.ts'
 import { MessagePreview } from './preview-schema.ts'
-import { findLacking } from './send.ts'
 
 export const preview: RoutePlugin = (app, { previewMessage, options }) => {
   app.post(
     '/send/preview',
     {
-      config: { scope: 'send', findLacking, answerWithinMs: answerMs },
+      config: { scope: 'send', findFurtherFaults, answerWithinMs: answerMs },
       bodyLimit: maxBodyBytes(options.maxMessageSizeBytes),
       schema: {
         operationId: 'previewMessage',

@@ -121,12 +121,43 @@ describe('400', () => {
 
   test('all that is missing is named at once', async () => {
     expect(await pathsOf({})).toEqual(['/from', '/to', '/subject', '/text'])
-    expect(await pathsOf({ raw: 'eA==' })).toEqual(['/from', '/to'])
+    expect(await pathsOf({ raw: 'eA==' })).toEqual(['/from', '/to', '/raw'])
   })
 
   test('all faults of the shape are named at once, each at its own place', async () => {
     const body = { ...message, subject: 7, colour: 1, size: 2, to: ['ann@example.test', 7], stream: 'x' }
     expect((await pathsOf(body)).sort()).toEqual(['/colour', '/size', '/stream', '/subject', '/to/1'])
+  })
+
+  test('what values mean is judged beside the shape, and nothing is said of what stands where the shape is wrong', async () => {
+    const body = {
+      ...{ colour: 1, from: 'x y', to: ['b.test', 7, { name: 'Bob' }], subject: 7, ttl_seconds: 1 },
+      ...{ stream: 'x', unsubscribe: true, headers: { Date: 'x', 'X-A': 1 }, send_at: 'soon' },
+    }
+    expect((await pathsOf(body)).sort()).toEqual(
+      [
+        ...[
+          '/colour',
+          '/from',
+          '/to/0',
+          '/to/1',
+          '/to/2/email',
+          '/subject',
+          '/ttl_seconds',
+          '/stream',
+          '/text',
+        ],
+        ...['/headers/Date', '/headers/X-A', '/send_at'],
+      ].sort(),
+    )
+  })
+
+  test('fields that are yet to come say so', async () => {
+    const body = { from: 'a@b.test', to: 'c@d.test', template: { slug: 'x' } }
+    expect((await post(body)).json().errors[0]).toEqual({
+      path: '/template',
+      message: 'This version has no templates. Give subject with text or html.',
+    })
   })
 
   test('of a body of more than 64 KiB the first fault is named', async () => {

@@ -5,21 +5,22 @@
  * transaction stored, so it is not serialised again.
  */
 import { createHash } from 'node:crypto'
-import { type FieldFault, invalidRequest } from '@valija/core'
+import { invalidRequest } from '@valija/core'
 import type { IdempotencyClaim } from '@valija/flows'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { answerMs } from '../../answer-in-time.ts'
 import { maxBodyBytes } from '../../body-limits.ts'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
-import { MessageInput, type MessageInputShape } from '../../schemas/message-input.ts'
+import { MessageInput } from '../../schemas/message-input.ts'
+import { findFurtherFaults } from './further-faults.ts'
 import { AcceptedMessage } from './schemas.ts'
 
 export const send: RoutePlugin = (app, { sendDesk, options }) => {
   app.post(
     '/send',
     {
-      config: { scope: 'send', findLacking, answerWithinMs: answerMs },
+      config: { scope: 'send', findFurtherFaults, answerWithinMs: answerMs },
       bodyLimit: maxBodyBytes(options.maxMessageSizeBytes),
       schema: {
         operationId: 'send',
@@ -61,26 +62,6 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
         .send(body as never)
     },
   )
-}
-
-/**
- * What is required of a message beside `from`, for a body whose shape is refused: it never reaches the product's rules,
- * and its sender wants to hear of everything at once. In the words of those rules.
- */
-export function findLacking(body: unknown): FieldFault[] {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) return []
-  const lacks = (...names: (keyof MessageInputShape)[]) => names.every((name) => !Object.hasOwn(body, name))
-  const faults: FieldFault[] = []
-  if (lacks('to', 'cc', 'bcc'))
-    faults.push({
-      path: '/to',
-      message: 'There is no recipient. Give at least one address in to, cc or bcc.',
-    })
-  if (lacks('raw', 'subject'))
-    faults.push({ path: '/subject', message: 'Is missing. Give a subject, or the whole message in raw.' })
-  if (lacks('raw', 'text', 'html'))
-    faults.push({ path: '/text', message: 'The message has no content. Give text, html or both, or raw.' })
-  return faults
 }
 
 function readIdempotency({ headers, bodyBytes }: FastifyRequest): IdempotencyClaim | null {
