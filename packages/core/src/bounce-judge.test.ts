@@ -50,7 +50,9 @@ const isGone = ({ reason, bounceType }: BounceJudgement) =>
 describe('the rules', () => {
   test.each(taught)('of $file give their reason to the line that taught them: $line', ({ rule, line }) => {
     const host = line.startsWith('552 Too much mail data') ? 'mfsmax.docomo.ne.jp' : null
-    expect(judge({ ...fromLine(line), remoteHost: host }).reason).toBe(rule.reason)
+    const [phase, other] = rule.phases ?? []
+    const at = other === undefined ? ((phase ?? null) as ReportedPhase | null) : null
+    expect(judge({ ...fromLine(line), remoteHost: host, phase: at }).reason).toBe(rule.reason)
   })
 })
 

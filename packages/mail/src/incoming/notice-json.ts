@@ -28,9 +28,9 @@ type Json = Record<string, unknown>
 
 /** The object that the text begins with; what follows it is a footer. */
 function parseNotice(text: string): Json | null {
-  const start = text.search(/\S/)
-  if (start < 0 || text[start] !== '{' || text.length > MAX_JSON) return null
-  const outer = parseObject(text.slice(start, text.search(/\n--\n|$(?![\s\S])/)))
+  const [body] = text.slice(0, MAX_JSON).trimStart().split('\n--\n', 1)
+  if (body === undefined || !body.startsWith('{')) return null
+  const outer = parseObject(body)
   return typeof outer?.['Message'] === 'string' ? parseObject(outer['Message']) : outer
 }
 
