@@ -33,13 +33,13 @@ export interface LineLimits<Item> {
 
 interface Waiting<Item, Result> {
   item: Item
-  resolve: (result: Result) => void
+  resolve: (result: Result | Promise<Result>) => void
   reject: (error: unknown) => void
 }
 
-/** @param run gives a result per item, in order */
+/** @param run gives a result per item, in order; one that is only promised keeps no other batch waiting */
 export function createBatcher<Item, Result>(
-  run: (items: Item[]) => Promise<Result[]>,
+  run: (items: Item[]) => Promise<readonly (Result | Promise<Result>)[]>,
   limits: BatchLimits<Item>,
 ): Batcher<Item, Result> {
   const waiting = createLine<Item, Result>(limits)

@@ -20,6 +20,7 @@ import {
   insertPendingDomain,
   insertVouchedDomain,
   listDomains,
+  maxDomains,
   type StoredDomain,
   updateDomain,
   type Wake,
@@ -122,6 +123,10 @@ export async function addDomain(desk: DomainDesk, caller: Caller, input: DomainI
   if (added === 'doubled')
     throw new ProductError('conflict', {
       detail: `The tenant has ${name} already: see GET /domains, and change it by PATCH /domains/:id.`,
+    })
+  if (added === 'full')
+    throw new ProductError('conflict', {
+      detail: `There are ${maxDomains} domains already; delete those that nobody needs.`,
     })
   if (added === 'verified_elsewhere') throw verifiedElsewhere()
   desk.wake.send('keys', caller.tenantId)

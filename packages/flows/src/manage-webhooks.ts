@@ -22,6 +22,7 @@ import {
   findWebhook,
   insertWebhook,
   listWebhooks,
+  maxWebhooks,
   type StoredWebhook,
   updateWebhook,
   type Wake,
@@ -86,7 +87,7 @@ export async function showWebhook(desk: WebhookDesk, caller: Caller, id: string)
   return toView(desk, await requireWebhook(desk, caller, id))
 }
 
-/** @throws {ProductError} invalid_request */
+/** @throws {ProductError} invalid_request, conflict */
 export async function addWebhook(
   desk: WebhookDesk,
   caller: Caller,
@@ -107,6 +108,10 @@ export async function addWebhook(
     batch: readBatch(batch),
     secret: sealed,
   })
+  if (stored === 'full')
+    throw new ProductError('conflict', {
+      detail: `There are ${maxWebhooks} webhooks already; delete those that nobody needs.`,
+    })
   return { ...toView(desk, stored), secret }
 }
 

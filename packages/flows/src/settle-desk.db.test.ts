@@ -11,7 +11,7 @@ import {
   type Wake,
 } from '@valija/store'
 import pg from 'pg'
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { createHeldLeases, type HeldLeases } from './held-leases.ts'
@@ -44,8 +44,11 @@ afterAll(async () => {
   await testDatabase.drop()
 })
 
-const openDesk = () =>
-  createSettleDesk({ database, wake, mailLog: log, leases, onError: (error) => void trouble.push(error) })
+const openDesk = (engine = database.engine) =>
+  createSettleDesk({
+    ...{ database: { ...database, engine }, wake, mailLog: log, leases },
+    onError: (error) => void trouble.push(error),
+  })
 
 const databaseName = () => new URL(testDatabase.url).pathname.slice(1)
 
@@ -137,4 +140,46 @@ test('who asks is told that a result is settled once it is committed, and only i
   await desk.drain()
   expect(told).toEqual([ours.recipientId])
   await database.engine.query('DELETE FROM valija.deliveries WHERE recipient_id = $1', [lost.recipientId])
+})
+
+describe('one result that takes too long', () => {
+  /** Of PostgreSQL, and of whoever waits for it. */
+  const openImpatient = (statementMs: number, queryMs: number) => {
+    const options = `-c role=valija_engine -c statement_timeout=${statementMs}`
+    const pool = new pg.Pool({ connectionString: testDatabase.url, options, query_timeout: queryMs })
+    pool.on('error', () => {})
+    return pool
+  }
+  const slowDown = (recipientId: Uuid) =>
+    administer(
+      testDatabase.url,
+      `CREATE FUNCTION public.take_long() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN OLD; END'`,
+      `CREATE TRIGGER take_long BEFORE DELETE ON valija.deliveries FOR EACH ROW
+       WHEN (OLD.recipient_id = '${recipientId}') EXECUTE FUNCTION public.take_long()`,
+    )
+  const speedUp = () => administer(testDatabase.url, 'DROP FUNCTION public.take_long CASCADE')
+
+  test.each([
+    ['PostgreSQL ends the statement', 500, 10_000],
+    ['nobody waits for its answer', 800, 400],
+  ])('holds up no other: %s', async (_, statementMs, queryMs) => {
+    await database.engine.query('DELETE FROM valija.deliveries')
+    const engine = openImpatient(statementMs, queryMs)
+    const desk = openDesk(engine)
+    const results = await Promise.all(Array.from({ length: 9 }, take))
+    const [slow] = results[4]!
+    await slowDown(slow.recipientId)
+    const hand = ([delivery, settlement]: [LeasedDelivery, Settlement]) =>
+      desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
+    for (const result of results) hand(result)
+    await until('all others are on record', async () => (await countRows()) === 1)
+    hand(await take())
+    await until('so is what came later', async () => (await countRows()) === 1)
+    await until('its lease alone is held', () => leases.size === 1)
+    expect(desk.isHeldUp).toBe(false)
+    await speedUp()
+    await desk.drain()
+    expect(await countRows()).toBe(0)
+    await engine.end()
+  })
 })

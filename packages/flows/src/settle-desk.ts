@@ -2,11 +2,16 @@
  * Settling in batches: results that come while one commit runs share the next. A result is never forgotten: while
  * PostgreSQL is away, reads only, or fails in a way that nobody foresaw, it is kept and written first when that is over, and
  * its lease keeps anybody else from sending the mail again for as long as that can be.
+ *
+ * A batch that takes too long (thousands of webhooks to tell, a lock that somebody holds) is done in halves, and those in halves, beside the batches
+ * after it: what a single result needs holds up no other.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { MailLog, TransactionReport } from '@valija/core'
 import {
   type Database,
   isDataError,
+  isStatementTimeout,
   type LeasedDelivery,
   type Settlement,
   settleAttempts,
@@ -15,6 +20,7 @@ import {
 import { createBatcher } from './batcher.ts'
 import type { HeldLease, HeldLeases } from './held-leases.ts'
 import { withoutTexts } from './judge-attempt.ts'
+import { createPiecemeal } from './piecemeal.ts'
 
 export interface SettleDesk {
   /**
@@ -61,21 +67,36 @@ export function createSettleDesk({
 }: SettleDeskDependencies): SettleDesk {
   let isHurried = false
   let isHeldUp = false
-  const commit = async (settlements: Settlement[]) => {
+  const commitOnce = async (settlements: Settlement[]) => {
+    const { settled, hasWebhooks } = await settleAttempts(database.engine, settlements)
+    isHeldUp = false
+    if (hasWebhooks) wake.send('webhooks')
+    const hasMore = settlements.some((settlement) => settlement.nextInMs !== null)
+    wake.send('dispatch', hasMore ? '' : settledPayload)
+    return settlements.map((settlement) => settled.has(settlement.recipientId))
+  }
+  /** Anything but refused data says nothing of these results: forgotten, they would be mails sent twice. */
+  const isToBeKept = (error: unknown) => !isDataError(error) && !isHurried
+  const pieces = createPiecemeal(commitOnce, {
+    judge: (error, count) => {
+      onError(error)
+      if (isStatementTimeout(error) && isToBeKept(error)) return count > 1 ? 'halve' : 'again'
+      if (isDataError(error) && count > 1) return 'halve'
+      isHeldUp = isToBeKept(error)
+      return isHeldUp ? 'again' : 'give_up'
+    },
+    pauseMs: retryPauseMs,
+  })
+  const commit = async (settlements: Settlement[]): Promise<(boolean | Promise<boolean>)[]> => {
     for (;;) {
       try {
-        const { settled, hasWebhooks } = await settleAttempts(database.engine, settlements)
-        isHeldUp = false
-        if (hasWebhooks) wake.send('webhooks')
-        const hasMore = settlements.some((settlement) => settlement.nextInMs !== null)
-        wake.send('dispatch', hasMore ? '' : settledPayload)
-        return settlements.map((settlement) => settled.has(settlement.recipientId))
+        return await commitOnce(settlements)
       } catch (error) {
         onError(error as Error)
-        // Anything but refused data says nothing of these results: forgotten, they would be mails sent twice.
-        isHeldUp = !isDataError(error) && !isHurried
+        isHeldUp = isToBeKept(error)
         if (!isHeldUp) throw error
-        await new Promise<void>((resolve) => setTimeout(resolve, retryPauseMs))
+        if (isStatementTimeout(error)) return pieces.add(settlements)
+        await delay(retryPauseMs)
       }
     }
   }

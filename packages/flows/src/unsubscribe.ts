@@ -72,8 +72,8 @@ export function openUnsubscribing({
   return { unsubscribeTokens, unsubscribeDesk: createUnsubscribeDesk({ ...parts, unsubscribeTokens }) }
 }
 
-/** Half of the engine's connections at most, for a while; a mailbox provider repeats what is answered 503. */
-const askLimits = { total: 2, perOwner: 2, patienceMs: 5_000 }
+/** Half of the engine's connections at most, for a while, and one tenant's links half of that; a mailbox provider repeats what is answered 503. */
+const askLimits = { total: 2, perOwner: 1, patienceMs: 5_000 }
 /** A person who clicks like mad, and a provider that repeats itself. */
 const perLink = { count: 30, perMs: 60_000, remembered: 10_000 }
 

@@ -1,6 +1,6 @@
 import { ProductError } from '@valija/core'
 import { describe, expect, test } from 'vitest'
-import { asProductError, isDataError, isPassingDatabaseError } from './database-errors.ts'
+import { asProductError, isDataError, isPassingDatabaseError, isStatementTimeout } from './database-errors.ts'
 
 const failed = (code: string) => Object.assign(new Error('it failed'), { code })
 
@@ -45,4 +45,27 @@ test.each([
 ])('%s (%s) is the fault of one item, and does not pass', (code) => {
   expect(isDataError(failed(code))).toBe(true)
   expect(isPassingDatabaseError(failed(code))).toBe(false)
+})
+
+/** What Prisma makes of an error under a statement that was written by hand. */
+const wrapped = (originalCode: string) =>
+  Object.assign(new Error('Raw query failed'), {
+    code: 'P2010',
+    meta: { driverAdapterError: { cause: { originalCode } } },
+  })
+
+test('Prisma’s word for any failure of hand-made SQL is judged by what PostgreSQL said', () => {
+  expect(isPassingDatabaseError(wrapped('40P01'))).toBe(true)
+  expect(isPassingDatabaseError(wrapped('42601'))).toBe(false)
+  expect(isDataError(wrapped('22021'))).toBe(true)
+  expect(isPassingDatabaseError(failed('P2010'))).toBe(false)
+})
+
+test.each([
+  ['what PostgreSQL ended', failed('57014'), true],
+  ['what was waited for long enough', new Error('Query read timeout'), true],
+  ['a server that shuts down', failed('57P01'), false],
+  ['no connection in time', new Error('timeout exceeded when trying to connect'), false],
+])('a statement took too long: %s', (_, error, isIt) => {
+  expect(isStatementTimeout(error)).toBe(isIt)
 })

@@ -3,6 +3,7 @@
  * Retry-After, never a success and never a mystery.
  */
 import { ProductError } from '@valija/core'
+import { isQueryTimeout } from './watch-connection.ts'
 
 /**
  * SQLSTATE classes (first two characters) of trouble that passes: connection, login, resources, operator, system, and a fault
@@ -46,12 +47,26 @@ const passingCodes = new Set([
 const passingTexts =
   /connection terminated|query read timeout|timeout exceeded when trying to connect|client has encountered a connection error|not queryable|Cannot use a pool after calling end/i
 
+/**
+ * PostgreSQL's code (SQLSTATE), or else what pg, Prisma or Node calls it. Prisma has one code of its own, P2010, for whatever becomes
+ * of a statement that was written by hand, and PostgreSQL's within.
+ */
+export function databaseCodeOf(error: unknown): string | null {
+  const { code, meta } = (error ?? {}) as { code?: unknown; meta?: RawQueryMeta }
+  const within = code === 'P2010' ? meta?.driverAdapterError?.cause?.originalCode : undefined
+  return typeof (within ?? code) === 'string' ? ((within ?? code) as string) : null
+}
+
+interface RawQueryMeta {
+  driverAdapterError?: { cause?: { originalCode?: string } }
+}
+
 /** Whether the same statement can succeed later without being changed. */
 export function isPassingDatabaseError(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  const code = (error as { code?: unknown }).code
+  const code = databaseCodeOf(error)
   if (
-    typeof code === 'string' &&
+    code !== null &&
     (passingCodes.has(code) || (code.length === 5 && passingClasses.has(code.slice(0, 2))))
   ) {
     return true
@@ -64,8 +79,16 @@ export function isPassingDatabaseError(error: unknown): boolean {
  * it): then one item of a batch is to blame.
  */
 export function isDataError(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' && /^(?:2[23]...|54000)$/.test(code)
+  const code = databaseCodeOf(error)
+  return code !== null && /^(?:2[23]...|54000)$/.test(code)
+}
+
+/**
+ * Whether a statement took longer than it may: PostgreSQL has ended it (57014), or nobody waits for its answer any more. In the
+ * second case it may still be carried out.
+ */
+export function isStatementTimeout(error: unknown): boolean {
+  return databaseCodeOf(error) === '57014' || isQueryTimeout(error)
 }
 
 /** The product's error for a database error; any other error comes back as it is. */

@@ -129,6 +129,14 @@ export async function asTenant<T>(
   )
 }
 
+/** The same with the operator's rights, which are the engine's: rows of all tenants. */
+export async function asOperator<T>(
+  database: Database,
+  work: (prisma: TransactionClient) => Promise<T>,
+): Promise<T> {
+  return retryConflicts(() => database.operators.$transaction(work))
+}
+
 /** Runs `work` in a transaction of the engine. */
 export async function asEngine<T>(
   database: Database,

@@ -63,6 +63,11 @@ export async function keepDomainLook(
   look: DomainLook,
 ): Promise<LookOutcome | null> {
   return asEngine(database, async (client) => {
+    // The same lock as domains.ts takes, and as there before those on rows: two tenants cannot both find that nobody has the name.
+    await client.query(
+      `SELECT pg_advisory_xact_lock(hashtextextended('valija.domain:' || name, 0)) FROM valija.domains WHERE id = $1 AND tenant_id = $2`,
+      [id, tenantId],
+    )
     const { rows } = await client.query<LockedDomain>(
       `SELECT ${lockedColumns} FROM valija.domains WHERE id = $1 AND tenant_id = $2 FOR UPDATE`,
       [id, tenantId],
@@ -185,10 +190,6 @@ async function beginFailing(client: pg.PoolClient, domain: LockedDomain): Promis
 }
 
 async function claim(client: pg.PoolClient, domain: LockedDomain, look: DomainLook): Promise<LookOutcome> {
-  // The same lock as domains.ts takes: two tenants cannot both find that nobody has it.
-  await client.query(`SELECT pg_advisory_xact_lock(hashtextextended('valija.domain:' || $1, 0))`, [
-    domain.name,
-  ])
   const { rows } = await client.query<LockedDomain & { token: string }>(
     `SELECT ${lockedColumns}, token FROM valija.domains
      WHERE name = $1 AND status = 'verified' AND tenant_id <> $2 FOR UPDATE`,
@@ -255,26 +256,38 @@ async function planNextCheck(client: pg.PoolClient, domain: LockedDomain): Promi
 /** While one worker looks at a domain, no other does. */
 const claimedMs = 15 * 60_000
 
+/** So many of those that are due are looked through for tenants: what one tenant has beyond that is found when it is passed over. */
+const dueWindow = 1_000
+
 /**
- * Domains whose next look is due: claimed for a while, then due again if nobody kept a look. One that is vouched for is left alone until
- * somebody has asked for its records.
+ * Domains whose next look is due, at most one of each tenant: claimed for a while, then due again if nobody kept a look. One that is
+ * vouched for is left alone until somebody has asked for its records.
+ *
+ * @param passed tenants that are passed over
  */
 export async function claimDueDomains(
   engine: pg.Pool,
   limit: number,
+  passed: readonly Uuid[],
 ): Promise<{ id: Uuid; tenantId: Uuid }[]> {
   const { rows } = await engine.query<{ id: Uuid; tenantId: Uuid }>({
     name: 'claim-due-domains',
     text: `
-UPDATE valija.domains SET next_check_at = now() + interval '${claimedMs} milliseconds'
-WHERE id IN (
-  SELECT id FROM valija.domains AS d
-  WHERE next_check_at <= now()
+WITH due AS MATERIALIZED (
+  SELECT id, tenant_id, next_check_at FROM valija.domains AS d
+  WHERE next_check_at <= now() AND tenant_id <> ALL ($2::uuid[])
     AND (NOT is_vouched OR EXISTS (SELECT FROM valija.domain_checks AS c WHERE c.domain_id = d.id))
-  ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED
+  ORDER BY next_check_at LIMIT ${dueWindow}
+), first AS (
+  SELECT DISTINCT ON (tenant_id) id, next_check_at FROM due ORDER BY tenant_id, next_check_at
+), free AS MATERIALIZED (
+  SELECT id FROM valija.domains WHERE id IN (SELECT id FROM first ORDER BY next_check_at LIMIT $1) AND next_check_at <= now()
+  FOR UPDATE SKIP LOCKED
 )
-RETURNING id, tenant_id AS "tenantId"`,
-    values: [limit],
+UPDATE valija.domains AS d SET next_check_at = now() + interval '${claimedMs} milliseconds'
+FROM free WHERE d.id = free.id
+RETURNING d.id, d.tenant_id AS "tenantId"`,
+    values: [limit, passed],
   })
   return rows
 }

@@ -1,11 +1,12 @@
 /**
  * Sender domains. A name is held once per tenant, pending in any number of tenants, and verified in one: whoever makes a
- * domain verified does so under a lock on its name.
+ * domain verified does so under a lock on its name. Locks are taken in one order by all: the tenant's (while domains are added), the
+ * name's, the rows'.
  */
 import type { Uuid } from '@valija/core'
 import type { DkimAlgorithm, RecordFaultCode } from '@valija/mail'
 import type pg from 'pg'
-import { asTenant, type Database } from './database.ts'
+import { asOperator, asTenant, type Database } from './database.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
 import type { DomainGetPayload, DomainInclude } from './generated/prisma/models/Domain.ts'
 import type { Page } from './keys.ts'
@@ -142,13 +143,19 @@ export async function findDomainsNamed(
 /** What is in the way: the tenant has the name already, or another tenant has it verified. */
 export type DomainConflict = 'doubled' | 'verified_elsewhere'
 
+/** Domains of one tenant, those of a platform's customers among them: workers ask the DNS for each, daily at least. */
+export const maxDomains = 10_000
+
 /** Adds a domain that waits for its DNS records, with the tenant's own rights. */
 export async function insertPendingDomain(
   database: Database,
   domain: NewDomain & { status: 'pending'; isVouched: false },
-): Promise<StoredDomain | 'doubled'> {
+): Promise<StoredDomain | 'doubled' | 'full'> {
   try {
-    return toStoredDomain(await asTenant(database, domain.tenantId, (prisma) => createDomain(prisma, domain)))
+    return await asTenant(database, domain.tenantId, async (prisma) => {
+      if (await hasAllItMay(prisma, domain.tenantId)) return 'full' as const
+      return toStoredDomain(await createDomain(prisma, domain))
+    })
   } catch (error) {
     if (isUniqueViolation(error)) return 'doubled'
     throw error
@@ -159,9 +166,11 @@ export async function insertPendingDomain(
 export async function insertVouchedDomain(
   database: Database,
   domain: NewDomain & { status: 'verified'; isVouched: true },
-): Promise<StoredDomain | DomainConflict> {
+): Promise<StoredDomain | DomainConflict | 'full'> {
   try {
-    return await database.operators.$transaction(async (prisma) => {
+    return await asOperator(database, async (prisma) => {
+      if (await hasAllItMay(prisma, domain.tenantId)) return 'full' as const
+      await lockName(prisma, domain.name)
       if (await isVerifiedElsewhere(prisma, domain.name, domain.tenantId)) return 'verified_elsewhere'
       return toStoredDomain(await createDomain(prisma, domain))
     })
@@ -169,6 +178,12 @@ export async function insertVouchedDomain(
     if (isUniqueViolation(error)) return 'doubled'
     throw error
   }
+}
+
+/** Asked under a lock on the tenant's adding, which the transaction keeps: of two that add the last one, one does. */
+async function hasAllItMay(prisma: TransactionClient, tenantId: Uuid): Promise<boolean> {
+  await prisma.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`valija.domains:${tenantId}`}, 0))`
+  return (await prisma.domain.count({ where: { tenantId } })) >= maxDomains
 }
 
 const firstCheckMs = 5 * 60_000
@@ -202,12 +217,19 @@ export async function updateDomain(
   id: Uuid,
   decide: (present: StoredDomain) => DomainChanges,
 ): Promise<StoredDomain | 'verified_elsewhere' | null> {
-  return database.operators.$transaction(async (prisma) => {
+  return asOperator(database, async (prisma) => {
+    const named = await prisma.domain.findFirst({ where: { id, tenantId }, select: { name: true } })
+    if (named === null) return null
+    await lockName(prisma, named.name)
     const present = await lockDomain(prisma, tenantId, id)
     if (present === null) return null
     const data = decide(toStoredDomain(present))
     if (data.status === 'verified' && (await isVerifiedElsewhere(prisma, present.name, tenantId))) {
       return 'verified_elsewhere'
+    }
+    // There is another record to see, or a proof that nobody asked for before.
+    if (data.returnPathLabel !== present.returnPathLabel || (present.isVouched && !data.isVouched)) {
+      await prisma.$executeRaw`UPDATE valija.domains SET next_check_at = now() WHERE id = ${id}::uuid`
     }
     return toStoredDomain(await prisma.domain.update({ where: { id, tenantId }, data, include: whole }))
   })
@@ -224,7 +246,7 @@ export async function addMissingDkimKeys(
   id: Uuid,
   keys: readonly NewDkimKey[],
 ): Promise<StoredDomain | null> {
-  return database.operators.$transaction(async (prisma) => {
+  return asOperator(database, async (prisma) => {
     const present = await lockDomain(prisma, tenantId, id)
     if (present === null) return null
     const missing = keys.filter(
@@ -244,7 +266,7 @@ export async function addNextDkimKeys(
   { tenantId, id }: Pick<StoredDomain, 'tenantId' | 'id'>,
   keys: readonly NewDkimKey[],
 ): Promise<'added' | 'under_way' | 'gone'> {
-  return database.operators.$transaction(async (prisma) => {
+  return asOperator(database, async (prisma) => {
     const present = await lockDomain(prisma, tenantId, id)
     if (present === null) return 'gone'
     if (present.dkimKeys.some(({ state }) => state === 'next')) return 'under_way'
@@ -284,13 +306,17 @@ export async function deleteDomain(database: Database, tenantId: Uuid, id: Uuid)
   return count > 0
 }
 
-/** Asked under a lock on the name, which the transaction keeps: two tenants cannot both be told no. */
+/** The same lock as domain-checks.ts takes. Before any lock on a row of that name: a claim has rows of other tenants to lock. */
+async function lockName(prisma: TransactionClient, name: string): Promise<void> {
+  await prisma.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`valija.domain:${name}`}, 0))`
+}
+
+/** Asked under the lock on the name, which the transaction keeps: two tenants cannot both be told no. */
 async function isVerifiedElsewhere(
   prisma: TransactionClient,
   name: string,
   tenantId: Uuid,
 ): Promise<boolean> {
-  await prisma.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`valija.domain:${name}`}, 0))`
   const other = await prisma.domain.findFirst({
     where: { name, status: 'verified', tenantId: { not: tenantId } },
     select: { id: true },

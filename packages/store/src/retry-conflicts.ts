@@ -1,8 +1,9 @@
 /**
- * Deadlocks and serialization failures (40P01, 40001; Prisma's P2034): PostgreSQL has undone the transaction, and asks that it be
+ * Deadlocks and serialization failures (40P01, 40001; Prisma's P2034, or its P2010 around one of them): PostgreSQL has undone the transaction, and asks that it be
  * tried again. A client hears of it only when that has failed as well.
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { databaseCodeOf } from './database-errors.ts'
 
 const conflicts = new Set(['40001', '40P01', 'P2034'])
 const retries = 3
@@ -15,8 +16,7 @@ export async function retryConflicts<T>(transact: () => Promise<T>): Promise<T> 
     try {
       return await transact()
     } catch (error) {
-      const code = (error as { code?: unknown } | null)?.code
-      if (retry === retries || typeof code !== 'string' || !conflicts.has(code)) throw error
+      if (retry === retries || !conflicts.has(databaseCodeOf(error) ?? '')) throw error
       await delay(Math.random() * firstPauseMs * 2 ** retry)
     }
   }

@@ -3,7 +3,7 @@
  * need of all of them is read at once by `readRoutePlan` (route-plan.ts).
  */
 import type { RouteKind, Uuid } from '@valija/core'
-import { asTenant, type Database } from './database.ts'
+import { asOperator, asTenant, type Database } from './database.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
 import type { RouteModel } from './generated/prisma/models/Route.ts'
 import type { Page } from './keys.ts'
@@ -56,7 +56,7 @@ export function asOwner<T>(
   owner: Uuid | null,
   work: (prisma: TransactionClient) => Promise<T>,
 ): Promise<T> {
-  return owner === null ? database.operators.$transaction(work) : asTenant(database, owner, work)
+  return owner === null ? asOperator(database, work) : asTenant(database, owner, work)
 }
 
 /** A tenant's own routes and the operator's; for the operator his own. Newest first. */

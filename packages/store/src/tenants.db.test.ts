@@ -6,6 +6,7 @@ import { createIdSource } from '@valija/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { asTenant, type Database, openDatabase, readAsTenant, writeAsTenant } from './database.ts'
+import { deleteTenant } from './tenants.ts'
 
 const newId = createIdSource(Date.now)
 const [mine, theirs] = [newId(), newId()]
@@ -332,4 +333,16 @@ describe('a tenant’s connection', () => {
   test.each([["' OR true --"], [''], ['x']])('does not work for %j', async (tenantId) => {
     await expect(readAsTenant(database, tenantId, async () => 1)).rejects.toThrow(TypeError)
   })
+})
+
+test('of a deleted tenant nothing stays but what goes by itself with the time', async () => {
+  await database.engine.query('DELETE FROM valija.deliveries WHERE tenant_id = $1', [theirs])
+  expect(await deleteTenant(database, theirs)).toBe('deleted')
+  const left: string[] = []
+  for (const table of tables) {
+    const rows = await database.engine.query(`SELECT FROM valija.${table} WHERE tenant_id = $1`, [theirs])
+    if (rows.rowCount !== 0) left.push(table)
+  }
+  const byTime = ['attempts', 'bodies', 'events', 'messages', 'recipients', 'taken_reports', 'webhook_tries']
+  expect(left.sort()).toEqual(byTime)
 })

@@ -133,8 +133,8 @@ export async function updateTenant(
 export type TenantDeletion = 'deleted' | 'unknown' | 'default' | { live: number }
 
 /**
- * Removes a tenant with its keys, domains, webhooks, suppressions, inbox and idempotency rows. Its messages and events stay until retention
- * drops their partitions: nobody can read them any more.
+ * Removes a tenant with its keys, domains, webhooks, suppressions (those of the past as well), inbox and idempotency rows. Its messages
+ * and events stay until retention drops their partitions: nobody can read them any more.
  *
  * @returns `live`, and nothing is changed, while recipients of it are not at their end: a 202 is a promise
  */
@@ -153,7 +153,13 @@ export async function deleteTenant(database: Database, id: Uuid): Promise<Tenant
     const count = live.rows[0]?.count ?? 0
     // A request that is being accepted this moment may add more: they are delivered all the same, only nobody reads of it.
     if (count > 0) return { live: count }
-    for (const table of ['inbox', 'idempotency_keys', 'suppressions', 'mailbox_faults']) {
+    for (const table of [
+      'inbox',
+      'idempotency_keys',
+      'suppressions',
+      'suppression_removals',
+      'mailbox_faults',
+    ]) {
       await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
     }
     await client.query('DELETE FROM valija.tenants WHERE id = $1', [id])

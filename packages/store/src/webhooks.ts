@@ -66,12 +66,22 @@ export async function findWebhook(
   return row && toStoredWebhook(row)
 }
 
-export async function insertWebhook(database: Database, webhook: NewWebhook): Promise<StoredWebhook> {
+/** Webhooks of one tenant: each event of it costs a row for every one that asked for it, in the statement that settles the mail. */
+export const maxWebhooks = 100
+
+export async function insertWebhook(
+  database: Database,
+  webhook: NewWebhook,
+): Promise<StoredWebhook | 'full'> {
   const { batch, ...columns } = webhook
+  const { tenantId } = webhook
   const data = { ...columns, ...batchColumns(batch), secret: new Uint8Array(webhook.secret) }
-  return toStoredWebhook(
-    await asTenant(database, webhook.tenantId, (prisma) => prisma.webhook.create({ data })),
-  )
+  return asTenant(database, tenantId, async (prisma) => {
+    // Kept to the end of the transaction: of two that add the last one, one does.
+    await prisma.$executeRaw`SELECT pg_advisory_xact_lock(hashtextextended(${`valija.webhooks:${tenantId}`}, 0))`
+    if ((await prisma.webhook.count({ where: { tenantId } })) >= maxWebhooks) return 'full' as const
+    return toStoredWebhook(await prisma.webhook.create({ data }))
+  })
 }
 
 function batchColumns(batch: WebhookBatch | null) {

@@ -1,4 +1,5 @@
 /** POST /domains. */
+import { maxDomains } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { asOperator, expectFault, expectScope } from '../keys/refusals.test-support.ts'
@@ -194,5 +195,22 @@ describe('409', () => {
     const vouch = (tenantId: string) => add({ name: 'one.test', vouched: true }, asOperator(tenantId))
     const answers = await Promise.all([vouch(api.tenant.id), vouch(api.stranger.id)])
     expect(answers.map((answer) => answer.statusCode).sort()).toEqual([201, 409])
+  })
+
+  test('when a tenant has as many as it may', async () => {
+    const { engine } = api.foundation.database
+    await engine.query(
+      `INSERT INTO valija.domains (id, tenant_id, name, token)
+       SELECT gen_random_uuid(), $1, n || '.example', 't' FROM generate_series(1, $2) AS n`,
+      [api.stranger.id, maxDomains],
+    )
+    for (const more of [{}, { vouched: true }]) {
+      const answer = await add({ name: 'more.test', ...more }, asOperator(api.stranger.id))
+      expect(answer.json()).toMatchObject({
+        status: 409,
+        code: 'conflict',
+        detail: expect.stringContaining(`${maxDomains} domains`),
+      })
+    }
   })
 })

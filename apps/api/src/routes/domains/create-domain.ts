@@ -13,7 +13,7 @@ export const createDomain: RoutePlugin = (app, { database, wake, nextId, sealer,
         operationId: 'createDomain',
         summary: 'Add a sender domain',
         description:
-          'A verified domain covers its subdomains too. The operator may vouch for one without DNS.',
+          'A verified domain covers its subdomains too. The operator may vouch for one without DNS. A tenant has 10,000 domains at most.',
         tags: ['Domains'],
         body: ref(DomainInput),
         response: { 201: ref(Domain), ...problems(400, 403, 409, 413, 415) },

@@ -1,5 +1,6 @@
 /** POST /unsubscribe/<token>. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../../../../tests/support/until.ts'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { suppressionEvents } from '../suppressions/suppressions.test-support.ts'
 import { follow, linksTo, look, traces } from './unsubscribe.test-support.ts'
@@ -243,4 +244,24 @@ test('429 for a link that is followed over and over', async () => {
   const statuses = []
   for (let i = 0; i < 32; i++) statuses.push((await follow(api, links[0]!)).statusCode)
   expect(statuses.indexOf(429)).toBe(30)
+})
+
+test('a tenant whose links are slow keeps those of others from nothing', async () => {
+  const emails = ['pat@example.test', 'quin@example.test', 'rob@example.test']
+  const { links } = await linksTo(api, emails)
+  const { links: others } = await linksTo(api, ['sue@example.test'], { tenantId: api.stranger.id })
+  const { engine } = api.foundation.database
+  const client = await engine.connect()
+  await client.query('BEGIN')
+  await client.query('SELECT FROM valija.tenants WHERE id = $1 FOR UPDATE', [api.tenant.id])
+  const slow = links.map((link) => follow(api, link))
+  await until('one of them waits for the lock', async () => {
+    const { rowCount } = await client.query('SELECT FROM pg_locks WHERE NOT granted')
+    return rowCount === 1
+  })
+  const { statusCode } = await look(api, others[0]!)
+  await client.query('ROLLBACK')
+  client.release()
+  expect(statusCode).toBe(200)
+  expect((await Promise.all(slow)).map(({ statusCode }) => statusCode)).toEqual([200, 200, 200])
 })

@@ -1,5 +1,6 @@
 /** POST /webhooks. */
 import { splitWebhookSecrets, webhookSecretOwner } from '@valija/core'
+import { maxWebhooks } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { expectFault, expectScope } from '../keys/refusals.test-support.ts'
@@ -78,3 +79,21 @@ describe('400', () => {
 
 test('401 and 403 without a key that has the scope manage', () =>
   expectScope(api, 'POST', '/webhooks', 'manage', { url: 'https://a.test', events: ['*'] }))
+
+test('409 when a tenant has as many as it may, also of two that add the last one at once', async () => {
+  const { engine } = api.foundation.database
+  await engine.query(
+    `INSERT INTO valija.webhooks (id, tenant_id, url, events, secret)
+     SELECT gen_random_uuid(), $1, 'https://a.test', '{*}', '' FROM generate_series(1, $2)`,
+    [api.stranger.id, maxWebhooks - 1],
+  )
+  const body = { url: 'https://a.test', events: ['*'] }
+  const addOne = () => api.ask('POST', '/webhooks', { key: api.stranger.key, body })
+  const answers = await Promise.all([addOne(), addOne()])
+  expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([201, 409])
+  expect((await addOne()).json()).toMatchObject({
+    code: 'conflict',
+    detail: expect.stringContaining(`${maxWebhooks} webhooks`),
+  })
+  expect((await add(body)).statusCode).toBe(201)
+})
