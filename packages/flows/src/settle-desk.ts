@@ -58,13 +58,48 @@ export const settledPayload = 'settled'
 const batchLimits = { maxItems: 500, maxWeight: 500 }
 const retryPauseMs = 500
 
-export function createSettleDesk({
-  database,
-  wake,
-  mailLog,
-  leases,
-  onError,
-}: SettleDeskDependencies): SettleDesk {
+export function createSettleDesk(dependencies: SettleDeskDependencies): SettleDesk {
+  const { mailLog, leases, onError } = dependencies
+  const book = openBook(dependencies)
+  const batcher = createBatcher(book.commit, { ...batchLimits, weigh: () => 1, isItemsFault: isDataError })
+  const underWay = new Set<Promise<void>>()
+
+  const settleOne = async (settlement: Settlement): Promise<boolean> => {
+    try {
+      return await batcher.add(settlement)
+    } catch (error) {
+      if (!isDataError(error)) throw error
+      // PostgreSQL refuses something in it; without its texts it is known to be storable, and an end must be recorded.
+      return batcher.add(withoutTexts(settlement))
+    }
+  }
+  return {
+    settle: (delivery, lease, settlement, report, onSettled) => {
+      const work = settleOne(settlement)
+        .then((isOurs) => {
+          if (!isOurs) return
+          write(mailLog, delivery, settlement, report)
+          onSettled?.()
+        })
+        .catch(onError)
+        .finally(() => {
+          leases.drop(lease)
+          underWay.delete(work)
+        })
+      underWay.add(work)
+    },
+    drain: async () => {
+      await Promise.all(underWay)
+    },
+    hurry: () => book.hurry(),
+    get isHeldUp() {
+      return book.isHeldUp
+    },
+  }
+}
+
+/** Commits results until PostgreSQL has them; for each, whether it still spoke for its recipient. */
+function openBook({ database, wake, onError }: SettleDeskDependencies) {
   let isHurried = false
   let isHeldUp = false
   const commitOnce = async (settlements: Settlement[]) => {
@@ -100,36 +135,8 @@ export function createSettleDesk({
       }
     }
   }
-  const batcher = createBatcher(commit, { ...batchLimits, weigh: () => 1, isItemsFault: isDataError })
-  const underWay = new Set<Promise<void>>()
-
-  const settleOne = async (settlement: Settlement): Promise<boolean> => {
-    try {
-      return await batcher.add(settlement)
-    } catch (error) {
-      if (!isDataError(error)) throw error
-      // PostgreSQL refuses something in it; without its texts it is known to be storable, and an end must be recorded.
-      return batcher.add(withoutTexts(settlement))
-    }
-  }
   return {
-    settle: (delivery, lease, settlement, report, onSettled) => {
-      const work = settleOne(settlement)
-        .then((isOurs) => {
-          if (!isOurs) return
-          write(mailLog, delivery, settlement, report)
-          onSettled?.()
-        })
-        .catch(onError)
-        .finally(() => {
-          leases.drop(lease)
-          underWay.delete(work)
-        })
-      underWay.add(work)
-    },
-    drain: async () => {
-      await Promise.all(underWay)
-    },
+    commit,
     hurry: () => {
       isHurried = true
     },

@@ -223,11 +223,25 @@ async function setStanding(
   domain.failingSince = failingSince
 }
 
-async function tell(
+/** What an event says beside the domain. `domain.failed` means three things, told apart by which field is there. */
+interface DomainNews {
+  'domain.verified':
+    | Record<string, never>
+    /** It was failing, and its proof is back within the grace. */
+    | { recovered: true }
+  'domain.failed': /** Its proof is gone: the grace begins, and mail goes on until then. */
+    | { sending_stopped: false; sending_stops_at: string }
+    /** The grace is over: `failed`, and no mail is accepted from it. Its name may be another tenant's from now on, or is. */
+    | { sending_stopped: true; claimed_by_another?: true }
+    /** Its proof is there, and records of these names are not (a DKIM key, the return path): mail goes on without them. */
+    | { lost: string[] }
+}
+
+async function tell<Type extends keyof DomainNews>(
   client: pg.PoolClient,
   { id, tenantId, name }: LockedDomain,
-  type: 'domain.verified' | 'domain.failed',
-  more: object,
+  type: Type,
+  more: DomainNews[Type],
 ): Promise<void> {
   const data = { domain_id: `${idPrefixes.domain}_${id.replaceAll('-', '')}`, domain: name, ...more }
   const events = `SELECT $1::uuid AS tenant_id, $2 AS type, $3::jsonb AS data`

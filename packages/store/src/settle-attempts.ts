@@ -78,10 +78,15 @@ const firstEventOwner = firstEvent + eventParameterCount
 /*
  * `locked` is every row that the settlement may speak for, taken in one order by all (lease-deliveries.ts), `held` the same
  * with its next time. The state changes only where the present one is among those it may follow, and a recipient
- * whose state does not change gets no event either. What others told of the recipient since the lease (an unsubscribe, a late report)
- * has taken numbers meanwhile: `ahead` is how many, and our events' numbers go up by it. next_attempt_at is what the delivery row says, so people and queue
+ * whose state does not change gets no event either. next_attempt_at is what the delivery row says, so people and queue
  * never see different times. An attempt was made in any case; one that is there already was written by a commit whose
  * answer was lost. Events need no such care: what that commit settled is not held any more.
+ *
+ * What others told of the recipient since the lease (an unsubscribe, a late report) has taken numbers meanwhile: `ahead` is how many,
+ * and our events' numbers go up by it. For example: leased at seq 4, our two events call themselves 5 and 6 (input.seq 6, event_count 2).
+ * Meanwhile an unsubscribe has taken 5, so r.seq is 5 where 6 - 2 = 4 was expected: r.seq becomes 7, `ahead` is 7 - 6 = 1, and ours
+ * are written as 6 and 7.
+ *
  * Recipients are named by an array besides: by the bounds alone, which are there for the partitions, PostgreSQL would read all between them.
  */
 const settleSql = `

@@ -230,9 +230,9 @@ describe('a domain that another tenant holds', () => {
 })
 
 describe('by the clock', () => {
-  const watchOnce = async (meanwhile: () => Promise<unknown>) => {
+  const watchOnce = async (meanwhile: () => Promise<unknown>, timeoutMs = 12_000) => {
     const errors: Error[] = []
-    const resolver = createResolver({ servers: [dns.address], cache: noCache })
+    const resolver = createResolver({ servers: [dns.address], cache: noCache, timeoutMs })
     const watch = createDomainWatch({
       ...api.foundation,
       domainHosts: noHosts,
@@ -284,5 +284,20 @@ describe('by the clock', () => {
     const looked = () => expect.poll(() => dns.count(proofOf(domain).name, 'TXT')).toBeGreaterThan(before)
     await Promise.all([watchOnce(looked), watchOnce(looked)])
     expect(dns.count(proofOf(domain).name, 'TXT')).toBe(before + 1)
+  })
+
+  test('a tenant whose names nobody answers for has two looks under way, and others have theirs meanwhile', async () => {
+    const stuck = await Promise.all(Array.from({ length: 9 }, (_, i) => add(`stuck${i}.test`)))
+    await due(...stuck)
+    const other = await add('other-tenant.test', theirs)
+    await due(other)
+    const isAsked = (domain: Shown) => dns.count(proofOf(domain).name, 'TXT') > 0
+    dns.behaviour = { '*': 'silent' }
+    await watchOnce(async () => {
+      await expect.poll(() => isAsked(other)).toBe(true)
+      expect(stuck.filter(isAsked).length).toBeLessThanOrEqual(2)
+      dns.behaviour = {}
+      await expect.poll(() => stuck.every(isAsked)).toBe(true)
+    }, 2_000)
   })
 })
