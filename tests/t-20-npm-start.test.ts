@@ -103,12 +103,14 @@ describe('npm start, again and again in one folder', () => {
     expect(await processesOf(other)).toEqual([])
   })
 
-  test('Ctrl-C, which comes twice under npm, drains, exits 0 and leaves no process', async () => {
+  test('Ctrl-C, which comes twice under npm, drains quietly, exits 0 and leaves no process', async () => {
     // The terminal signals npm and what it runs; npm hands its own signal on.
     process.kill(-started.process.pid, 'SIGINT')
     process.kill(started.dev.pid, 'SIGINT')
     expect(await started.process.ended).toEqual({ code: 0, signal: null })
     expect(started.process.lines.join('\n')).not.toContain('hurrying')
+    // PostgreSQL says so of each connection that its stop ends.
+    expect(started.process.lines.filter((line) => line.includes('terminating connection'))).toEqual([])
     await until('no process left', async () => (await processesOf(folder)).length === 0)
   })
 

@@ -36,7 +36,7 @@ export function createReadiness({ database, queue, delivery, mx }: ReadinessPart
 }
 
 const deliveryDetails: Record<string, string> = {
-  capture: 'capture: mail is kept in /inbox and never leaves this machine.',
+  capture: 'capture: mail is kept in /inbox, unless it or its key names a route.',
   smarthost: 'smarthost: mail is handed to the configured relay.',
   mx: "mx: mail is handed to the recipients' own servers.",
 }

@@ -55,8 +55,22 @@ export interface ServerParts {
   life: Life
 }
 
+/** An API that is built and takes no requests yet. */
+export interface OpenedServer {
+  listen(): Promise<void>
+}
+
 /** Serves the API; everything it starts is registered with `life` to be stopped. */
-export async function startServer({ config, foundation, metrics, log, life }: ServerParts): Promise<void> {
+export async function startServer(parts: ServerParts): Promise<void> {
+  await (await openServer(parts)).listen()
+}
+
+/**
+ * Builds the API, which keeps the event loop for a second, and several on a busy machine: whatever waits for an answer in this process
+ * meanwhile would believe that none came.
+ */
+export async function openServer(parts: ServerParts): Promise<OpenedServer> {
+  const { config, foundation, metrics, log, life } = parts
   const { database, clock, nextId, wake, queue, sealer } = foundation
   const lines = lineLogger(log)
   const onError = (err: Error) => log.error({ err }, 'api trouble')
@@ -106,24 +120,30 @@ export async function startServer({ config, foundation, metrics, log, life }: Se
     log,
     options: { ...httpOptions(config), maxMessageSizeBytes, delivery, isAllInOne },
   })
-  life.onStop({
-    name: 'api',
-    stop: async () => {
-      await closeListener(app)
-      await sendDesk.drain()
-      authenticator.close()
-      senderDomains.close()
-      signer.close()
-      preview.close()
-      dns.resolver.close()
-      await http.close()
-      await routes.close()
+  const stop = async () => {
+    await closeListener(app)
+    await sendDesk.drain()
+    authenticator.close()
+    senderDomains.close()
+    signer.close()
+    preview.close()
+    dns.resolver.close()
+    await http.close()
+    await routes.close()
+  }
+  return {
+    listen: async () => {
+      life.onStop({ name: 'api', stop })
+      await listen(app, config)
+      log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
     },
-  })
+  }
+}
+
+async function listen(app: FastifyInstance, config: Config): Promise<void> {
   await app.listen({ host: config.host, port: config.port }).catch((error: NodeJS.ErrnoException) => {
     throw new StartError(whyNotListening(error, config), { cause: error })
   })
-  log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
 }
 
 /** Of a mailbox's test: together well within a request's time (answer-in-time.ts). */

@@ -5,7 +5,7 @@
 import { createServer } from 'node:net'
 import { hostname } from 'node:os'
 import { parseArgs } from 'node:util'
-import { startServer, whyNotListening } from '@valija/api'
+import { openServer, whyNotListening } from '@valija/api'
 import { type DefaultTenant, openDefaultTenant, openFoundation, StartError } from '@valija/flows'
 import {
   type Config,
@@ -65,13 +65,15 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
   life.onStop({ name: 'foundation', stop: () => foundation.close() })
   const tenant = await openDefaultTenant(foundation)
   const metrics = createMetrics('start')
+  // Before anything that waits for answers with a deadline: building the API keeps the event loop.
+  const server = await openServer({ config, foundation, metrics, log, life })
   await startWorker({ config, foundation, metrics, log, life })
   const { bounce } = await startSmtp({
     ...{ config, foundation, metrics, log, life },
     ownCertificate: () => loadOrCreateCertificate(config.dataDir, config.ehloName ?? hostname()),
     takesAnyPort: config.bouncePort === defaultBouncePort,
   })
-  await startServer({ config, foundation, metrics, log, life })
+  await server.listen()
   const url = localUrl(config)
   await writeDevFile(config.dataDir, {
     url,
@@ -86,12 +88,16 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
 }
 
 async function startDatabase(config: Config, log: Logger, life: Life): Promise<string> {
+  let isStopping = false
   const postgres = await startEmbeddedPostgres({
     dataDir: `${config.dataDir}/postgres`,
     database: 'valija',
-    log: (line) => (/ LOG: /.test(line) ? log.debug : log.warn).call(log, { postgres: line }, 'postgres'),
+    log: (line) => {
+      // Asked to stop, it says of every connection that is still there that it ends it.
+      const isUsual = / LOG: /.test(line) || (isStopping && /terminating connection due to/.test(line))
+      log[isUsual ? 'debug' : 'warn']({ postgres: line }, 'postgres')
+    },
   })
-  let isStopping = false
   life.onStop({
     name: 'postgres',
     stop: () => {
@@ -125,7 +131,7 @@ function localUrl(config: Config): string {
 }
 
 const deliveryNotes: Record<string, string> = {
-  capture: 'capture: mail is kept in the inbox and never leaves this machine',
+  capture: 'capture: mail is kept in the inbox, unless it or its key names a route',
   smarthost: 'smarthost: mail is really sent, through the configured relay',
   mx: 'mx: mail is really sent',
 }
