@@ -134,7 +134,8 @@ export async function replayWaiting(
       [webhook.replayId, webhook.tenantId, webhook.id],
     )
     const { rows } = await client.query<{ count: number }>(
-      `SELECT count(*)::integer AS count FROM (SELECT FROM valija.webhook_outbox WHERE webhook_id = $1 LIMIT $2) AS waiting`,
+      `SELECT count(*)::integer AS count FROM (SELECT FROM valija.webhook_outbox
+         WHERE webhook_id = $1 AND due_at > now() AND leased_until IS NULL LIMIT $2) AS waiting`,
       [webhook.id, countedAtMost],
     )
     const events = rows[0]?.count ?? 0

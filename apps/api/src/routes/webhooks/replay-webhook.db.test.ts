@@ -80,10 +80,15 @@ describe('202', () => {
     await forget()
   })
 
-  test('failed: all that waits', async () => {
+  test('failed: all that waits for a later try, and not what is due already or being told', async () => {
     const { id } = await add()
-    const events = await happen()
-    expect((await replay(id, { failed: true })).json()).toEqual({ events: events.length, is_exact: true })
+    const [failed, told] = [await happen(), await happen()].map(([event]) => event!.slice(4))
+    await happen()
+    const set = (sql: string, event: string | undefined) =>
+      engine().query(`UPDATE valija.webhook_outbox SET ${sql} WHERE event_id = $1`, [event])
+    await set("tries = 1, due_at = now() + interval '1 h'", failed)
+    await set("due_at = now() + interval '1 h', leased_until = now() + interval '1 min'", told)
+    expect((await replay(id, { failed: true })).json()).toEqual({ events: 1, is_exact: true })
     expect(await replays(id)).toEqual([{ kind: 'waiting', types: null }])
     await forget()
   })
