@@ -37,6 +37,12 @@ export const mailboxTroubles = {
       'Check host and port (IMAP 993 or 143, POP3 995 or 110), and that a firewall lets the workers out to it.',
     firstPauseMs: soonMs,
   },
+  no_greeting: {
+    meaning: 'A connection came about, and no mail server said a word on it.',
+    remedy:
+      'Check that protocol, port and tls belong together (IMAP 993 implicit or 143 starttls, POP3 995 implicit or 110 starttls): another service, or a port with another kind of TLS, waits for us to speak first.',
+    firstPauseMs: soonMs,
+  },
   tls_failed: {
     meaning: 'The connection could not be encrypted to a server whose certificate is valid for the host.',
     remedy:

@@ -112,6 +112,19 @@ async function growthOf(work: () => Promise<unknown>): Promise<number> {
   return peak
 }
 
+test.each(['imap', 'pop3'] as const)(
+  'a server that does not greet is told apart from a slow %s one',
+  async (protocol) => {
+    const port = await serve(() => undefined)
+    expect(await troubleOf(open(protocol, port, { openMs: 400 }))).toEqual({
+      code: 'no_greeting',
+      detail: expect.stringMatching(
+        /^no (IMAP|POP3) greeting came within \d s: is it the right port and TLS mode\?$/,
+      ),
+    })
+  },
+)
+
 const short = { openMs: 400, listMs: 400, readMs: 400, finishMs: 400 }
 
 describe('pop3', () => {

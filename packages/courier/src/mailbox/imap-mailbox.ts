@@ -13,6 +13,7 @@ import {
   type MailboxMail,
   type MailboxSession,
   type MailboxTarget,
+  noGreeting,
 } from './mailbox.ts'
 import { connectMailbox, type MailboxConnection, tlsOptionsFor } from './mailbox-connection.ts'
 
@@ -65,7 +66,14 @@ class ImapMailbox implements MailboxSession {
 
   async open(): Promise<void> {
     const folder = this.#target.folder ?? 'INBOX'
-    await this.#within(this.#limits.openMs, talkBytes, 'the login', () => this.#client.connect())
+    const { openMs } = this.#limits
+    await this.#within(openMs, talkBytes, 'the login', async () => {
+      try {
+        await this.#client.connect()
+      } catch (error) {
+        throw (error as ImapFlowError).code === 'GREETING_TIMEOUT' ? noGreeting('IMAP', openMs) : error
+      }
+    })
     await this.#within(this.#limits.openMs, talkBytes, 'opening the folder', async () => {
       try {
         await this.#client.mailboxOpen(folder)
@@ -231,7 +239,8 @@ function optionsFor(
     disableAutoEnable: true,
     // What is waited for has deadlines of its own (`#within`).
     socketTimeout: 30 * 60_000,
-    greetingTimeout: limits.openMs,
+    // A little less, so that it is what is told of a server that says nothing.
+    greetingTimeout: Math.max(1, limits.openMs - 2 * lookMs),
     maxLineLength: talkBytes + limits.maxMails * bytesPerName,
     maxLiteralSize: limits.maxMailBytes + 1,
     maxResponseSize: limits.maxMailBytes + talkBytes,
@@ -258,7 +267,6 @@ const passingCodes: readonly string[] = ['UNAVAILABLE', 'INUSE', 'LIMIT', 'SERVE
 
 const codes: Record<string, MailboxTroubleCode> = {
   CONNECT_TIMEOUT: 'timeout',
-  GREETING_TIMEOUT: 'timeout',
   UPGRADE_TIMEOUT: 'timeout',
   ETIMEOUT: 'timeout',
   ETHROTTLE: 'busy',

@@ -97,6 +97,15 @@ export class MailboxFailure extends Error {
   }
 }
 
+/** Nothing came after the connection: mail servers speak first (RFC 9051 section 7.1.5, RFC 1939 section 4), others wait. */
+export function noGreeting(protocol: 'IMAP' | 'POP3', waitedMs: number): MailboxFailure {
+  const waited = `${Math.round(waitedMs / 1000)} s`
+  return new MailboxFailure(
+    'no_greeting',
+    `no ${protocol} greeting came within ${waited}: is it the right port and TLS mode?`,
+  )
+}
+
 const maxDetail = 500
 
 /** What somebody else said, fit to be stored and shown. */

@@ -41,6 +41,21 @@ export class Pop3Dialogue {
     this.#socket = this.#listenTo(socket)
   }
 
+  /** Waits for the server's first octets. @throws {MailboxFailure} connection_lost */
+  async hasSpokenWithin(limitMs: number): Promise<boolean> {
+    let isOver = false
+    const timer = setTimeout(() => {
+      isOver = true
+      this.#wake()
+    }, limitMs)
+    try {
+      while (!this.hasUnread && !isOver) await this.#news()
+      return this.hasUnread
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   /** Runs an exchange within so many milliseconds. */
   async within<T>(limitMs: number, what: string, exchange: () => Promise<T>): Promise<T> {
     const timer = setTimeout(() => {
@@ -143,10 +158,16 @@ export class Pop3Dialogue {
         this.#unread = this.#unread.length === 0 ? chunk : Buffer.concat([this.#unread, chunk])
         return
       }
-      const { promise, resolve } = Promise.withResolvers<void>()
-      this.#wake = resolve
-      await promise
+      await this.#news()
     }
+  }
+
+  /** Resolves when something has happened. */
+  async #news(): Promise<void> {
+    if (this.#failure !== null) throw this.#failure
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#wake = resolve
+    await promise
   }
 
   #listenTo(socket: net.Socket): net.Socket {

@@ -3,7 +3,13 @@
  * as they are, and a bound on everything. What is there is what was there at the login; what is to be deleted is deleted by QUIT.
  */
 import type { NetworkGuard } from '../network-guard.ts'
-import { MailboxFailure, type MailboxLimits, type MailboxSession, type MailboxTarget } from './mailbox.ts'
+import {
+  MailboxFailure,
+  type MailboxLimits,
+  type MailboxSession,
+  type MailboxTarget,
+  noGreeting,
+} from './mailbox.ts'
 import { connectMailbox, secure } from './mailbox-connection.ts'
 import { type Pop3Answer, Pop3Dialogue } from './pop3-dialogue.ts'
 
@@ -16,6 +22,8 @@ export async function openPop3(
   const { socket } = await connectMailbox(target, guard, limits.connectMs)
   const dialogue = new Pop3Dialogue(socket)
   try {
+    const hasSpoken = await dialogue.hasSpokenWithin(limits.openMs)
+    if (!hasSpoken) throw noGreeting('POP3', limits.openMs)
     await dialogue.within(limits.openMs, 'the login', () => logIn(dialogue, target, limits))
     return createSession(dialogue, limits)
   } catch (error) {

@@ -13,7 +13,7 @@ export const testMailbox: RoutePlugin = (app, { database, sealer, openMailbox })
         operationId: 'testMailbox',
         summary: 'Try a mailbox out',
         description:
-          'Connects, logs in, opens the folder and counts the mails, from the machine that answers; also while it is paused. No mail is read, moved or deleted. The answer is 200 whatever came of it. POP3 servers often let one in at a time: `busy` may mean that a worker is reading.',
+          'Connects, logs in, opens the folder and counts the mails, from the machine that answers; also while it is paused. No mail is read, moved or deleted, and `status` of the mailbox stays what the workers’ own looks found (`new` before the first). The answer is 200 whatever came of it. POP3 servers often let one in at a time: `busy` may mean that a worker is reading.',
         tags: ['Mailboxes'],
         params: idParams,
         body: noBody,
