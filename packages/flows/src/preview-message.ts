@@ -16,6 +16,7 @@ import type { ReturnPaths } from './return-path.ts'
 import { returnPathOf } from './route-candidates.ts'
 import type { RouteDirectory } from './route-directory.ts'
 import type { SendDesk } from './send-message.ts'
+import { readSenderStanding } from './sender-standing.ts'
 import { type MailSigner, SigningError } from './sign-mail.ts'
 
 export interface PreviewedRecipient {
@@ -74,10 +75,11 @@ export async function previewMessage(
   })
   // A relay's own address is not known, and what is caught is sent from none.
   const senders = row.delivery === 'mx' ? await desk.sendingHosts() : []
-  const [parsed, authentication, recipients] = await Promise.all([
+  const [parsed, authentication, recipients, standing] = await Promise.all([
     parseMail(mail),
     judgeAuthentication(desk.resolver, { mail, fromDomain: row.fromDomain, envelopeFrom, senders }),
     readRecipients(desk.database, row),
+    readSenderStanding(desk.database, row.tenantId, row.fromDomain),
   ])
   const { headers, text, html, attachments } = parsed
   return {
@@ -95,7 +97,9 @@ export async function previewMessage(
     raw: mail.toString('base64'),
     size_bytes: mail.length,
     authentication,
-    warnings: findWarnings({ row, parsed, sizeBytes: mail.length, authentication, recipients, signingFault }),
+    warnings: findWarnings({
+      ...{ row, parsed, sizeBytes: mail.length, authentication, recipients, signingFault, standing },
+    }),
   }
 }
 

@@ -1,6 +1,7 @@
 /** What is likely to go wrong with a mail that is accepted all the same: for people, in the order in which it matters. */
 import type { NewMessage, ParsedMail } from '@valija/store'
 import type { Authentication } from './judge-authentication.ts'
+import type { SenderStanding } from './sender-standing.ts'
 
 export interface PreviewWarning {
   code: PreviewWarningCode
@@ -10,6 +11,8 @@ export interface PreviewWarning {
 
 /** Each with what it means. */
 export const previewWarnings = {
+  domain_not_verified:
+    'the From domain is not verified: it is taken because delivery is capture, and would be refused otherwise',
   suppressed_recipient: 'a recipient would not be sent to',
   not_authenticated: 'neither a signature nor SPF vouches for the From domain',
   refused_by_policy: 'it fails DMARC, and the domain asks receivers to refuse such mail or to put it aside',
@@ -36,6 +39,7 @@ export interface WarningFacts {
   authentication: Authentication
   recipients: readonly { email: string; suppressed: string | null }[]
   signingFault: string | null
+  standing: SenderStanding
 }
 
 /** Gmail, Microsoft 365 and Yahoo say 25 MB, of the mail as it is sent. */
@@ -44,7 +48,37 @@ const largeBytes = 25 * 1000 * 1000
 const clippedBytes = 102 * 1024
 
 export function findWarnings(facts: WarningFacts): PreviewWarning[] {
-  return [...warnOfRecipients(facts), ...warnOfAuthentication(facts), ...warnOfContent(facts)]
+  return [
+    ...warnOfDomain(facts),
+    ...warnOfRecipients(facts),
+    ...warnOfAuthentication(facts),
+    ...warnOfContent(facts),
+  ]
+}
+
+function warnOfDomain({ row, standing }: WarningFacts): PreviewWarning[] {
+  if (standing.kind !== 'unknown' && standing.kind !== 'unverified') return []
+  const what =
+    standing.kind === 'unknown'
+      ? `${row.fromDomain} is not a domain of this tenant, nor below one`
+      : `${standing.name} is not verified`
+  const message = `${what}: it is taken because delivery is capture, and POST /send refuses it otherwise. ${adviseDomain(standing)}`
+  return [warning('domain_not_verified', message)]
+}
+
+/** What to do for mail that nothing vouches for. */
+function adviseDomain(standing: SenderStanding): string {
+  if (standing.kind === 'unknown') return 'Add it by POST /domains, and publish the records that it shows.'
+  if (standing.kind !== 'vouched')
+    return `POST /domains/${standing.id}/verify tells what is wrong with its records.`
+  return `The operator can have it signed: PATCH /domains/${standing.id} with {"dkim":true} and VALIJA_ADMIN_KEY, once its dkim records are published.`
+}
+
+function whyUnsigned({ row, standing }: WarningFacts): string {
+  if (standing.kind === 'unknown') return `${row.fromDomain} is not a domain of this tenant`
+  if (standing.kind === 'unverified') return `${standing.name} is not verified`
+  if (standing.kind === 'vouched') return `the operator vouches for ${standing.name} without DKIM`
+  return 'no key’s record was seen in DNS'
 }
 
 function warnOfRecipients({ row, recipients }: WarningFacts): PreviewWarning[] {
@@ -63,11 +97,12 @@ function warnOfRecipients({ row, recipients }: WarningFacts): PreviewWarning[] {
   ]
 }
 
-function warnOfAuthentication({ row, authentication, signingFault }: WarningFacts): PreviewWarning[] {
+function warnOfAuthentication(facts: WarningFacts): PreviewWarning[] {
+  const { row, authentication, signingFault, standing } = facts
   const { verdict, dkim, spf, dmarc } = authentication
   const warnings: PreviewWarning[] = []
   const warn = (code: PreviewWarningCode, message: string) => warnings.push(warning(code, message))
-  const see = 'POST /domains/:id/verify tells what is wrong with its records.'
+  const see = adviseDomain(standing)
   if (signingFault !== null) warn('cannot_be_signed', `${signingFault} It would wait until it can.`)
   if (dmarc.result === 'fail' && (dmarc.policy === 'reject' || dmarc.policy === 'quarantine')) {
     warn('refused_by_policy', `It fails DMARC, and ${dmarc.domain} says p=${dmarc.policy}. ${see}`)
@@ -77,7 +112,7 @@ function warnOfAuthentication({ row, authentication, signingFault }: WarningFact
       `Nothing vouches for ${row.fromDomain}: large receivers refuse such mail. ${see}`,
     )
   }
-  if (dkim.length === 0) warn('not_signed', `It would not be signed: no key’s record was seen in DNS. ${see}`)
+  if (dkim.length === 0) warn('not_signed', `It would not be signed: ${whyUnsigned(facts)}. ${see}`)
   for (const { selector, domain, algorithm, result, detail } of dkim) {
     if (result === 'pass') continue
     warn(

@@ -1,10 +1,10 @@
 /** POST /send/preview. */
 import { createResolver } from '@valija/courier'
 import { noHosts, previewWarnings } from '@valija/flows'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { type DnsServer, startDnsServer } from '../../../../../tests/support/dns-server.ts'
 import { message, openTestApi, type TestApi } from '../../open-api.test-support.ts'
-import { expectScope } from '../keys/refusals.test-support.ts'
+import { asOperator, expectScope } from '../keys/refusals.test-support.ts'
 
 const ip = '198.51.100.7'
 let dns: DnsServer
@@ -160,6 +160,41 @@ describe('200', () => {
     const shown = await previewFrom('right.test', { route: 'capture' })
     expect(shown.authentication).toMatchObject({ verdict: 'pass', spf: { result: 'unknown', ip: null } })
     expect(codes(shown)).toEqual(['stays_here'])
+  })
+})
+
+describe('why it would not be signed', () => {
+  const unsigned = ({ warnings }: { warnings: { code: string; message: string }[] }) =>
+    warnings.find(({ code }) => code === 'not_signed')?.message
+
+  test('keys that DNS was not seen to have; a domain that is vouched for without DKIM', async () => {
+    expect(unsigned(await previewFrom('bare.test'))).toMatch(
+      /: no key’s record was seen in DNS\. POST \/domains\/dom_/,
+    )
+    const as = asOperator(api.tenant.id)
+    await api.ask('POST', '/domains', { ...as, body: { name: 'vouched.test', vouched: true } })
+    const shown = await previewFrom('vouched.test')
+    expect(unsigned(shown)).toMatch(/: the operator vouches for vouched\.test without DKIM\. .*"dkim":true/)
+    expect(codes(shown)).not.toContain('domain_not_verified')
+  })
+
+  test('a domain that is none of the tenant’s, or not verified: taken by npm start only', async () => {
+    const local = await openTestApi()
+    onTestFinished(() => local.close())
+    const ask = async (from: string) =>
+      (await local.ask('POST', '/send/preview', { body: { ...message, from } })).json()
+    const unknown = await ask('a@nowhere.test')
+    expect(codes(unknown).slice(0, 1)).toEqual(['domain_not_verified'])
+    expect(unsigned(unknown)).toMatch(
+      /: nowhere\.test is not a domain of this tenant\. Add it by POST \/domains/,
+    )
+    await local.ask('POST', '/domains', { body: { name: 'waits.test' } })
+    const waits = await ask('a@mail.waits.test')
+    expect(waits.warnings[0]).toMatchObject({
+      code: 'domain_not_verified',
+      message: expect.stringMatching(/^waits\.test is not verified: .* POST \/domains\/dom_\w+\/verify/),
+    })
+    expect(unsigned(waits)).toContain(': waits.test is not verified.')
   })
 })
 
