@@ -232,7 +232,7 @@ async function readOwnRelay(engine: Database['engine']): Promise<ExplainedRoute>
 }
 
 function factsOf(
-  { message, lastAttempts, suppressions }: ExplainedRows,
+  { message, lastAttempts, suppressions, complaints }: ExplainedRows,
   around: Surroundings,
   row: ExplainedRecipient,
 ): ExplanationFacts {
@@ -262,6 +262,8 @@ function factsOf(
       // What is at its end, or being sent, has no next attempt; as GET /messages/:id shows it.
       nextAttemptAtMs: row.isLeased || isEnd(row.status) ? null : (row.nextAttemptAt?.getTime() ?? null),
       deliveredAtMs: row.deliveredAt?.getTime() ?? null,
+      complainedAtMs: complaints.get(formatId('recipient', row.id))?.getTime() ?? null,
+      unsubscribedAtMs: row.unsubscribedAt?.getTime() ?? null,
       isSimulated: isPlayed(row, last),
     },
     delivery: deliveryFacts(row),

@@ -17,6 +17,7 @@ import {
 import type pg from 'pg'
 import { type Database, readAsTenant } from './database.ts'
 import { earliestIdOf } from './message-ids.ts'
+import { lateEventsMs } from './read-events.ts'
 import type { RouteCondition } from './route-health.ts'
 
 export interface ExplainedMessage {
@@ -43,6 +44,8 @@ export interface ExplainedRecipient {
   attempts: number
   nextAttemptAt: Date | null
   deliveredAt: Date | null
+  /** When its reader followed the link of this mail. */
+  unsubscribedAt: Date | null
   /** The rest is its delivery row's; null at its end. */
   state: DeliveryState | null
   dueAt: Date | null
@@ -82,6 +85,8 @@ export interface ExplainedRows {
   lastAttempts: Map<Uuid, LastAttempt>
   /** By address key; what is in force before what is quarantined. */
   suppressions: Map<string, SuppressionEntry>
+  /** When a recipient complained, by its id as programs see it. */
+  complaints: Map<string, Date>
 }
 
 /** Recipients are made in the same moment as their message; attempts end a known time after its expiry. */
@@ -100,9 +105,13 @@ export async function readExplainedMessage(
     const recipients = await findRecipientRows(client, tenantId, message)
     const attempts = await findLastAttempts(client, tenantId, message)
     const suppressions = await findEntries(client, tenantId, message.stream, recipients)
+    const complaints = recipients.some(({ deliveredAt }) => deliveredAt !== null)
+      ? await findComplaints(client, tenantId, message)
+      : []
     return {
       message,
       recipients,
+      complaints: new Map(complaints.map(({ recipient, at }) => [recipient, at])),
       lastAttempts: new Map(attempts.map((attempt) => [attempt.recipientId, attempt])),
       suppressions: new Map(suppressions.reverse().map((entry) => [entry.emailKey, entry])),
     }
@@ -132,7 +141,7 @@ async function findRecipientRows(
   const result = await client.query<ExplainedRecipient>({
     name: 'explain-recipients',
     text: `SELECT r.id, r.email, r.email_key AS "emailKey", r.domain, r.status, r.reason, r.reply, r.attempts,
-             r.next_attempt_at AS "nextAttemptAt", r.delivered_at AS "deliveredAt",
+             r.next_attempt_at AS "nextAttemptAt", r.delivered_at AS "deliveredAt", r.unsubscribed_at AS "unsubscribedAt",
              d.state, d.due_at AS "dueAt", d.route, d.hold, d.simulation, coalesce(d.crashes, 0) AS crashes,
              coalesce(d.state = 'leased' AND d.leased_until > now(), false) AS "isLeased"
            FROM valija.recipients AS r LEFT JOIN valija.deliveries AS d ON d.recipient_id = r.id AND d.tenant_id = r.tenant_id
@@ -157,6 +166,21 @@ async function findLastAttempts(
            WHERE tenant_id = $1 AND message_id = $2 AND id > $3 AND id < $4
            ORDER BY recipient_id, number DESC, id DESC`,
     values: [tenantId, id, earliestIdOf(id), lowestUuidAt(expiresAt.getTime() + slackMs)],
+  })
+  return result.rows
+}
+
+async function findComplaints(
+  client: pg.PoolClient,
+  tenantId: Uuid,
+  { id, expiresAt }: ExplainedMessage,
+): Promise<{ recipient: string; at: Date }[]> {
+  const result = await client.query<{ recipient: string; at: Date }>({
+    name: 'explain-complaints',
+    text: `SELECT data ->> 'recipient_id' AS recipient, min(created_at) AS at FROM valija.events
+           WHERE tenant_id = $1 AND message_id = $2 AND id > $3 AND id < $4 AND type = 'message.complained'
+           GROUP BY data ->> 'recipient_id'`,
+    values: [tenantId, id, earliestIdOf(id), lowestUuidAt(expiresAt.getTime() + lateEventsMs)],
   })
   return result.rows
 }

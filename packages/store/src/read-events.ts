@@ -34,7 +34,7 @@ export const nilUuid: Uuid = '00000000-0000-0000-0000-000000000000'
 /** How much older than its transaction's neighbours an event's id can be: it was made before a commit that had to wait. */
 const slackMs = 2 * 86_400_000
 /** Bounces are told for 60 days after a hand-off (DESIGN 4.9). */
-const lateEventsMs = 61 * 86_400_000
+export const lateEventsMs = 61 * 86_400_000
 
 /** Where the stream begins, or what was written at or after a time. */
 export function streamStart(afterMs = 0): EventPosition {

@@ -15,6 +15,8 @@ const otherKinds = {
   sending: 'A worker has it this moment.',
   cancelled: 'It was stopped on request.',
   suppressed: 'The address is on the suppression list.',
+  complained: 'Its reader reported it as spam, after it was delivered.',
+  unsubscribed: 'Its reader unsubscribed by its link.',
   // What of ours it waits for
   next_in_line: 'It is due, and its turn comes within moments.',
   tenant_share: 'Other mails of the same tenant and stream are due before it.',

@@ -6,6 +6,10 @@ import type { AttemptFacts, ExplanationFacts } from './facts.ts'
 import { answerOrFailure, atTime, quoted, withCapital } from './words.ts'
 
 export function explainEnd(facts: ExplanationFacts): Explanation {
+  return afterWishes(facts, withEntry(facts, explainOutcome(facts)))
+}
+
+function explainOutcome(facts: ExplanationFacts): Explanation {
   const { status, reason } = facts.recipient
   if (status === 'delivered') return explainDelivered(facts)
   if (status === 'suppressed') return explainSuppressed(facts)
@@ -132,5 +136,57 @@ function explainExpired(facts: ExplanationFacts): Explanation {
     summary: `Was given up ${tries}; its time was over at ${time}.`,
     because: [...(failure?.because ?? []), { kind: 'expired', detail }],
     remedy: failure?.remedy ?? again,
+  }
+}
+
+/** What its reader said of it afterwards, which changes no state and is what counts from then on. */
+function afterWishes(facts: ExplanationFacts, explanation: Explanation): Explanation {
+  const { recipient, suppression, message, nowMs } = facts
+  const { complainedAtMs, unsubscribedAtMs } = recipient
+  if (complainedAtMs === null && unsubscribedAtMs === null) return explanation
+  const isWish = suppression?.reason === 'complaint' || suppression?.reason === 'unsubscribe'
+  const entry =
+    suppression === null || suppression.isQuarantined
+      ? ' No entry of the suppression list stops mail to the address now.'
+      : ` The address is suppressed by ${suppression.id}${isWish ? ` for ${message.stream} mail` : ''}.`
+  const said: Cause[] = []
+  if (complainedAtMs !== null) {
+    const detail = `Its reader called it spam, and the provider told so at ${atTime(complainedAtMs, nowMs)}.${entry}`
+    said.push({ kind: 'complained', detail })
+  }
+  if (unsubscribedAtMs !== null) {
+    const detail = `Its reader followed its link to unsubscribe at ${atTime(unsubscribedAtMs, nowMs)}.${entry}`
+    said.push({ kind: 'unsubscribed', detail })
+  }
+  const word = complainedAtMs === null ? 'unsubscribed by its link' : 'complained about it'
+  return {
+    summary: `${explanation.summary.replace(/\.$/, '')}; its reader ${word}.`,
+    because: [...said, ...explanation.because],
+    remedy: `Do not send ${message.stream} mail there again unless its owner asks for it.`,
+  }
+}
+
+/** Of a mail that came back: what the suppression list makes of it, which is what becomes of the next mail. */
+function withEntry(
+  { recipient, suppression, nowMs }: ExplanationFacts,
+  explanation: Explanation,
+): Explanation {
+  if (suppression === null || recipient.isSimulated) return explanation
+  if (recipient.status !== 'bounced' && recipient.status !== 'failed') return explanation
+  const { id, reason, isQuarantined, createdAtMs } = suppression
+  const since = `${recipient.email} is on the suppression list since ${atTime(createdAtMs, nowMs)} as ${id} (${reason})`
+  if (isQuarantined) {
+    const detail = `${since}, but quarantined, because the answer was doubtful: it stops nothing yet.`
+    return {
+      ...explanation,
+      because: [...explanation.because, { kind: 'quarantined', detail }],
+      remedy: `Nothing has to be done: the next mail to it is tried, and what comes of that decides. If you know that the mailbox is gone, put the entry in force: PATCH /suppressions/${id} with {"status":"active"}.`,
+    }
+  }
+  const detail = `${since}, in force: mail to it is not sent.`
+  return {
+    ...explanation,
+    because: [...explanation.because, { kind: 'suppressed', detail }],
+    remedy: `${explanation.remedy} Valija sends nothing to it while ${id} is on the suppression list; if it is there after all, remove that (DELETE /suppressions/${id}).`,
   }
 }

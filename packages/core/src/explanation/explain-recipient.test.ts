@@ -31,6 +31,8 @@ const facts: ExplanationFacts = {
     attempts: 0,
     nextAttemptAtMs: null,
     deliveredAtMs: null,
+    complainedAtMs: null,
+    unsubscribedAtMs: null,
     isSimulated: false,
   },
   delivery: { state: 'admitted', dueAtMs: nowMs - 100, hold: null, crashes: 0 },
@@ -474,6 +476,68 @@ describe('what has ended', () => {
     expect(explained.because[0]).toMatchObject({
       kind: 'captured',
       detail: expect.stringContaining('GET /inbox?to=ann@example.org'),
+    })
+  })
+
+  describe('what its reader said afterwards comes first', () => {
+    const delivered = {
+      lastAttempt: { ...refused, outcome: 'delivered', reason: null, judgement: null },
+    } as const
+    const entry = {
+      id: 'sup_1',
+      reason: 'complaint',
+      isQuarantined: false,
+      reply: null,
+      createdAtMs: nowMs,
+    } as const
+
+    test('a complaint, and by what the address is suppressed', () => {
+      const recipient = { deliveredAtMs: nowMs - 60_000, complainedAtMs: nowMs - 5_000 }
+      const explained = end('delivered', { ...delivered, recipient, suppression: entry })
+      expect(explained.summary).toMatch(/^Was delivered at .*; its reader complained about it\.$/)
+      expect(explained.because[0]).toEqual({
+        kind: 'complained',
+        detail:
+          'Its reader called it spam, and the provider told so at 2026-11-25 13:59:55 UTC (5 s ago). The address is suppressed by sup_1 for transactional mail.',
+      })
+      expect(kinds(explained)).toEqual(['complained', 'delivered'])
+      expect(explained.remedy).toContain('Do not send transactional mail there')
+    })
+
+    test('an unsubscribe; an entry that was taken off is none', () => {
+      const recipient = { deliveredAtMs: nowMs - 60_000, unsubscribedAtMs: nowMs - 5_000 }
+      const explained = end('delivered', { ...delivered, recipient })
+      expect(explained.summary).toContain('; its reader unsubscribed by its link.')
+      expect(explained.because[0]).toMatchObject({
+        kind: 'unsubscribed',
+        detail: expect.stringContaining('No entry of the suppression list stops mail'),
+      })
+    })
+  })
+
+  describe('of a mail that came back, the suppression list says what becomes of the next', () => {
+    const late = (suppression: Parts['suppression']) =>
+      end('bounced', {
+        lastAttempt: { ...refused, outcome: 'delivered', reason: null, judgement: null },
+        recipient: { reason: 'mailbox_unknown', reply: '550 5.1.1 gone' },
+        suppression,
+      })
+    const entry = { id: 'sup_1', reason: 'mailbox_unknown', reply: null, createdAtMs: nowMs } as const
+
+    test('in force', () => {
+      const explained = late({ ...entry, isQuarantined: false })
+      expect(explained.because.at(-1)).toMatchObject({
+        kind: 'suppressed',
+        detail: expect.stringMatching(/as sup_1 \(mailbox_unknown\), in force/),
+      })
+      expect(explained.remedy).toContain('DELETE /suppressions/sup_1')
+    })
+
+    test('quarantined: nothing is stopped', () => {
+      const explained = late({ ...entry, isQuarantined: true })
+      expect(explained.because.at(-1)).toMatchObject({ kind: 'quarantined' })
+      expect(explained.remedy).toMatch(/^Nothing has to be done: .* PATCH \/suppressions\/sup_1/)
+      expect(explained.remedy).not.toContain('do not send')
     })
   })
 

@@ -54,6 +54,10 @@ export interface RecipientFacts {
   attempts: number
   nextAttemptAtMs: number | null
   deliveredAtMs: number | null
+  /** When its provider told that its reader called it spam. */
+  complainedAtMs: number | null
+  /** When its reader followed the link of this very mail. */
+  unsubscribedAtMs: number | null
   isSimulated: boolean
 }
 

@@ -1,6 +1,6 @@
 /** GET /messages/:id/explain, by status. */
-import { parseId, steadyPace } from '@valija/core'
-import { openLeadership } from '@valija/store'
+import { parseId, steadyPace, type Uuid } from '@valija/core'
+import { applyReport, findReportedMails, openLeadership } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { adminKey, openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { attempt, lease } from '../../settle.test-support.ts'
@@ -73,6 +73,33 @@ describe('200', () => {
     expect(ok?.because[0]).toMatchObject({
       kind: 'delivered',
       detail: expect.stringContaining('250 2.0.0 Ok'),
+    })
+  })
+
+  test('a complaint and an unsubscribe after the delivery are told; of a bounce, the entry that it made', async () => {
+    const { id, recipients } = await api.send({ to: ['a@late.test', 'b@late.test', 'c@late.test'] })
+    const [complains, leaves, bounces] = recipients.map((recipient) => recipient.id)
+    for (const recipient of [complains, leaves]) await attempt(api, recipient ?? '', 250, '2.0.0', 'Ok')
+    await attempt(api, bounces ?? '', 550, '5.1.1', 'No such user')
+    const { database, nextId } = api.foundation
+    const [mail] = await findReportedMails(database.engine, parseId('message', id) as Uuid, 0)
+    await applyReport(database.engine, {
+      ...{ mail: mail!, fingerprint: Buffer.alloc(32), kind: 'complaint', change: null, mailboxFault: null },
+      ...{ reason: null, reply: null, enhancedStatus: null, eventId: nextId(), createdAtMs: Date.now() },
+      eventType: 'message.complained',
+      eventData: (seq) => ({ message_id: id, recipient_id: complains, seq }),
+    })
+    await sql('UPDATE valija.recipients SET unsubscribed_at = now() WHERE id = $1', [uuidOf(leaves ?? '')])
+    const [complained, left, bounced] = await explain(id)
+    expect(complained).toMatchObject({
+      status: 'delivered',
+      summary: expect.stringMatching(/^Was delivered .*; its reader complained about it\.$/),
+      because: [{ kind: 'complained', detail: expect.stringMatching(/suppressed by sup_\w+ for/) }, {}],
+    })
+    expect(left?.because[0]?.kind).toBe('unsubscribed')
+    expect(bounced?.because.at(-1)).toMatchObject({
+      kind: 'suppressed',
+      detail: expect.stringContaining('(mailbox_unknown), in force'),
     })
   })
 
