@@ -7,10 +7,11 @@ import { loadReplyRules } from './reply-rules.ts'
 
 const rules = loadBounceRules()
 const judge = createBounceJudge(rules)
-const taught = ['bounces.yaml', 'bounces.words.yaml', 'bounces.late.yaml'].flatMap((file) =>
-  loadReplyRules(new URL(`rules/${file}`, import.meta.url)).flatMap((rule) =>
-    rule.lines.map((line) => ({ file, rule, line })),
-  ),
+const taught = ['bounces.yaml', 'bounces.words.yaml', 'bounces.bare.yaml', 'bounces.late.yaml'].flatMap(
+  (file) =>
+    loadReplyRules(new URL(`rules/${file}`, import.meta.url)).flatMap((rule) =>
+      rule.lines.map((line) => ({ file, rule, line })),
+    ),
 )
 
 function reported(part: Partial<ReportedRecipient>): ReportedRecipient {
@@ -83,6 +84,14 @@ describe('words that are not those of one system', () => {
     expect(judge(reported({ status: '5.1.1', text: '550 5.1.1 not allowed here' })).reason).toBe(
       'mailbox_unknown',
     )
+  })
+
+  test('that stand alone are a guess, by which nobody is suppressed', () => {
+    const bare = reported({ text: '550 <jo@example.net> unknown', phase: 'rcpt', replyCode: 550 })
+    expect(judge(bare)).toMatchObject({ reason: 'mailbox_unknown', bounceType: 'hard', evidence: 'guess' })
+    expect(judge({ ...bare, status: '5.1.1' }).evidence).toBe('status')
+    const named = reported({ text: '550 Gebruiker onbekend', phase: 'rcpt', replyCode: 550 })
+    expect(judge(named)).toMatchObject({ reason: 'mailbox_unknown', bounceType: 'hard', evidence: 'rule' })
   })
 
   test('do not make a bare "unknown" mean the recipient where nothing says that it was refused at RCPT', () => {

@@ -32,6 +32,8 @@ export interface BounceRules {
   late: readonly ReplyRule[]
   /** Asked when none of these matches: other words, other languages. */
   words: readonly ReplyRule[]
+  /** Asked last: single words. What they say is a guess. */
+  bare: readonly ReplyRule[]
 }
 
 /** The shipped rules: for what mail systems say of failures by themselves, around those for what servers reply. */
@@ -41,6 +43,7 @@ export function loadBounceRules(): BounceRules {
     first: [...own('bounces.yaml'), ...loadReplyRules()],
     late: own('bounces.late.yaml'),
     words: own('bounces.words.yaml'),
+    bare: own('bounces.bare.yaml'),
   }
 }
 
@@ -67,7 +70,7 @@ export function createBounceJudge(rules: BounceRules): JudgeBounce {
 /** What passes by itself, and was waited for in vain where a report says that time is over. */
 const passing: ReadonlySet<Reason> = new Set(['throttled', 'greylisted', 'other'])
 
-function read({ first, late, words }: BounceRules, reported: ReportedRecipient): Reading {
+function read({ first, late, words, bare }: BounceRules, reported: ReportedRecipient): Reading {
   const reading = readByRules(first, reported)
   const isFound = reading.evidence === 'rule'
   if (isFound && !(passing.has(reading.reason) && reported.status?.startsWith('4.'))) return reading
@@ -76,8 +79,10 @@ function read({ first, late, words }: BounceRules, reported: ReportedRecipient):
   if (!isFound && isEarly && (reported.replyCode ?? 0) >= 500) return { ...reading, reason: 'policy' }
   const last = readByRules(late, reported)
   if (last.evidence === 'rule') return last
-  const worded = isFound ? reading : readByRules(words, reported, ['body', 'rcpt'])
-  if (worded.evidence === 'rule' && sayMore(worded.reason, reading)) return worded
+  const worded = isFound ? null : readByWords(words, reported, reading)
+  if (worded !== null) return worded
+  const guessed = reading.evidence === 'guess' ? readByWords(bare, reported, reading) : null
+  if (guessed !== null) return { ...guessed, evidence: 'guess' }
   // Nothing but "it is late": the host is not reached yet.
   if (reported.action === 'delayed' && reading.evidence === 'guess') return { ...reading, reason: 'network' }
   return reading
@@ -98,6 +103,16 @@ const plain: ReadonlySet<Reason> = new Set([
 function sayMore(reason: Reason, { evidence, reason: byCode }: Reading): boolean {
   if (evidence !== 'status') return true
   return plain.has(reason) && ['mailbox_unknown', 'mailbox_disabled', 'protocol', 'other'].includes(byCode)
+}
+
+/** Null when the words say nothing, or less than the code. */
+function readByWords(
+  rules: readonly ReplyRule[],
+  reported: ReportedRecipient,
+  byCode: Reading,
+): Reading | null {
+  const reading = readByRules(rules, reported, ['body', 'rcpt'])
+  return reading.evidence === 'rule' && sayMore(reading.reason, byCode) ? reading : null
 }
 
 /** @param unsaid the phases to try where the report names none */
