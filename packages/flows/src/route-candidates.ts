@@ -140,7 +140,10 @@ export function returnPathOf({
 }
 
 /** @returns null when its password cannot be opened: the route is as good as paused */
-function readWay(parts: RouteCandidateParts, route: PlannedRoute): ChosenRoute['way'] | null {
+export function readWay(
+  parts: Pick<RouteCandidateParts, 'sealer' | 'onError'>,
+  route: PlannedRoute,
+): ChosenRoute['way'] | null {
   const { id, kind, host, port, tls, username, password, isGuarded } = route
   // The database's CHECK: a smarthost has all three, others have none.
   if (kind !== 'smarthost') return { kind }

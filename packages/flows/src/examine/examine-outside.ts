@@ -9,7 +9,7 @@ import type { ExaminedInstallation, World } from './examined-installation.ts'
 import { findPeers } from './mail-peers.ts'
 import { examinePort25 } from './port-25.ts'
 import { askServers, judgeServers } from './resolver.ts'
-import { examineSmarthost } from './smarthost.ts'
+import { examineNamedRelays, examineSmarthost } from './smarthost.ts'
 import { examineSources, findSources, type Source } from './source-addresses.ts'
 import { examineStarttls } from './starttls.ts'
 import type { StoredState } from './stored-state.ts'
@@ -32,7 +32,7 @@ export function examineOutside(parts: OutsideParts): Part[] {
       : examined('resolver', async () =>
           judgeServers(await askServers(dnsServers, world.questions), delivery === 'mx'),
         )
-  return [resolvers, ...examineMx(parts), examineRelay(installation)]
+  return [resolvers, ...examineMx(parts), examineRelay(installation), examineRoutes(parts)]
 }
 
 const skippedPart = (name: string, why: string): Part => Promise.resolve([checkOf(name).skipped(why)])
@@ -98,4 +98,16 @@ function examineRelay({ delivery, smarthost, ehloName, sourceIps }: ExaminedInst
   return examined('smarthost', () =>
     examineSmarthost(smarthost, { ehloName, localAddress: sourceIps[0] ?? null }),
   )
+}
+
+/** Under capture as well: a mail or its key may name them. */
+function examineRoutes({ installation, stored }: OutsideParts): Part {
+  const { ehloName, sourceIps, allowNetworks } = installation
+  return examined('route', async () => {
+    const { relays, installation: seen } = await stored
+    if (seen.kind !== 'facts') return [checkOf('route').skipped('what is stored cannot be read')]
+    if (relays.length === 0) return [checkOf('route').skipped('no named route leads to a relay')]
+    const from = { ehloName, localAddress: sourceIps[0] ?? null }
+    return examineNamedRelays(relays, from, createNetworkGuard(allowNetworks))
+  })
 }

@@ -1,4 +1,4 @@
-import type { PhaseDeadlines } from '@valija/courier'
+import { createNetworkGuard, type PhaseDeadlines } from '@valija/courier'
 import { afterEach, expect, test } from 'vitest'
 import {
   drop,
@@ -6,7 +6,7 @@ import {
   type SmtpPeerOptions,
   startSmtpPeer,
 } from '../../../../tests/support/smtp-peer.ts'
-import { examineSmarthost } from './smarthost.ts'
+import { examineNamedRelays, examineSmarthost } from './smarthost.ts'
 
 const closers: (() => unknown)[] = []
 afterEach(async () => {
@@ -41,6 +41,35 @@ test('a login that is taken is well, one that is refused is told with its words'
     detail: expect.stringContaining('535 5.7.8'),
     fix: expect.stringContaining('percent-encoded'),
   })
+})
+
+test("relays of named routes: the operator's that fails is a fault, a tenant's a warning, and a tenant's in a private network is not asked", async () => {
+  const peer = await serve()
+  const way = {
+    host: '127.0.0.1',
+    port: peer.port,
+    secure: false,
+    auth: null,
+    tls: 'off' as const,
+    isGuarded: false,
+  }
+  const away = { ...way, port: 1 }
+  const relays = [
+    { name: 'well', isTenants: true, way },
+    { name: 'theirs', isTenants: true, way: away },
+    { name: 'ours', isTenants: false, way: away },
+    { name: 'inside', isTenants: true, way: { ...way, isGuarded: true } },
+  ]
+  const from = { ehloName: 'mail.acme.test', localAddress: null }
+  const checks = await examineNamedRelays(relays, from, createNetworkGuard([]))
+  expect(checks.map(({ subject, status }) => [subject?.split(' ')[0], status])).toEqual([
+    ['well', 'ok'],
+    ['theirs', 'warning'],
+    ['ours', 'failed'],
+    ['inside', 'warning'],
+  ])
+  expect(checks[2]?.fix).toContain('PATCH /routes/:id')
+  expect(peer.transcript.some((line) => line.includes('MAIL'))).toBe(false)
 })
 
 test('a password never stands in the result', async () => {

@@ -4,7 +4,9 @@ import {
   createNetworkGuard,
   createOpenSession,
   defaultDeadlines,
+  type NetworkGuard,
   type PhaseDeadlines,
+  type Smarthost,
   smarthostTarget,
 } from '@valija/courier'
 import { formatSmtpReply } from '@valija/mail'
@@ -31,17 +33,49 @@ export async function examineSmarthost(
   })
   if (!opened.ok) return [judgeRelayFailure(smarthost, opened.report)]
   await opened.session.close()
-  return [
-    check.ok(smarthost.user === null ? 'takes us without a login' : `takes the login of ${smarthost.user}`),
-  ]
+  return [check.ok(acceptance(smarthost.user))]
+}
+
+/** The relay of a named route. */
+export interface NamedRelay {
+  name: string
+  isTenants: boolean
+  way: Smarthost
+}
+
+/** A tenant's relay is the tenant's to mend: a warning. */
+export async function examineNamedRelays(
+  relays: readonly NamedRelay[],
+  from: { ehloName: string; localAddress: string | null },
+  guard: NetworkGuard,
+): Promise<Check[]> {
+  const open = createOpenSession({ guard })
+  return Promise.all(
+    relays.map(async ({ name, isTenants, way }) => {
+      const check = checkOf('route', `${name} ${way.host}:${way.port}`)
+      const opened = await open(smarthostTarget(way, { route: 'doctor', ...from }), deadlines)
+      if (!opened.ok) {
+        const fix = `Start the relay, or correct host, port, tls, user or password of the route ${name} (PATCH /routes/:id). Its mail waits meanwhile, and none is lost.`
+        return check[isTenants ? 'warning' : 'failed'](seenOf(opened.report), fix)
+      }
+      await opened.session.close()
+      return check.ok(acceptance(way.auth?.user ?? null))
+    }),
+  )
+}
+
+const acceptance = (user: string | null): string =>
+  user === null ? 'takes us without a login' : `takes the login of ${user}`
+
+function seenOf({ reply, detail }: Pick<TransactionReport, 'reply' | 'detail'>): string {
+  return reply === null ? (detail ?? 'failed') : `answers ${formatSmtpReply(reply)}`
 }
 
 export function judgeRelayFailure(
   { host, port, user }: SmarthostConfig,
   report: Pick<TransactionReport, 'phase' | 'failure' | 'reply' | 'detail'>,
 ): Check {
-  const { phase, reply, detail } = report
-  const seen = reply === null ? (detail ?? 'failed') : `answers ${formatSmtpReply(reply)}`
+  const { phase, reply } = report
   const fixes: Partial<Record<TransactionReport['phase'], string>> = {
     dns: `Correct the host in VALIJA_SMARTHOST_URL, or the DNS that should know ${host}.`,
     connect: `Start the relay, or let this machine reach ${host} port ${port}; relays listen on 587 (smtp://), 465 (smtps://) or 25.`,
@@ -56,5 +90,8 @@ export function judgeRelayFailure(
         ? 'Give user and password in VALIJA_SMARTHOST_URL.'
         : 'Correct user and password in VALIJA_SMARTHOST_URL (both percent-encoded: a % itself is %25). Mail waits meanwhile, and none is lost.',
   }
-  return checkOf('smarthost', `${host}:${port}`).failed(seen, fixes[phase] ?? 'Follow what the relay says.')
+  return checkOf('smarthost', `${host}:${port}`).failed(
+    seenOf(report),
+    fixes[phase] ?? 'Follow what the relay says.',
+  )
 }

@@ -1,14 +1,17 @@
 /** Looks at PostgreSQL and at what is kept there, for the checks that need it. Never rejects. */
-import { createSealer } from '@valija/core'
+import { createSealer, type Sealer } from '@valija/core'
 import {
   type Database,
   listSources,
   openDatabase,
   readInstallationFacts,
+  readRoutePlan,
   readServerFacts,
 } from '@valija/store'
+import { readWay } from '../route-candidates.ts'
 import type { Check } from './check.ts'
 import type { InstallationLook, ServerLook } from './database.ts'
+import type { NamedRelay } from './smarthost.ts'
 import type { NamedSource } from './source-addresses.ts'
 
 /** Where the database is, or why there is none to look at. */
@@ -20,14 +23,17 @@ export interface StoredState {
   sources: readonly NamedSource[]
   /** A named route goes straight to exchangers, whatever VALIJA_DELIVERY says of the others. */
   hasMxRoutes: boolean
+  /** Of named routes that are in use. */
+  relays: readonly NamedRelay[]
 }
 
 /** In all: a server that hangs must not keep the other parts from being looked at. */
 const limitMs = 7_000
 /** As many sources as are looked at: whoever has more has them alike. */
 const maxSources = 100
+const maxRelays = 20
 
-const absent = { installation: { kind: 'absent' }, sources: [], hasMxRoutes: false } as const
+const absent = { installation: { kind: 'absent' }, sources: [], hasMxRoutes: false, relays: [] } as const
 
 export async function lookAtStored(
   place: DatabasePlace,
@@ -73,8 +79,25 @@ async function readOwnTables(
     const sealer = secretKeys.length > 0 ? createSealer(secretKeys) : null
     const facts = await readInstallationFacts(database, sealer)
     const sources = await listSources(database, { after: null, limit: maxSources })
-    return { installation: { kind: 'facts', facts }, sources, hasMxRoutes: facts.mxRoutes > 0 }
+    return {
+      installation: { kind: 'facts', facts },
+      sources,
+      hasMxRoutes: facts.mxRoutes > 0,
+      relays: sealer === null ? [] : await readRelays(database, sealer),
+    }
   } catch (error) {
-    return { installation: { kind: 'unreadable', error }, sources: [], hasMxRoutes: false }
+    return { ...absent, installation: { kind: 'unreadable', error } }
   }
+}
+
+/** Without those whose password cannot be opened: `secret_key` tells of them. */
+async function readRelays(database: Database, sealer: Sealer): Promise<NamedRelay[]> {
+  const { routes } = await readRoutePlan(database.engine)
+  return routes
+    .filter(({ kind, state }) => kind === 'smarthost' && state === 'enabled')
+    .slice(0, maxRelays)
+    .flatMap((route) => {
+      const way = readWay({ sealer, onError: () => undefined }, route)
+      return way?.kind === 'smarthost' ? { name: route.name, isTenants: route.tenantId !== null, way } : []
+    })
 }
