@@ -17,6 +17,9 @@ const MAX_STATUS = 262_144
 /** Before it is a failure, it is late. */
 const DELAYED =
   /warning (?:message )?only|will (?:be )?(?:continue|keep|retr|try)|(?:still|keep) (?:be )?(?:trying|being retried)|(?:has been|was|is) delayed|not yet been delivered|do(?:es)? not need to resend|no action is required|temporarily (?:delayed|deferred)/i
+/** Words that no report of a failure has, whatever else it says. */
+const STILL_TRIED =
+  /attempts will continue|will (?:keep|continue) (?:to )?(?:be )?(?:try|retry)|(?:is|are) (?:still )?(?:being )?(?:tried|retried) again|still being (?:tried|retried)|(?:need not|do(?:es)? not need to) (?:re-?)?send|noch nicht zugestellt|weiter(?:hin)? versucht|pas encore pu|nouvelles tentatives|no .{0,30}todav[ií]a|seguir[aá] intentando|ainda n[ãa]o (?:foi|p[oô]de)|continuar[aá] tentando|non .{0,20}ancora (?:stat|potut)|ulteriori tentativi|(?:ещ[её] не|пока не) (?:был|удалось|доставл)|попытки .{0,20}продолж|配信が遅延|再送を(?:試|続)|引き続き(?:再送|配信)|仍(?:在|将)(?:重试|尝试)|继续尝试|계속 (?:재시도|시도)/i
 const GIVEN_UP =
   /permanent(?:ly)? (?:error|fail|fatal)|given up|giving up|gave up|not (?:be )?(?:tried|retried|retry)|will not|final|fatal errors|returned to sender|could not be delivered/i
 
@@ -151,7 +154,7 @@ function inWords(address: string, text: string): TextRecipient {
 
 function actionOf(mail: MailParts, text: string): DeliveryAction {
   const said = `${mail.field('subject') ?? ''}\n${reportLines(text).join('\n')}`.slice(0, 8_000)
-  return DELAYED.test(said) && !GIVEN_UP.test(said) ? 'delayed' : 'failed'
+  return STILL_TRIED.test(said) || (DELAYED.test(said) && !GIVEN_UP.test(said)) ? 'delayed' : 'failed'
 }
 
 /** Gateways that send the bounce they were given as an attachment of their own. */

@@ -56,7 +56,17 @@ describe('a bounce', () => {
     expect(mail).toMatchObject({ kind: 'bounce', recipients: [{ isSecondHand: true }] })
   })
 
-  test.each(['exim-frozen', 'postfix-delayed'])('%s is only late', async (name) => {
+  test.each([
+    'exim-frozen',
+    'postfix-delayed',
+    'late-exchange',
+    'late-french',
+    'late-german',
+    'late-japanese',
+    'late-qmail-like',
+    'late-spanish',
+    'late-symantec',
+  ])('%s is only late', async (name) => {
     const mail = await readIncoming(file(`mail/${name}.eml`))
     expect(mail).toMatchObject({ kind: 'bounce', recipients: [{ action: 'delayed' }] })
   })
