@@ -141,14 +141,10 @@ function explainExpired(facts: ExplanationFacts): Explanation {
 
 /** What its reader said of it afterwards, which changes no state and is what counts from then on. */
 function afterWishes(facts: ExplanationFacts, explanation: Explanation): Explanation {
-  const { recipient, suppression, message, nowMs } = facts
+  const { recipient, message, nowMs } = facts
   const { complainedAtMs, unsubscribedAtMs } = recipient
   if (complainedAtMs === null && unsubscribedAtMs === null) return explanation
-  const isWish = suppression?.reason === 'complaint' || suppression?.reason === 'unsubscribe'
-  const entry =
-    suppression === null || suppression.isQuarantined
-      ? ' No entry of the suppression list stops mail to the address now.'
-      : ` The address is suppressed by ${suppression.id}${isWish ? ` for ${message.stream} mail` : ''}.`
+  const entry = entryAfterWish(facts)
   const said: Cause[] = []
   if (complainedAtMs !== null) {
     const detail = `Its reader called it spam, and the provider told so at ${atTime(complainedAtMs, nowMs)}.${entry}`
@@ -164,6 +160,15 @@ function afterWishes(facts: ExplanationFacts, explanation: Explanation): Explana
     because: [...said, ...explanation.because],
     remedy: `Do not send ${message.stream} mail there again unless its owner asks for it.`,
   }
+}
+
+function entryAfterWish({ recipient, suppression, message }: ExplanationFacts): string {
+  if (recipient.isSimulated) return ''
+  if (suppression === null || suppression.isQuarantined) {
+    return ' No entry of the suppression list stops mail to the address now.'
+  }
+  const isWish = suppression.reason === 'complaint' || suppression.reason === 'unsubscribe'
+  return ` The address is suppressed by ${suppression.id}${isWish ? ` for ${message.stream} mail` : ''}.`
 }
 
 /** Of a mail that came back: what the suppression list makes of it, which is what becomes of the next mail. */
