@@ -48,9 +48,12 @@ export const senders: SeededCause[] = [
       const id = /GET \/domains\/(dom_\w+)/.exec(told.remedy)?.[1]
       const { records } = await world.manage<Records>('GET', `/domains/${id}`)
       for (const { name, value } of records) world.internet.dns.set(name, 'TXT', [value], 1)
-      await until('all records seen', async () => {
-        const seen = await world.manage<{ records: { status: string }[] }>('POST', `/domains/${id}/verify`)
-        return seen.records.every(({ status }) => status === 'ok')
+      await until('its keys seen', async () => {
+        const seen = await world.manage<{ records: { purpose: string; status: string }[] }>(
+          'POST',
+          `/domains/${id}/verify`,
+        )
+        return seen.records.every(({ purpose, status }) => purpose !== 'dkim' || status === 'ok')
       })
       return world.send('ann@strict2.test', { from: 'hi@own.test' })
     },

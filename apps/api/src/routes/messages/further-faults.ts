@@ -25,7 +25,6 @@ const address = 'nobody@valija.invalid'
 /** What no rule has anything against, beside whatever else. Of a field that is not here its absence is that. */
 const harmless: Record<string, unknown> = {
   ...{ from: address, to: address, cc: address, bcc: address, subject: '-', text: '-', html: '-' },
-  raw: Buffer.from(`From: ${address}\r\n\r\n-\r\n`).toString('base64'),
   // `unsubscribe` is wrong with the other one.
   stream: 'bulk',
 }
@@ -41,7 +40,12 @@ function mend(body: object, faults: readonly FieldFault[]): Record<string, unkno
       .split('/')
       .slice(1)
       .map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'))
-    if (!mendEntry(copy[field], field, entry)) {
+    // With it gone, what may not stand beside it may, and what it makes up for would be missing.
+    if (field === 'raw') {
+      delete copy.raw
+      copy.subject ??= harmless.subject
+      copy.text ??= harmless.text
+    } else if (!mendEntry(copy[field], field, entry)) {
       if (Object.hasOwn(harmless, field)) copy[field] = harmless[field]
       else delete copy[field]
     }

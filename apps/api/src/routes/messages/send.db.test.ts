@@ -152,6 +152,11 @@ describe('400', () => {
     )
   })
 
+  test('a raw that is none says nothing of what stands beside it, nor of what it stands for', async () => {
+    expect(await pathsOf({ ...message, raw: 5 })).toEqual(['/raw'])
+    expect(await pathsOf({ from: 'a@b.test', to: 'c@d.test', raw: 5 })).toEqual(['/raw'])
+  })
+
   test('fields that are yet to come say so', async () => {
     const body = { from: 'a@b.test', to: 'c@d.test', template: { slug: 'x' } }
     expect((await post(body)).json().errors[0]).toEqual({
