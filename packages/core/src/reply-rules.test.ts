@@ -68,10 +68,12 @@ describe('the rules', () => {
     const timeOf = (length: number) => {
       const replies = hostile.map((part) => part.repeat(length / part.length))
       const runs = Array.from({ length: 5 }, () => {
-        const start = performance.now()
+        // Of this thread, so that what else the machine does is not counted.
+        const start = process.threadCpuUsage()
         for (const text of replies)
           judge({ phase: 'rcpt', reply: { code: 550, enhanced: null, text }, failure: null, host: null })
-        return performance.now() - start
+        const { user, system } = process.threadCpuUsage(start)
+        return user + system
       })
       return Math.min(...runs)
     }
