@@ -64,6 +64,11 @@ test('a tenant that has as much waiting as it may is answered 429 and told which
   await limitMine({ queued: 20 })
   const first = await postMine({ 'idempotency-key': 'first' })
   expect(first.status).toBe(202)
+  const postBatch = (mode: string, more: Record<string, unknown>) =>
+    valija.api<Sent>('POST', `/send/batch?mode=${mode}`, { messages: [valija.mail(), valija.mail(more)] })
+  const keyed = { idempotency_key: 'of-a-batch' }
+  const known = { messages: [valija.mail(keyed)] }
+  expectStatus(await valija.api('POST', '/send/batch', known), 202)
   const answers = []
   while (answers.at(-1)?.status !== 429 && answers.length < 40) answers.push(await postMine())
   // What this process accepts itself it knows at once.
@@ -74,6 +79,11 @@ test('a tenant that has as much waiting as it may is answered 429 and told which
   expect((await postOther()).status).toBe(202)
   // The same bytes as at first would be needed for a replay; other bytes show that the key is looked up before the limit.
   expect((await postMine({ 'idempotency-key': 'first' })).json.code).toBe('idempotency_key_reused')
+  // A batch is refused as a whole, also where some of it has its answer already; but not where all has.
+  for (const mode of ['strict', 'permissive']) {
+    expectRefused(await postBatch(mode, keyed), 'queue_full', '20 may (limits.queued of the tenant)')
+    expectStatus(await valija.api('POST', `/send/batch?mode=${mode}`, known), mode === 'strict' ? 202 : 200)
+  }
 })
 
 test('the limit holds at every process, and a higher one, or room, is felt within seconds', async () => {

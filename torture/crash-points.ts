@@ -24,6 +24,7 @@ export const wayOfAMail = [
   'packages/flows/src/send-message.ts',
   'packages/flows/src/batcher.ts',
   'packages/store/src/accept-messages.ts',
+  'packages/store/src/idempotency-keys.ts',
   'packages/store/src/retry-conflicts.ts',
   'packages/store/src/database.ts',
   'packages/flows/src/admit-deliveries.ts',

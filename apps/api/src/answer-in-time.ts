@@ -1,8 +1,8 @@
 /**
  * An answer in bounded time, however slow PostgreSQL is: each of a request's statements has a time-out, but there can be ten.
  * Beyond its time a request is answered 503 `database_unavailable`; what was begun may still be committed, so the answer is
- * as that of a connection lost during COMMIT: unknown, and an Idempotency-Key finds out. POST /send knows its time and begins no
- * COMMIT near the end of it.
+ * as that of a connection lost during COMMIT: unknown, and an Idempotency-Key finds out. POST /send and /send/batch know their time and
+ * begin no COMMIT near the end of it.
  *
  * The time counts while we work: a slow client's body is no matter of ours (app.ts has its limits).
  */
@@ -27,6 +27,8 @@ declare module 'fastify' {
  * what is the matter. A second of them is for the way to us and back, and for a loop that has others to serve.
  */
 export const answerMs = 9_000
+/** A batch is up to 10,000 rows in one commit: a second or two on two cores, several times that on a database that is busy. */
+export const batchAnswerMs = 20_000
 /** Writes of the management may ask others besides PostgreSQL: the DNS, a webhook's endpoint. */
 const manageMs = 25_000
 /** Finding out who asks takes two reads at most. It may use up this much of the request's time. */

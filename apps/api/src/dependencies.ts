@@ -55,7 +55,7 @@ export interface ApiOptions {
 
 export interface ApiDependencies {
   database: Database
-  sendDesk: Pick<SendDesk, 'send'>
+  sendDesk: Pick<SendDesk, 'send' | 'sendBatch'>
   /** Throws what `sendDesk.send` would refuse the message with. */
   previewMessage: (caller: Caller, input: MessageInput) => Promise<MessagePreview>
   authenticate: Authenticate

@@ -24,7 +24,7 @@ const options: Options = {
 /** Up to so many octets, all faults of a body are searched: under 0.1 s for one that is nothing but faults. */
 const maxSearchedBytes = 64 * 1024
 
-interface Validator {
+export interface Validator {
   (data: unknown): boolean
   /** Of the last call. */
   errors?: ValidateFunction['errors']

@@ -28,6 +28,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { hasDueRow, isInFlight } from './admission.ts'
+import { claimKeys, type KeyResult, type NewIdempotencyRow } from './idempotency-keys.ts'
 import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
 import { retryConflicts } from './retry-conflicts.ts'
 import { hitSql, type SuppressionHit } from './suppressions.ts'
@@ -73,22 +74,10 @@ export interface NewMessage {
   idempotency: NewIdempotencyRow | null
 }
 
-export interface NewIdempotencyRow {
-  key: string
-  bodyHash: Buffer
-  /** The 202's body, byte for byte. */
-  response: string
-  expiresAtMs: number
-}
-
 /** What became of one message of the batch. */
 export type AcceptResult =
   | { kind: 'accepted'; admitted: Uuid[] }
-  /** The key was used before, with these bytes; the stored answer. */
-  | { kind: 'replay'; response: string }
-  | { kind: 'reused' }
-  /** Another process is working on the same key this moment. */
-  | { kind: 'busy' }
+  | KeyResult
   /** Not written: these of its recipients are suppressed, and it says otherwise. To be accepted again, with that in it. */
   | { kind: 'suppressed'; hits: ReadonlyMap<Uuid, SuppressionHit> }
 
@@ -126,10 +115,27 @@ export async function acceptMessages(
   return retryConflicts(() => acceptInTransaction(pool, messages, { ...limits, commitByMs }))
 }
 
-type TimedLimits = Required<AcceptLimits>
+/** Limits with their time. */
+export type TimedLimits = Required<AcceptLimits>
 
-async function acceptInTransaction(pool: pg.Pool, messages: readonly NewMessage[], limits: TimedLimits) {
-  const { commitByMs } = limits
+function acceptInTransaction(pool: pg.Pool, messages: readonly NewMessage[], limits: TimedLimits) {
+  return commitInTime(pool, limits.commitByMs, async (client) => ({
+    keeps: true,
+    outcome: await writeBatch(client, messages, limits),
+  }))
+}
+
+/**
+ * A transaction that is committed in its time or never.
+ *
+ * @param commitByMs by `performance.now()`: COMMIT is sent before this, or never
+ * @param write what it says becomes the result; where it keeps nothing, the transaction is undone
+ */
+export async function commitInTime<Outcome>(
+  pool: pg.Pool,
+  commitByMs: number,
+  write: (client: pg.PoolClient) => Promise<{ keeps: boolean; outcome: Outcome }>,
+): Promise<Outcome> {
   timeLeft(commitByMs)
   const client = await pool.connect()
   let broken: Error | undefined
@@ -137,9 +143,11 @@ async function acceptInTransaction(pool: pg.Pool, messages: readonly NewMessage[
     // PostgreSQL is told to stop first: then the connection is good for the next batch.
     const serverMs = Math.ceil(timeLeft(commitByMs))
     await client.query({ text: `BEGIN; SET LOCAL statement_timeout = ${serverMs}`, ...answerBy(commitByMs) })
-    const outcome = await writeBatch(client, messages, limits)
-    timeLeft(commitByMs)
-    await client.query({ text: 'COMMIT', ...answerWithin(acceptTimeoutMs) })
+    const { keeps, outcome } = await write(client)
+    if (keeps) {
+      timeLeft(commitByMs)
+      await client.query({ text: 'COMMIT', ...answerWithin(acceptTimeoutMs) })
+    } else await client.query({ text: 'ROLLBACK', ...answerWithin(rollbackTimeoutMs) })
     return outcome
   } catch (error) {
     await client.query({ text: 'ROLLBACK', ...answerWithin(rollbackTimeoutMs) }).catch((cause: Error) => {
@@ -160,12 +168,12 @@ function timeLeft(commitByMs: number): number {
 }
 
 /** For a query's configuration: a little later than PostgreSQL itself gives up. */
-function answerBy(commitByMs: number): object {
+export function answerBy(commitByMs: number): object {
   return answerWithin(timeLeft(commitByMs) + serverGraceMs)
 }
 
 async function writeBatch(client: pg.PoolClient, messages: readonly NewMessage[], limits: TimedLimits) {
-  const results = await claimKeys(client, messages, limits.commitByMs)
+  const results = await claimKeys(client, messages, answerBy(limits.commitByMs))
   const fresh = messages.filter((_, index) => results[index] === null)
   const inserted = fresh.length > 0 ? await insertMessages(client, fresh, limits) : null
   let next = 0
@@ -174,66 +182,6 @@ async function writeBatch(client: pg.PoolClient, messages: readonly NewMessage[]
     hasWaiting: inserted?.hasWaiting ?? false,
     hasWebhooks: inserted?.hasWebhooks ?? false,
   }
-}
-
-/**
- * Claims the idempotency keys of a batch: a try-lock per key until the commit, then a look at what is stored. A second
- * statement, because only a snapshot taken after the lock is sure to see what its last holder committed.
- *
- * @returns per message a final result, or null where the message is to be written
- */
-async function claimKeys(
-  client: pg.PoolClient,
-  messages: readonly NewMessage[],
-  commitByMs: number,
-): Promise<(AcceptResult | null)[]> {
-  const results = messages.map((): AcceptResult | null => null)
-  const keyed = messages.flatMap((message, index) =>
-    message.idempotency ? [{ index, tenantId: message.tenantId, ...message.idempotency }] : [],
-  )
-  if (keyed.length === 0) return results
-  keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
-  const columns = [keyed.map((row) => row.tenantId), keyed.map((row) => row.key)]
-  const locks = await client.query<{ isLocked: boolean }>({
-    ...answerBy(commitByMs),
-    name: 'claim-keys',
-    text: `SELECT pg_try_advisory_xact_lock(hashtextextended(tenant_id || ' ' || key, 42)) AS "isLocked"
-           FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS input (tenant_id, key, position) ORDER BY position`,
-    values: columns,
-  })
-  const stored = await client.query<{ position: number; bodyHash: Buffer; response: string }>({
-    ...answerBy(commitByMs),
-    name: 'stored-keys',
-    text: `SELECT position::int, body_hash AS "bodyHash", response
-           FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS input (tenant_id, key, position)
-           JOIN valija.idempotency_keys AS known USING (tenant_id, key) WHERE known.expires_at > now()`,
-    values: columns,
-  })
-  keyed.forEach((row, position) => {
-    const known = stored.rows.find((candidate) => candidate.position === position + 1)
-    if (known) {
-      const isSame = known.bodyHash.equals(row.bodyHash)
-      results[row.index] = isSame ? { kind: 'replay', response: known.response } : { kind: 'reused' }
-    } else if (!locks.rows[position]?.isLocked) {
-      results[row.index] = { kind: 'busy' }
-    }
-  })
-  return results
-}
-
-/** Looks up a stored answer before any work is done for a repeated request. */
-export async function findStoredAnswer(
-  pool: pg.Pool,
-  tenantId: Uuid,
-  key: string,
-): Promise<{ bodyHash: Buffer; response: string } | null> {
-  const result = await pool.query<{ bodyHash: Buffer; response: string }>({
-    name: 'stored-answer',
-    text: `SELECT body_hash AS "bodyHash", response FROM valija.idempotency_keys
-           WHERE tenant_id = $1 AND key = $2 AND expires_at > now()`,
-    values: [tenantId, key],
-  })
-  return result.rows[0] ?? null
 }
 
 /** A client that waits for a 202 waits for its whole batch; and those of the next batch wait as well. */
@@ -344,7 +292,8 @@ interface AcceptRow {
   reason: SuppressionReason | null
 }
 
-async function insertMessages(
+/** Writes messages whose keys are ours, in one statement. */
+export async function insertMessages(
   client: pg.PoolClient,
   messages: readonly NewMessage[],
   limits: TimedLimits,

@@ -1,4 +1,5 @@
 /** @valija/store: PostgreSQL (Prisma and the hot SQL) and the queues. */
+export * from './accept-batch.ts'
 export * from './accept-messages.ts'
 export * from './admission.ts'
 export * from './apply-report.ts'
@@ -13,6 +14,7 @@ export * from './domain-reports.ts'
 export * from './domains.ts'
 export * from './examine-database.ts'
 export * from './explanation-rows.ts'
+export * from './idempotency-keys.ts'
 export * from './inbox.ts'
 export * from './instance.ts'
 export * from './keys.ts'

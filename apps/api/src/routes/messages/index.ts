@@ -1,5 +1,6 @@
 /** Messages: sending them, and what became of them. */
 import type { RouteGroup } from '../../route.ts'
+import { batchInputSchemas } from '../../schemas/batch-input.ts'
 import { messageInputSchemas } from '../../schemas/message-input.ts'
 import { explainMessageRoute } from './explain-message.ts'
 import { getMessage } from './get-message.ts'
@@ -11,12 +12,14 @@ import { preview } from './preview.ts'
 import { MessagePreview } from './preview-schema.ts'
 import { messageSchemas } from './schemas.ts'
 import { send } from './send.ts'
+import { sendBatch } from './send-batch.ts'
 
 export const messageRoutes: RouteGroup = {
   tag: { name: 'Messages', description: 'Sending messages, and what became of them.' },
-  schemas: [...messageInputSchemas, ...messageSchemas, MessagePreview],
+  schemas: [...messageInputSchemas, ...batchInputSchemas, ...messageSchemas, MessagePreview],
   routes: [
     send,
+    sendBatch,
     preview,
     listMessages,
     getMessage,

@@ -1,0 +1,57 @@
+/** Refusals of messages in a batch, as problems of the request that they came in. */
+import { type ErrorCode, type FieldFault, invalidRequest, ProductError } from '@valija/core'
+
+/** So many faults are listed at most: about one for each message. */
+const maxListed = 1_000
+
+/** Where a refusal without paths of its own is about one field. */
+const fieldOf: Partial<Record<ErrorCode, string>> = {
+  domain_not_verified: '/from',
+  idempotency_key_reused: '/idempotency_key',
+  idempotency_in_progress: '/idempotency_key',
+}
+
+/**
+ * The same refusal, with paths into the batch.
+ *
+ * @param index of the message in the batch
+ */
+export function placeInBatch(error: ProductError, index: number): ProductError {
+  const errors = faultsOf(error, index)
+  if (error.code === 'invalid_request') return invalidRequest(errors)
+  const { detail, retryAfterS } = error
+  return new ProductError(error.code, {
+    errors,
+    ...(detail !== undefined && { detail }),
+    ...(retryAfterS !== undefined && { retryAfterS }),
+  })
+}
+
+/**
+ * One refusal for a whole batch: `invalid_request` where a message is not valid, else what the first refused message is refused with. It
+ * lists the faults of all.
+ *
+ * @param refusals in order, at least one
+ */
+export function refuseBatch(refusals: readonly { index: number; error: ProductError }[]): ProductError {
+  const errors = refusals.flatMap(({ index, error }) => faultsOf(error, index))
+  const code =
+    refusals.find(({ error }) => error.code === 'invalid_request')?.error.code ?? refusals[0]!.error.code
+  const first = errors[0]
+  const rest = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
+  return new ProductError(code, {
+    errors: errors.slice(0, maxListed),
+    ...(first && { detail: `${first.path}: ${first.message}${rest}` }),
+  })
+}
+
+function faultsOf({ code, detail, errors }: ProductError, index: number): FieldFault[] {
+  const place = `/messages/${index}`
+  if (errors) return errors.map(({ path, message }) => ({ path: `${place}${path}`, message }))
+  return [{ path: `${place}${fieldOf[code] ?? ''}`, message: detail ?? usualMessages[code] ?? 'Is refused.' }]
+}
+
+const usualMessages: Partial<Record<ErrorCode, string>> = {
+  idempotency_key_reused: 'The key was used for another message.',
+  idempotency_in_progress: 'Another request is working on a message with this key.',
+}

@@ -1,0 +1,83 @@
+/**
+ * From a request's message to what is stored of it: validate → authorise → build. The same for every way in.
+ */
+import {
+  type Caller,
+  type FieldFault,
+  type IdSource,
+  invalidRequest,
+  type MessageInput,
+  ProductError,
+  type ValidatedMessage,
+  validateMessage,
+} from '@valija/core'
+import type { DatabaseClock } from '@valija/store'
+import { acceptRoute } from './accept-route.ts'
+import { type BuiltMessage, buildMessage, type IdempotencyClaim, type SendOptions } from './build-message.ts'
+import type { RouteDirectory } from './route-directory.ts'
+import type { SenderDomains } from './sender-domains.ts'
+
+export interface PrepareParts {
+  clock: DatabaseClock
+  nextId: IdSource
+  senderDomains: SenderDomains
+  routes: Pick<RouteDirectory, 'present' | 'refresh'>
+  options: SendOptions
+}
+
+/**
+ * Validates and authorises, and builds the rows and the answer.
+ *
+ * @throws {ProductError} invalid_request, message_too_large, domain_not_verified, key_restricted, database_unavailable
+ */
+export async function prepareMessage(
+  dependencies: PrepareParts,
+  caller: Caller,
+  input: MessageInput,
+  claim: IdempotencyClaim | null,
+): Promise<BuiltMessage> {
+  const { clock, nextId, options } = dependencies
+  const nowMs = clock.nowMs()
+  const checked = validateMessage(input, {
+    maxMessageSizeBytes: options.maxMessageSizeBytes,
+    now: new Date(nowMs),
+  })
+  if (!checked.ok) throw refusal(checked)
+  const message = checked.value
+  const way = await acceptRoute(dependencies.routes, caller, message, options.delivery)
+  // Whoever may send from any domain may while nothing leaves the machine.
+  const sender = way.delivery === 'capture' ? caller : { ...caller, isDefaultTenant: false }
+  await authorise(dependencies.senderDomains, sender, message)
+  return buildMessage({ caller, message, way, claim, nowMs, nextId, options })
+}
+
+function refusal(checked: {
+  code: 'invalid_request' | 'message_too_large'
+  errors: FieldFault[]
+}): ProductError {
+  if (checked.code === 'invalid_request') return invalidRequest(checked.errors)
+  const detail = checked.errors[0]?.message
+  return new ProductError('message_too_large', { errors: checked.errors, ...(detail && { detail }) })
+}
+
+/** Every address that a reader sees as the sender must be of a domain that this tenant may use. */
+async function authorise(
+  senderDomains: SenderDomains,
+  caller: Caller,
+  message: ValidatedMessage,
+): Promise<void> {
+  const senders = [message.from, message.rawFrom, message.rawSender].flatMap((mailbox) => mailbox ?? [])
+  for (const domain of new Set(senders.map((mailbox) => mailbox.address.domain))) {
+    await senderDomains.check(caller, domain)
+  }
+  if (caller.recipients.length === 0) return
+  const allowed = new Set(caller.recipients)
+  const faults = message.recipients.flatMap(({ address, type }) =>
+    allowed.has(`${address.key}@${address.domain}`) || allowed.has(`@${address.domain}`)
+      ? []
+      : [{ path: `/${type}`, message: `This key may not send to ${address.email}.` }],
+  )
+  if (faults.length > 0) {
+    throw new ProductError('key_restricted', { detail: 'The key has a list of recipients.', errors: faults })
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * POST /send/batch: many messages, accepted in one commit. Strict: all of them or none. Permissive: all that can be.
+ *
+ *   stored answers → queue limits → validate and authorise each → refused in strict mode for the fault of one → accept → hint
+ *
+ * Whole batches follow one another, one transaction at a time, beside the lines of single messages (send-message.ts): a batch may take
+ * a second, and a one-time code does not wait for it.
+ */
+import { setTimeout as delay, setImmediate } from 'node:timers/promises'
+import { type Caller, errorCatalogue, type MailLog, type MessageInput, ProductError } from '@valija/core'
+import {
+  acceptBatch,
+  asProductError,
+  type BatchOutcome,
+  type Database,
+  findStoredAnswers,
+  type Wake,
+} from '@valija/store'
+import {
+  acceptLine,
+  commitReserveMs,
+  directShare,
+  inProgressProbeMs,
+  inProgressWaitMs,
+} from './accept-limits.ts'
+import type { Admission } from './admit-deliveries.ts'
+import { refuseBatch } from './batch-refusal.ts'
+import { createBatcher } from './batcher.ts'
+import { type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
+import { type PrepareParts, prepareMessage } from './prepare-message.ts'
+import type { QueueLimits } from './queue-limits.ts'
+import { countLive, tellAccepted } from './tell-accepted.ts'
+
+/** A message of a batch, or why it is refused already. */
+export type BatchEntry = { input: MessageInput; claim: IdempotencyClaim | null } | ProductError
+
+type BatchAnswer = { body: string; isReplay: boolean } | ProductError
+
+export interface BatchDeskParts extends PrepareParts {
+  database: Database
+  admission: Admission
+  wake: Pick<Wake, 'send'>
+  mailLog: MailLog
+  queueLimits: QueueLimits
+}
+
+interface BatchJob {
+  items: readonly BuiltMessage[]
+  isStrict: boolean
+  isPatient: boolean
+  answerByMs: number
+}
+
+/** So many whole batches wait for their transaction at most. */
+const maxWaiting = 20
+/** Reading a thousand messages takes some tenths of a second: others have the event loop in between. */
+const turnMs = 10
+
+export function createBatchDesk(parts: BatchDeskParts) {
+  const { database, nextId, queueLimits } = parts
+  const write = async ([job]: BatchJob[]) => {
+    const { items, isStrict, isPatient, answerByMs } = job!
+    const suppress = (item: BuiltMessage, hits: Parameters<typeof suppressRecipients>[1]) =>
+      suppressRecipients(item, hits, nextId)
+    const limits = { directShare, commitByMs: answerByMs - commitReserveMs }
+    const outcome = await acceptBatch(database.engine, { items, suppress, isStrict, isPatient }, limits)
+    if (outcome.kind === 'written') {
+      parts.admission.hint(outcome.admitted)
+      if (outcome.hasWaiting) parts.admission.wakeDispatcher()
+      if (outcome.hasWebhooks) parts.wake.send('webhooks')
+    }
+    return [outcome]
+  }
+  const line = createBatcher<BatchJob, BatchOutcome<BuiltMessage>>(write, {
+    maxItems: 1,
+    maxWeight: Number.POSITIVE_INFINITY,
+    weigh: () => 0,
+    isItemsFault: () => false,
+    line: acceptLine(maxWaiting),
+  })
+
+  /** Waits for others that work on the same keys; then permissive batches go without what is still worked on, and strict ones not at all. */
+  const accept = async (job: Omit<BatchJob, 'isPatient'>): Promise<BatchOutcome<BuiltMessage>> => {
+    const waitUntilMs = performance.now() + inProgressWaitMs
+    for (;;) {
+      const isPatient = performance.now() < waitUntilMs
+      const outcome = await line.add({ ...job, isPatient }).catch((error: unknown) => {
+        throw asProductError(error)
+      })
+      // A place among batches with many keys is waited for as long as one's turn is: then the line refuses.
+      const isOver = outcome.kind === 'busy' && !isPatient
+      if (isOver || outcome.kind === 'refused' || outcome.kind === 'written') return outcome
+      await delay(inProgressProbeMs)
+    }
+  }
+
+  const send = async (
+    caller: Caller,
+    entries: readonly BatchEntry[],
+    { isStrict, answerByMs }: { isStrict: boolean; answerByMs: number },
+  ): Promise<BatchAnswer[]> => {
+    const { answers, sameAs } = joinRepeated(entries)
+    const findOpen = () =>
+      entries.flatMap((entry, index) =>
+        entry instanceof ProductError || answers[index] !== null || sameAs.has(index)
+          ? []
+          : [{ ...entry, index }],
+      )
+    await findAnswers(database, caller, findOpen(), answers)
+    const open = findOpen()
+    if (open.length > 0) await queueLimits.check(caller)
+    const built = await prepareAll(parts, caller, open, answers)
+    const all = () => answers.map((answer, index) => answer ?? repeated(answers[sameAs.get(index) ?? index]))
+    if (isStrict) refuseWhole(all())
+    if (built.length > 0) {
+      const items = built.map(({ item }) => item)
+      noteOutcome(parts, caller, { outcome: await accept({ items, isStrict, answerByMs }), built, answers })
+      if (isStrict) refuseWhole(all())
+    }
+    return all().map((answer) => answer ?? new ProductError('internal'))
+  }
+  return { send, drain: line.drain }
+}
+
+type Answers = (BatchAnswer | null)[]
+
+/**
+ * What is known at once: refusals, and messages whose key stood before in the same batch. One that is the same is sent once, and has the
+ * first one's answer.
+ *
+ * @returns sameAs which message has the answer of which earlier one
+ */
+function joinRepeated(entries: readonly BatchEntry[]) {
+  const answers: Answers = entries.map((entry) => (entry instanceof ProductError ? entry : null))
+  const sameAs = new Map<number, number>()
+  const firsts = new Map<string, { index: number; bodyHash: Buffer }>()
+  entries.forEach((entry, index) => {
+    if (entry instanceof ProductError || entry.claim === null) return
+    const { key, bodyHash } = entry.claim
+    const first = firsts.get(key)
+    if (first === undefined) firsts.set(key, { index, bodyHash })
+    else if (first.bodyHash.equals(bodyHash)) sameAs.set(index, first.index)
+    else answers[index] = reused(`Message ${first.index} of this batch is another one with the same key.`)
+  })
+  return { answers, sameAs }
+}
+
+function reused(detail?: string): ProductError {
+  return new ProductError('idempotency_key_reused', detail === undefined ? {} : { detail })
+}
+
+/** A message that is there twice was answered before, as far as its second is concerned. */
+function repeated(answer: BatchAnswer | null | undefined): BatchAnswer | null {
+  return answer instanceof ProductError || !answer ? (answer ?? null) : { ...answer, isReplay: true }
+}
+
+/** @throws {ProductError} when one is refused: with all that is wrong with all of them */
+function refuseWhole(answers: Answers): void {
+  const refusals = answers.flatMap((answer, index) =>
+    answer instanceof ProductError ? [{ index, error: answer }] : [],
+  )
+  if (refusals.length > 0) throw refuseBatch(refusals)
+}
+
+interface OpenEntry {
+  input: MessageInput
+  claim: IdempotencyClaim | null
+  index: number
+}
+
+/** Notes the stored answers: what was accepted once is not judged again, though its send_at is over meanwhile. */
+async function findAnswers(
+  database: Database,
+  { tenantId }: Caller,
+  open: readonly OpenEntry[],
+  answers: Answers,
+): Promise<void> {
+  const keys = open.flatMap(({ claim }) => claim?.key ?? [])
+  if (keys.length === 0) return
+  const stored = await findStoredAnswers(database.engine, tenantId, keys).catch((error: unknown) => {
+    throw asProductError(error)
+  })
+  for (const { claim, index } of open) {
+    const known = claim === null ? undefined : stored.get(claim.key)
+    if (known === undefined) continue
+    const isSame = known.bodyHash.equals(claim!.bodyHash)
+    answers[index] = isSame ? { body: known.response, isReplay: true } : reused()
+  }
+}
+
+interface BuiltEntry {
+  item: BuiltMessage
+  index: number
+}
+
+/**
+ * Validates, authorises and builds each, and notes the refusals.
+ *
+ * @throws {ProductError} what is no message's fault
+ */
+async function prepareAll(
+  parts: BatchDeskParts,
+  caller: Caller,
+  open: readonly OpenEntry[],
+  answers: Answers,
+): Promise<BuiltEntry[]> {
+  const prepareParts = { ...parts, routes: refreshedOnce(parts.routes) }
+  const built: BuiltEntry[] = []
+  let turnEndMs = performance.now() + turnMs
+  for (const { input, claim, index } of open) {
+    if (performance.now() > turnEndMs) {
+      await setImmediate()
+      turnEndMs = performance.now() + turnMs
+    }
+    try {
+      built.push({ item: await prepareMessage(prepareParts, caller, input, claim), index })
+    } catch (error) {
+      if (!(error instanceof ProductError) || errorCatalogue[error.code].status >= 500) throw error
+      answers[index] = error
+    }
+  }
+  return built
+}
+
+/** A thousand messages with a route that is not there ask for it once. */
+function refreshedOnce(routes: PrepareParts['routes']): PrepareParts['routes'] {
+  let refreshed: Promise<void> | null = null
+  return {
+    get present() {
+      return routes.present
+    },
+    refresh: () => {
+      refreshed ??= routes.refresh()
+      return refreshed
+    },
+  }
+}
+
+/** @throws {ProductError} idempotency_in_progress */
+function noteOutcome(
+  { mailLog, queueLimits }: BatchDeskParts,
+  { tenantId }: Caller,
+  { outcome, built, answers }: { outcome: BatchOutcome<BuiltMessage>; built: BuiltEntry[]; answers: Answers },
+): void {
+  if (outcome.kind === 'busy' || outcome.kind === 'crowded') throw inProgress()
+  built.forEach(({ index }, position) => {
+    const result = outcome.results[position]
+    if (!result) return
+    if (result.kind === 'accepted') {
+      tellAccepted(mailLog, result.item)
+      answers[index] = { body: result.item.answer, isReplay: false }
+    } else if (result.kind === 'replay') answers[index] = { body: result.response, isReplay: true }
+    else answers[index] = result.kind === 'reused' ? reused() : inProgress()
+  })
+  if (outcome.kind !== 'written') return
+  const live = outcome.results.reduce(
+    (sum, result) => (result.kind === 'accepted' ? sum + countLive(result.item) : sum),
+    0,
+  )
+  queueLimits.note(tenantId, live - outcome.admitted.length)
+}
+
+function inProgress(): ProductError {
+  const detail = 'Another request is working on a message with the same idempotency_key.'
+  return new ProductError('idempotency_in_progress', { detail, retryAfterS: 1 })
+}

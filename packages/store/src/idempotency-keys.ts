@@ -1,0 +1,129 @@
+/**
+ * Idempotency keys (DESIGN 4.8): claimed within the accept transaction by a try-lock per key until its end, and stored with the answer
+ * in the same transaction.
+ */
+import type { Uuid } from '@valija/core'
+import type pg from 'pg'
+
+export interface NewIdempotencyRow {
+  key: string
+  bodyHash: Buffer
+  /** The 202's body, byte for byte. */
+  response: string
+  expiresAtMs: number
+}
+
+/** Why a message is not written. */
+export type KeyResult =
+  /** The key was used before, with these bytes; the stored answer. */
+  | { kind: 'replay'; response: string }
+  | { kind: 'reused' }
+  /** Another process is working on the same key this moment. */
+  | { kind: 'busy' }
+
+export interface StoredAnswer {
+  bodyHash: Buffer
+  response: string
+}
+
+interface Keyed {
+  tenantId: Uuid
+  idempotency: NewIdempotencyRow | null
+}
+
+const lockExpression = (tenantId: string, key: string) =>
+  `pg_try_advisory_xact_lock(hashtextextended(${tenantId} || ' ' || ${key}, 42))`
+
+const tryAllSql = `
+SELECT ${lockExpression('tenant_id', 'key')} AS "isLocked"
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS input (tenant_id, key, position) ORDER BY position`
+
+/** No row for a key behind the first that is taken. */
+const untilTakenSql = `
+WITH RECURSIVE claim AS (
+  SELECT 0 AS position, true AS is_locked
+  UNION ALL
+  SELECT position + 1, ${lockExpression('($1::text[])[position + 1]', '($2::text[])[position + 1]')}
+  FROM claim WHERE is_locked AND position < cardinality($2::text[])
+)
+SELECT is_locked AS "isLocked" FROM claim WHERE position > 0 ORDER BY position`
+
+/**
+ * Claims the keys of messages that are accepted together: a try-lock per key until the commit, then a look at what is stored. A
+ * second statement, because only a snapshot taken after the lock is sure to see what its last holder committed.
+ *
+ * @param answerBy for the configuration of its queries
+ * @param way `untilTaken` for whoever writes all or nothing: since all take their keys in one order and the first that is taken ends
+ *   it, of two with the same keys one has them all, instead of each some
+ * @returns per message a final result, or null where the message is to be written
+ */
+export async function claimKeys(
+  client: pg.PoolClient,
+  messages: readonly Keyed[],
+  answerBy: object,
+  way: 'all' | 'untilTaken' = 'all',
+): Promise<(KeyResult | null)[]> {
+  const results = messages.map((): KeyResult | null => null)
+  const keyed = messages.flatMap((message, index) =>
+    message.idempotency ? [{ index, tenantId: message.tenantId, ...message.idempotency }] : [],
+  )
+  if (keyed.length === 0) return results
+  keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+  const columns = [keyed.map((row) => row.tenantId), keyed.map((row) => row.key)]
+  const locks = await client.query<{ isLocked: boolean }>({
+    ...answerBy,
+    ...(way === 'all'
+      ? { name: 'claim-keys', text: tryAllSql }
+      : { name: 'claim-keys-until', text: untilTakenSql }),
+    values: columns,
+  })
+  const stored = await client.query<StoredAnswer & { position: number }>({
+    ...answerBy,
+    name: 'stored-keys',
+    text: `SELECT position::int, body_hash AS "bodyHash", response
+           FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS input (tenant_id, key, position)
+           JOIN valija.idempotency_keys AS known USING (tenant_id, key) WHERE known.expires_at > now()`,
+    values: columns,
+  })
+  const known = new Map(stored.rows.map((row) => [row.position, row]))
+  keyed.forEach((row, position) => {
+    const answer = known.get(position + 1)
+    if (answer) {
+      const isSame = answer.bodyHash.equals(row.bodyHash)
+      results[row.index] = isSame ? { kind: 'replay', response: answer.response } : { kind: 'reused' }
+    } else if (!locks.rows[position]?.isLocked) {
+      results[row.index] = { kind: 'busy' }
+    }
+  })
+  return results
+}
+
+/** Looks up a stored answer before any work is done for a repeated request. */
+export async function findStoredAnswer(
+  pool: pg.Pool,
+  tenantId: Uuid,
+  key: string,
+): Promise<StoredAnswer | null> {
+  const result = await pool.query<StoredAnswer>({
+    name: 'stored-answer',
+    text: `SELECT body_hash AS "bodyHash", response FROM valija.idempotency_keys
+           WHERE tenant_id = $1 AND key = $2 AND expires_at > now()`,
+    values: [tenantId, key],
+  })
+  return result.rows[0] ?? null
+}
+
+/** The same for many keys at once; those that are unknown are left out. */
+export async function findStoredAnswers(
+  pool: pg.Pool,
+  tenantId: Uuid,
+  keys: readonly string[],
+): Promise<Map<string, StoredAnswer>> {
+  const { rows } = await pool.query<StoredAnswer & { key: string }>({
+    name: 'stored-answers',
+    text: `SELECT key, body_hash AS "bodyHash", response FROM valija.idempotency_keys
+           WHERE tenant_id = $1 AND key = ANY ($2::text[]) AND expires_at > now()`,
+    values: [tenantId, keys],
+  })
+  return new Map(rows.map(({ key, ...answer }) => [key, answer]))
+}
