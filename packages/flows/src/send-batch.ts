@@ -5,6 +5,9 @@
  *
  * Whole batches follow one another, one transaction at a time, beside the lines of single messages (send-message.ts): a batch may take
  * a second, and a one-time code does not wait for it.
+ *
+ * Measured with a thousand messages of 10 KB, each with a file of 5 KB (a body of 17 MB): 0.7 s of the API's processor time and 0.2 s of
+ * PostgreSQL's; 1.4 s until the 202 at the best of ten, on two cores that had six times as much to do.
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import { type Caller, errorCatalogue, type MailLog, type MessageInput, ProductError } from '@valija/core'
