@@ -282,18 +282,18 @@ describe('every route', () => {
     expect((await readAll(valija.api, '/inbox')).length).toBeGreaterThan(0)
   })
 
-  test('unknown is 404 as a problem, whatever the method', async () => {
-    for (const [method, path] of [
-      ['GET', '/nothing'],
-      ['POST', '/messages'],
-      ['PUT', '/send'],
-      ['DELETE', '/events'],
-      ['GET', '/send'],
-      ['GET', '/messages/x/y'],
+  test('unknown is 404 as a problem, and a method that a path has not is 405', async () => {
+    for (const [method, path, status, code] of [
+      ['GET', '/nothing', 404, 'not_found'],
+      ['GET', '/messages/x/y', 404, 'not_found'],
+      ['POST', '/messages', 405, 'method_not_allowed'],
+      ['PUT', '/send', 405, 'method_not_allowed'],
+      ['GET', '/send/batch', 405, 'method_not_allowed'],
+      ['DELETE', '/events', 405, 'method_not_allowed'],
     ] as const) {
-      const { status, json, headers } = await valija.api<ProblemBody>(method, path)
-      expect([status, json.code], `${method} ${path}`).toEqual([404, 'not_found'])
-      expect(headers.get('content-type')).toMatch(/^application\/problem\+json/)
+      const answer = await valija.api<ProblemBody>(method, path)
+      expect([answer.status, answer.json.code], `${method} ${path}`).toEqual([status, code])
+      expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/)
     }
   })
 })
