@@ -42,6 +42,7 @@ test.skipIf(needsProgram('python3')).each([
   expect(await tell(event(2))).toBe(204)
   expect(await tell([event(3), event(4)])).toBe(204)
   expect(await tell({ type: 'webhook.disabled', data: {} })).toBe(204)
+  await running.line('webhook.disabled')
   const told = running.lines.filter((line) => /^(message|webhook)\./.test(line)).map((line) => line.trim())
   expect(told).toEqual([
     ...[2, 3, 4].map((seq) => `message.delivered ann@example.org ${seq}`),
