@@ -13,7 +13,7 @@ export const createWebhook: RoutePlugin = (app, { database, sealer, wake, nextId
         operationId: 'createWebhook',
         summary: 'Add a webhook',
         description:
-          'Events are posted to it, signed by the scheme of standardwebhooks.com with the secret that is in this answer only. A tenant has 100 webhooks at most.',
+          'Events are posted to it, signed by the scheme of standardwebhooks.com with the secret that is in this answer only. A tenant has 1,000 webhooks at most.',
         tags: ['Webhooks'],
         body: ref(WebhookInput),
         response: { 201: ref(CreatedWebhook), ...problems(400, 409, 413, 415) },
