@@ -126,7 +126,8 @@ ON CONFLICT (domain_id, type, name) DO UPDATE SET
 
 /**
  * A new key whose record was seen takes over from the one before it, of its algorithm: at no moment is there none that signs. The old
- * one's record stays for the mail that is under way; after that the key is forgotten. One that never signed is forgotten at once.
+ * one's record stays for the mail that is under way; after that the key is forgotten. One that never signed is forgotten at once: its time was over
+ * a millisecond ago, since the column rounds to milliseconds, and up as well.
  */
 async function moveKeys(client: pg.PoolClient, { id, name }: LockedDomain): Promise<void> {
   await client.query(
@@ -142,7 +143,7 @@ UPDATE valija.dkim_keys AS k SET
     WHEN (d.is_vouched AND d.signs_dkim) OR EXISTS (
       SELECT FROM valija.domain_checks AS c
       WHERE c.domain_id = k.domain_id AND c.name = k.selector || '._domainkey.' || $2 AND c.seen_right_at IS NOT NULL)
-    THEN interval '${dkimRetiringMs} milliseconds' ELSE interval '0' END END
+    THEN interval '${dkimRetiringMs} milliseconds' ELSE interval '-1 millisecond' END END
 FROM seen, valija.domains AS d
 WHERE d.id = $1 AND k.domain_id = $1 AND k.algorithm = seen.algorithm
   AND (k.state = 'active' OR (k.state = 'next' AND k.selector = seen.selector))`,
