@@ -22,7 +22,8 @@ beforeAll(async () => {
     queue: 'postgres',
     delivery: 'smarthost',
     smarthost: { host: '127.0.0.1', port: 9 },
-    env: { VALIJA_MAX_QUEUED: `${TOTAL}` },
+    // A tenant's own limit is not in the way of the one for all.
+    env: { VALIJA_MAX_QUEUED: `${TOTAL}`, VALIJA_MAX_QUEUED_PER_TENANT: `${10 * TOTAL}` },
   })
   other = await valija.addTenant('other', 'other.test')
 }, timeFor(180_000))
