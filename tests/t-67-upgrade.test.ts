@@ -199,11 +199,12 @@ function troublesOf(valija: Valija, sent: Sent[]): string[] {
     status === 202 ? [] : [`${by} API: ${status} ${text}`],
   )
   // See `send`: what met a deadlock is done again by whoever does it.
-  // And a Redis that is not heard for 3 s, which a machine that crawls can bring about as well, is connected to anew.
+  // And a Redis that is not heard for 3 s, which a machine that crawls can bring about as well, is connected to anew, and asked
+  // meanwhile whether it is there.
   const troubles = lines.filter(
     (line) =>
       /"level":"(?:error|fatal)"/.test(line) &&
-      !/deadlock detected|Socket timeout\. Expecting data/.test(line),
+      !/deadlock detected|Socket timeout\. Expecting data|Stream isn't writeable/.test(line),
   )
   return [...troubles.slice(0, 5), ...answers.slice(0, 5)]
 }
