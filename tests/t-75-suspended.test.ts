@@ -160,8 +160,7 @@ describe('a machine that was suspended for longer than leases last', () => {
   })
 
   test('goes on by itself within seconds', () => {
-    // Nothing waits for more than what it lost: on a busy machine that may be a lease, or a hint, of 30 s.
-    expect(suspended.tookMs).toBeLessThan(LEASE_MS + 20_000)
+    expect(suspended.tookMs).toBeLessThan(20_000)
   })
 
   test('has one attempt and one end of each on record, and tells each end once', async () => {

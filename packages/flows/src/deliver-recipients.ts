@@ -471,8 +471,9 @@ function createJob(
     settle: (report) => {
       const policy = isFirstOfSession && report.host !== null && policies?.get(report.host)
       if (policy) parts.tlsReports.countSession(delivery.domain, report.host ?? '', policy, report)
-      // Somebody else has it by now; what they do is theirs to tell.
-      if (report.failure === 'lease_lost') parts.leases.drop(lease)
+      // Somebody else may have it by now, and what they do is theirs to tell. Or nobody: after a pause of this process a renewal
+      // that was on its way keeps the lease in the database, and the mail would wait for its end.
+      if (report.failure === 'lease_lost') parts.backDesk.giveBack([lease], 0, null)
       else settleReport(parts, delivery, lease, { taken, scope }, report)
     },
   }
