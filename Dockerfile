@@ -20,6 +20,7 @@ COPY packages/flows/package.json packages/flows/
 COPY packages/mail/package.json packages/mail/
 COPY packages/runtime/package.json packages/runtime/
 COPY packages/store/package.json packages/store/
+COPY packages/templates/package.json packages/templates/
 RUN --mount=type=cache,target=/root/.npm npm ci --ignore-scripts --omit=optional
 COPY . .
 RUN node tools/prisma.mjs generate --no-hints

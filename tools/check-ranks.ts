@@ -3,7 +3,7 @@
  *
  *   rank 4  apps/*              processes
  *   rank 3  packages/flows      use cases
- *   rank 2  packages/store      packages/courier
+ *   rank 2  packages/store      packages/courier      packages/templates
  *   rank 1  packages/core       the product's rules
  *   rank 0  packages/mail       packages/runtime (for apps only)
  *
@@ -37,6 +37,7 @@ const ranks: Readonly<Record<string, number>> = {
   'packages/core': 1,
   'packages/store': 2,
   'packages/courier': 2,
+  'packages/templates': 2,
   'packages/flows': 3,
   'apps/api': 4,
   'apps/worker': 4,
