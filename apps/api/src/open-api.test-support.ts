@@ -24,6 +24,7 @@ import {
 import { migrateQueue } from '@valija/store'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { createDatabase } from '../../../tests/support/database.ts'
+import { untilShown } from '../../../tests/support/shown-events.ts'
 import { buildApp } from './app.ts'
 import type { ApiDependencies, ApiOptions } from './dependencies.ts'
 import { createAnswerCheck } from './documented-answers.test-support.ts'
@@ -46,11 +47,18 @@ export interface TestApi {
   stranger: TestTenant
   /** Asks as the default tenant, or with another key; an object becomes JSON. Throws when the answer is not as documented. */
   ask(method: Method, url: string, ask?: Ask): Promise<LightMyRequestResponse>
+  /** What `GET /events` answers once it shows all that has been committed; `query` begins with its question mark. */
+  events(query?: string, key?: string): Promise<EventsPage>
   /** A key of the default tenant with only these scopes. */
   keyWith(...some: Scope[]): Promise<string>
   /** Sends a message and gives back the 202. */
   send(fields?: object): Promise<{ id: string; recipients: { id: string }[] }>
   close(): Promise<void>
+}
+
+export interface EventsPage {
+  data: { id: string; type: string; timestamp: string; data: Record<string, unknown> }[]
+  next_cursor: string
 }
 
 type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE' | 'PUT' | 'HEAD' | 'OPTIONS'
@@ -105,6 +113,12 @@ export async function openTestApi(
     tenant,
     stranger,
     ask,
+    events: async (query = '', key = tenant.key) => {
+      await untilShown(async (sql) => (await foundation.database.engine.query(sql)).rows)
+      const answer = await ask('GET', `/events${query}`, { key })
+      if (answer.statusCode !== 200) throw new Error(answer.body)
+      return answer.json()
+    },
     keyWith: (...some) => makeKey(foundation, tenant.id, some),
     send: async (fields = {}) => {
       const answer = await ask('POST', '/send', { body: { ...message, ...fields } })

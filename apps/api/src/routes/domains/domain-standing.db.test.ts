@@ -69,12 +69,10 @@ const passHours = (domain: Shown, hours: number) =>
     [domain.name, hours],
   )
 const eventsOf = async (domain: Shown, who: Who = mine) => {
-  const { data } = (
-    await api.ask('GET', '/events?limit=100&type=domain.verified,domain.failed', { key: who.key })
-  ).json()
+  const { data } = await api.events('?limit=100&type=domain.verified,domain.failed', who.key)
   return data
-    .filter((event: { data: { domain_id: string } }) => event.data.domain_id === domain.id)
-    .map((event: { type: string; data: object }) => ({ type: event.type, ...event.data }))
+    .filter((event) => event.data.domain_id === domain.id)
+    .map((event) => ({ ...event.data, type: event.type }))
 }
 const maySend = async (domain: Shown, who: Who = mine) => {
   const body = { from: `a@${domain.name}`, to: 'b@example.test', subject: 's', text: 't' }
@@ -115,7 +113,7 @@ describe('a proof that is gone', () => {
     expect((await verify(domain)).json().status).toBe('failed')
     prove(domain)
     expect((await verify(domain)).json()).toMatchObject({ status: 'verified', failing_since: null })
-    const types = (await eventsOf(domain)).map(({ type }: { type: string }) => type.slice('domain.'.length))
+    const types = (await eventsOf(domain)).map(({ type }) => type.slice('domain.'.length))
     expect(types).toEqual(['verified', 'failed', 'verified', 'failed', 'failed', 'verified'])
   })
 

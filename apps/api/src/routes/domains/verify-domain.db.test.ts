@@ -44,8 +44,8 @@ const publish = ({ records }: Shown, purpose = /./) => {
 const statuses = (shown: Shown) =>
   shown.records.filter(({ purpose }) => /ownership|dkim/.test(purpose)).map((record) => record.status)
 const eventsOf = async (domain: Shown, key = api.tenant.key) => {
-  const { data } = (await api.ask('GET', '/events?type=domain.verified&limit=100', { key })).json()
-  return data.filter((event: { data: { domain_id: string } }) => event.data.domain_id === domain.id)
+  const { data } = await api.events('?type=domain.verified&limit=100', key)
+  return data.filter((event) => event.data.domain_id === domain.id)
 }
 
 describe('200', () => {

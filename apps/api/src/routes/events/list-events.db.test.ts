@@ -1,6 +1,6 @@
 /** GET /events, by status. That nothing is skipped is proved in packages/store/src/read-events.db.test.ts. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
+import { type EventsPage, openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { attempt } from '../../settle.test-support.ts'
 
 let api: TestApi
@@ -13,16 +13,8 @@ beforeAll(async () => {
 })
 afterAll(() => api?.close())
 
-interface Page {
-  data: { id: string; type: string; timestamp: string; data: Record<string, unknown> }[]
-  next_cursor: string
-}
-const list = async (query = ''): Promise<Page> => {
-  const answer = await api.ask('GET', `/events${query}`)
-  if (answer.statusCode !== 200) throw new Error(answer.body)
-  return answer.json()
-}
-const types = (page: Page) => page.data.map((event) => event.type)
+const list = (query = '') => api.events(query)
+const types = (page: EventsPage) => page.data.map((event) => event.type)
 
 describe('200', () => {
   test('events come oldest first, one per recipient, with what programs decide by', async () => {
@@ -62,10 +54,10 @@ describe('200', () => {
   })
 
   test('a tenant without events gets a cursor that works later', async () => {
-    const nothing = (await api.ask('GET', '/events', { key: api.stranger.key })).json()
+    const nothing = await api.events('', api.stranger.key)
     expect(nothing).toEqual({ data: [], next_cursor: expect.any(String) })
-    const answer = await api.ask('GET', `/events?cursor=${nothing.next_cursor}`, { key: api.stranger.key })
-    expect(answer.json()).toMatchObject({ data: [] })
+    const after = await api.events(`?cursor=${nothing.next_cursor}`, api.stranger.key)
+    expect(after).toMatchObject({ data: [] })
   })
 
   test('types are named by commas or repetition; message.attempted only by name', async () => {

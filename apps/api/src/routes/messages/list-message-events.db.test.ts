@@ -25,7 +25,7 @@ describe('200', () => {
       'message.delivered',
     ])
     expect(next_cursor).toBeNull()
-    const stream = (await api.ask('GET', '/events')).json()
+    const stream = await api.events()
     expect(stream.data.slice(0, 3)).toEqual(data)
   })
 

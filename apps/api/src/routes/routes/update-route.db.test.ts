@@ -80,7 +80,7 @@ describe('200', () => {
       state: 'enabled',
       down_since: null,
     })
-    const events = (await api.ask('GET', '/events?type=route.recovered')).json()
+    const events = await api.events('?type=route.recovered')
     expect(events.data.at(-1)).toMatchObject({ data: { route: name, kind: 'smarthost' } })
   })
 

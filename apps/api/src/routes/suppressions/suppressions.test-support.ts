@@ -3,10 +3,7 @@ import type { TestApi } from '../../open-api.test-support.ts'
 
 /** The tenant's events about entries with this address, oldest first. */
 export async function suppressionEvents(api: TestApi, email: string, key = api.tenant.key) {
-  const url = '/events?type=suppression.added,suppression.removed&limit=100'
-  const { data } = (await api.ask('GET', url, { key })).json() as {
-    data: { type: string; data: Record<string, unknown> }[]
-  }
+  const { data } = await api.events('?type=suppression.added,suppression.removed&limit=100', key)
   return data
     .filter((event) => event.data.email === email)
     .map((event): Record<string, unknown> => ({ type: event.type, ...event.data }))

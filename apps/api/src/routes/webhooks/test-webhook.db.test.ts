@@ -47,7 +47,7 @@ describe('200', () => {
     })
     expect(call!.id).toBe(answer.json().webhook_id)
     // No event of the stream, and no try of the log.
-    expect((await api.ask('GET', '/events')).json().data).toEqual([])
+    expect((await api.events()).data).toEqual([])
     expect((await api.ask('GET', `/webhooks/${id}/deliveries`)).json().data).toEqual([])
   })
 
