@@ -13,19 +13,16 @@ import {
   type Resolver,
 } from '@valija/courier'
 import {
-  createAdmission,
+  acceptedCounted,
   createAuthenticator,
   createMailSigner,
-  createQueueLimits,
   createReportFields,
-  createSendDesk,
-  createSenderDomains,
   type Foundation,
   findSendingHosts,
   type LinkOutcome,
   type MailCounters,
   meterMailLog,
-  openRouteDirectory,
+  openSending,
   openUnsubscribing,
   type RouteDirectory,
   readDomainHosts,
@@ -76,28 +73,18 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
   const onError = (err: Error) => log.error({ err }, 'api trouble')
   const isAllInOne = config.profile === 'start'
   const delivery = config.delivery ?? 'capture'
-  const { maxMessageSizeBytes, messageTtlMs } = config
+  const { maxMessageSizeBytes } = config
   const authenticator = createAuthenticator({ database, wake, clock, adminKey: config.adminKey ?? '' })
-  const senderDomains = createSenderDomains({ database, wake, delivery, isAllInOne })
   const signer = createMailSigner({ database, sealer, wake })
   const http = openWebHttp({ allowNetworks: config.allowNetworks, dnsServers: config.dnsServers })
-  const routes = await openRouteDirectory({ database, wake, onError })
+  const counters = createCounters(metrics, database)
+  const mailLog = meterMailLog(
+    createMailLog((fields, text) => lines.info(fields, text)),
+    counters,
+  )
+  const sending = await openSending({ foundation, config, mailLog, onError })
+  const { sendDesk, routes } = sending
   const dns = openDomainDns(config, routes, sealer)
-  const sendDesk = createSendDesk({
-    database,
-    clock,
-    nextId,
-    senderDomains,
-    routes,
-    wake,
-    admission: createAdmission({ database, queue, wake, onError }),
-    mailLog: meterMailLog(
-      createMailLog((fields, text) => lines.info(fields, text)),
-      createCounters(metrics, database),
-    ),
-    queueLimits: createQueueLimits({ database, limits: queueLimitsOf(config), onError }),
-    options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl: config.publicUrl },
-  })
   const preview = openPreview({ ...dns, foundation, sendDesk, routes, signer })
   const app = await buildApp({
     database,
@@ -122,14 +109,12 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
   })
   const stop = async () => {
     await closeListener(app)
-    await sendDesk.drain()
+    await sending.close()
     authenticator.close()
-    senderDomains.close()
     signer.close()
     preview.close()
     dns.resolver.close()
     await http.close()
-    await routes.close()
   }
   return {
     listen: async () => {
@@ -152,10 +137,6 @@ const mailboxTestLimits = { connectMs: 8_000, openMs: 6_000, listMs: 4_000, fini
 function openMailboxOf({ allowNetworks }: Config): OpenMailbox {
   const guard = createNetworkGuard(allowNetworks, localAddresses)
   return createOpenMailbox({ guard, limits: mailboxTestLimits })
-}
-
-function queueLimitsOf({ maxQueuedPerTenant, maxQueued }: Config) {
-  return { perTenant: maxQueuedPerTenant, total: maxQueued }
 }
 
 function httpOptions(config: Config) {
@@ -251,9 +232,7 @@ function createCounters(metrics: Metrics, database: Database): MailCounters {
     },
     async () => Number((await readInstanceValue(database, givenUpCount)) ?? 0),
   )
-  return {
-    accepted: metrics.count({ name: 'valija_recipients_accepted_total', help: 'Recipients answered 202.' }),
-  }
+  return { accepted: metrics.count(acceptedCounted) }
 }
 
 function linkCounter(metrics: Metrics): (outcome: LinkOutcome) => void {

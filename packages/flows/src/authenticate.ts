@@ -43,8 +43,8 @@ export type Authenticate = (credentials: Credentials) => Promise<Caller>
 export interface AuthenticatorParts {
   database: Database
   wake: Wake
-  /** VALIJA_ADMIN_KEY. */
-  adminKey: string
+  /** VALIJA_ADMIN_KEY; null: nobody is the operator here. */
+  adminKey: string | null
   clock: DatabaseClock
 }
 
@@ -66,7 +66,7 @@ interface Credential extends KeyCredential {
 export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const { database, wake, clock } = parts
   if (parts.adminKey === '') throw new RangeError('the operator’s key is empty')
-  const adminHash = hashApiKey(parts.adminKey)
+  const adminHash = parts.adminKey === null ? null : hashApiKey(parts.adminKey)
   const keys = createBriefMemory(rememberedKeys, async (hashHex: string) => {
     const found = await findKeyByHash(database.engine, Buffer.from(hashHex, 'hex'))
     return found && { ...found, allowed: found.networks.length > 0 ? toBlockList(found.networks) : null }
@@ -79,7 +79,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const authenticate: Authenticate = async ({ authorization, tenant, ip }) => {
     const token = readBearer(authorization)
     const hash = hashApiKey(token)
-    if (timingSafeEqual(hash, adminHash)) return actAsOperator(tenant, tenants.get)
+    if (adminHash !== null && timingSafeEqual(hash, adminHash)) return actAsOperator(tenant, tenants.get)
     if (!isPlausibleApiKey(token))
       throw refuseKey('It is not a key of this installation; was it copied whole?')
     const key = await orUnavailable(keys.get(hash.toString('hex')))

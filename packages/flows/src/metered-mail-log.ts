@@ -10,6 +10,12 @@ export interface MailCounters {
   reports?: { add(labels: { kind: string; outcome: string }, by?: number): void }
 }
 
+/** What `accepted` is made of: one definition, so that both ways in count together. */
+export const acceptedCounted = {
+  name: 'valija_recipients_accepted_total',
+  help: 'Recipients of accepted messages, by HTTP (202) or SMTP (250).',
+} as const
+
 /** What `reports` is made of: one definition, so that all parts of a process that write reports down count together. */
 export const reportsCounted = {
   name: 'valija_reports_total',

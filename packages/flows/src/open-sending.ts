@@ -1,0 +1,64 @@
+/**
+ * The desk that accepts mail, with all that it asks: who may send from which domain, by which route, and how much may wait. The same for every
+ * process that takes mail in, by HTTP or SMTP.
+ */
+import type { MailLog, RouteKind } from '@valija/core'
+import { createAdmission } from './admit-deliveries.ts'
+import type { SendOptions } from './build-message.ts'
+import type { Foundation } from './open-foundation.ts'
+import { createQueueLimits } from './queue-limits.ts'
+import { openRouteDirectory, type RouteDirectory } from './route-directory.ts'
+import { createSendDesk, type SendDesk } from './send-message.ts'
+import { createSenderDomains } from './sender-domains.ts'
+
+export interface SendingParts {
+  foundation: Foundation
+  /** Of the configuration. */
+  config: Omit<SendOptions, 'delivery'> & {
+    /** Null: capture. */
+    delivery: RouteKind | null
+    /** The process's role. */
+    profile: string
+    maxQueuedPerTenant: number
+    maxQueued: number
+  }
+  mailLog: MailLog
+  onError: (error: Error) => void
+}
+
+export interface Sending {
+  sendDesk: SendDesk
+  routes: RouteDirectory
+  /** When every acceptance under way has its answer. */
+  close(): Promise<void>
+}
+
+export async function openSending({ foundation, config, mailLog, onError }: SendingParts): Promise<Sending> {
+  const { database, wake, queue } = foundation
+  const { maxMessageSizeBytes, messageTtlMs, publicUrl, maxQueuedPerTenant, maxQueued } = config
+  const delivery = config.delivery ?? 'capture'
+  const senderDomains = createSenderDomains({
+    ...{ database, wake, delivery },
+    isAllInOne: config.profile === 'start',
+  })
+  const routes = await openRouteDirectory({ database, wake, onError })
+  const limits = { perTenant: maxQueuedPerTenant, total: maxQueued }
+  const sendDesk = createSendDesk({
+    ...foundation,
+    senderDomains,
+    routes,
+    admission: createAdmission({ database, queue, wake, onError }),
+    mailLog,
+    queueLimits: createQueueLimits({ database, limits, onError }),
+    options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl },
+  })
+  return {
+    sendDesk,
+    routes,
+    close: async () => {
+      await sendDesk.drain()
+      senderDomains.close()
+      await routes.close()
+    },
+  }
+}
