@@ -3,6 +3,7 @@
  * size. And nothing of what was refused is ever seen by the other side.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { client } from './support/http.ts'
 import { endOfMail, type ProblemBody, readAll, sendMail } from './support/messages.ts'
 import { expectRefusedAt, isProblem, type Refusal } from './support/refusals.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
@@ -413,6 +414,16 @@ describe('limits', () => {
       scopes: ['read'],
     })
     expect([other.status, other.json.code]).toEqual([413, 'message_too_large'])
+  })
+
+  test('a body that is still on its way when it is refused costs nobody the answer', async () => {
+    const body = Buffer.alloc(20_000_000, 'x')
+    const json = { 'content-type': 'application/json' }
+    for (let round = 0; round < 5; round++) {
+      expect((await valija.api('POST', '/send', body, json)).status).toBe(413)
+      expect((await valija.api('POST', '/suppressions', body, json)).status).toBe(413)
+      expect((await client(valija.url, 'vlj_wrong')('POST', '/send', body, json)).status).toBe(401)
+    }
   })
 })
 

@@ -10,6 +10,7 @@ import { isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { AllowedMethods } from './allowed-methods.ts'
+import { discardRest } from './rest-of-body.ts'
 import { named, strictObject } from './route.ts'
 import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
 import { findBodyErrors } from './validators.ts'
@@ -101,8 +102,11 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
     request.log.warn({ err: refusal.cause ?? refusal }, `request refused: ${refusal.code}`)
   if (refusal.retryAfterS !== undefined) reply.header('retry-after', String(refusal.retryAfterS))
   if (status === 401) reply.header('www-authenticate', 'Bearer')
-  // The rest of the body may still be on its way, and nobody is going to read it.
-  if (!request.raw.complete) reply.header('connection', 'close')
+  if (!request.raw.complete) {
+    // Fastify closes what its parser refused; a process that stops sets the header again.
+    if (discardRest(request.raw)) reply.removeHeader('connection')
+    else reply.header('connection', 'close')
+  }
   reply
     .code(status)
     .type(mediaType)
