@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { post, readAttempts, readMessage, untilEnded } from './support/message-life.ts'
 import { freePort } from './support/ports.ts'
+import { untilShown } from './support/shown-events.ts'
 import { type SmtpPeer, type SmtpPeerOptions, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
 import { expectStatus, startValija, type TestTenant, type Valija } from './support/valija.ts'
@@ -41,8 +42,10 @@ async function makeRoute(tenant: TestTenant, name: string, port: number, more: o
 }
 
 type Event = { type: string; data: Record<string, unknown> }
-const eventsOf = async (tenant: TestTenant, type: string) =>
-  expectStatus(await tenant.call<{ data: Event[] }>('GET', `/events?type=${type}`), 200).json.data
+const eventsOf = async (tenant: TestTenant, type: string) => {
+  await untilShown(valija.sql)
+  return expectStatus(await tenant.call<{ data: Event[] }>('GET', `/events?type=${type}`), 200).json.data
+}
 
 const mailOf = ({ domain }: { domain: string }, to: string, more: object = {}) =>
   valija.mail({ from: `a@${domain}`, to, ...more })

@@ -12,6 +12,7 @@ import {
   type ProblemBody,
   sendMail,
 } from './support/messages.ts'
+import { untilShown } from './support/shown-events.ts'
 import { until } from './support/until.ts'
 import { type Call, expectStatus, startValija, type TestTenant, type Valija } from './support/valija.ts'
 
@@ -45,6 +46,7 @@ beforeAll(async () => {
     })),
   )
   ids = await makeOneOfEach(valija.api)
+  await untilShown(valija.sql)
   eventId = (await valija.api<Listed<{ id: string }>>('GET', '/events?limit=1')).json.data[0]!.id
 })
 

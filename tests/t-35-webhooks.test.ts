@@ -13,6 +13,7 @@ import {
   readAll,
   sendMail,
 } from './support/messages.ts'
+import { untilShown } from './support/shown-events.ts'
 import { until } from './support/until.ts'
 import { expectStatus, startValija, type Valija } from './support/valija.ts'
 import {
@@ -270,6 +271,7 @@ describe('a failure', () => {
     const view = await valija.api<WebhookView>('GET', `/webhooks/${gone.id}`)
     expect(view.json).toMatchObject({ status: 'disabled', disabled_reason: expect.any(String) })
     await sendOne()
+    await untilShown(valija.sql)
     const { data } = expectStatus(
       await valija.api<Listed<MailEvent>>('GET', '/events?type=webhook.disabled'),
       200,

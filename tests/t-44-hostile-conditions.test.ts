@@ -8,6 +8,7 @@ import { actionsOn, startWorld, type World } from './support/hostile-world.ts'
 import { readByPostalMime } from './support/mail-reader.ts'
 import { countEach, readMessage, untilEnded } from './support/message-life.ts'
 import { freePort } from './support/ports.ts'
+import { untilShown } from './support/shown-events.ts'
 import { flood, type Phase, type Script, type SmtpPeer, silence, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
 import { startValija, type Valija } from './support/valija.ts'
@@ -271,6 +272,7 @@ describe('W19', () => {
     )
     expect(await at.tried(id)).toHaveLength(1)
     expect(relay.transcript.filter((line) => line.includes('< AUTH'))).toHaveLength(1)
+    await untilShown(valija.sql)
     const { json } = await valija.api<{ data: { data: object }[] }>('GET', '/events?type=route.down')
     expect(json.data.map(({ data }) => data)).toMatchObject([{ route: 'smarthost', reason: 'login_refused' }])
 

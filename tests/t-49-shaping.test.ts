@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Internet, startInternet } from './support/internet.ts'
 import { post, readAttempts, untilEnded } from './support/message-life.ts'
+import { untilShown } from './support/shown-events.ts'
 import { drop, type SmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
 import { expectStatus, queueBackends, startValija, type Valija } from './support/valija.ts'
@@ -147,7 +148,7 @@ describe('a site that answers 421', () => {
   })
 
   test('again and again, is left alone longer and longer, tells why, and is used again when it takes mail', async () => {
-    const { api, admin, mail } = await begin('postgres')
+    const { api, admin, mail, sql } = await begin('postgres')
     const peer = await internet.site('busy.test')
     const refusals = refusing(peer, 4, '421 4.7.0 rate limited, try again later')
     const id = await post(api, mail({ to: Array.from({ length: 10 }, (_, i) => `r${i}@busy.test`) }))
@@ -159,6 +160,7 @@ describe('a site that answers 421', () => {
     // Each worker tries by itself at a site without places of all workers, and no sooner than after its pause.
     expect(refusals.at(-1)! - refusals[0]!).toBeGreaterThan(200)
     expect((await untilEnded(api, id, 60_000)).status).toBe('delivered')
+    await untilShown(sql)
     const types = expectStatus(await api<{ data: { type: string }[] }>('GET', '/events?limit=100'), 200)
     expect(types.json.data.map(({ type }) => type)).toContain('destination.throttled')
     await until(

@@ -16,6 +16,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { countEach, type EventView, inParallel, post, readEvents } from './support/message-life.ts'
 import { type PreviousVersion, unpackPreviousVersion } from './support/previous-version.ts'
 import { startApp } from './support/processes.ts'
+import { untilShown } from './support/shown-events.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { PATIENCE_MS, until } from './support/until.ts'
 import { type Call, expectStatus, queueBackends, startValija, type Valija } from './support/valija.ts'
@@ -267,6 +268,7 @@ async function liveThrough(queue: 'postgres' | 'redis'): Promise<Upgrade> {
         .length === 0,
     PATIENCE_MS,
   )
+  await untilShown(valija.sql)
   await stream.read(newApi)
   return {
     ...{ peer, receiver, valija, newApi, sent, waiting, ...migration, stream: stream.seen },

@@ -7,6 +7,7 @@ import { bothPass, verifyByMailauth } from './support/dkim-verifiers.ts'
 import type { ZoneType } from './support/dns-server.ts'
 import { type Internet, startInternet } from './support/internet.ts'
 import { post, untilEnded } from './support/message-life.ts'
+import { untilShown } from './support/shown-events.ts'
 import type { SmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
 import { expectStatus, startValija, type Valija } from './support/valija.ts'
@@ -114,6 +115,7 @@ test('an alias that is lost: bounces come back to the installation’s own host,
     const mail = await arrive(`path${count++}@example.org`)
     return mail.from.endsWith('@bounce.example.test')
   })
+  await untilShown(valija.sql)
   const events = await valija.api<{ data: { data: { lost?: string[] } }[] }>(
     'GET',
     '/events?type=domain.failed',

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { openHintQueue } from '@valija/store'
 import pg from 'pg'
 import { monotonicMs } from '../bench/program.ts'
+import { untilShown } from '../tests/support/shown-events.ts'
 import type { BacklogSample } from './recovery.ts'
 import type { Finding } from './verdict.ts'
 import type { World } from './world.ts'
@@ -54,6 +55,10 @@ async function findHints(databaseUrl: string, redisUrl: string | null): Promise<
     await queue.close()
   }
 }
+
+/** Waits until `GET /events` shows all that was written. */
+export const untilAllIsShown = ({ postgres }: World): Promise<void> =>
+  ask(postgres.url, (client) => untilShown(async (sql) => (await client.query(sql)).rows))
 
 async function ask<T>(url: string, question: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({

@@ -25,7 +25,7 @@ import { isSteady, type PlannedFault, planFaults } from './plan.ts'
 import type { PointTally } from './point-tally.ts'
 import { createRandom } from './random.ts'
 import { type BacklogSample, measureRecovery, type Recovery } from './recovery.ts'
-import { type AtRest, untilAtRest, watchBacklog } from './rest.ts'
+import { type AtRest, untilAllIsShown, untilAtRest, watchBacklog } from './rest.ts'
 import { createTargets, prepare, type Targets } from './targets.ts'
 import { judge, type Verdict } from './verdict.ts'
 import { buildWorld, repository, type World } from './world.ts'
@@ -93,6 +93,7 @@ async function play(
   const api = openLedger<EventEntry | MessageEntry>(path.join(folder, ledgerFiles.api))
   const followers = modes.map((mode) => followEvents(world.urls, world.apiKeys[mode], api))
   const { drains, rounds } = await breakAndDrain(stage)
+  await untilAllIsShown(world)
   await Promise.all(followers.map((events) => events.finish()))
   await readAll(world, folder, api)
   const left = await world.stopApps()

@@ -3,6 +3,7 @@ import { createIdSource, type EventType, eventTypes, lowestUuidAt, type Uuid } f
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { untilShown } from '../../../tests/support/shown-events.ts'
 import { type Database, openDatabase } from './database.ts'
 import { type EventPosition, readEvents, streamStart } from './read-events.ts'
 
@@ -48,6 +49,12 @@ const read = async (from: EventPosition, limit = 100, types: readonly EventType[
   const { events, next } = await readEvents(database, tenantId, { types }, { from, limit })
   return { ids: events.map((event) => event.id), next }
 }
+const shown = () => untilShown(async (sql) => (await database.engine.query(sql)).rows)
+/** Once no other transaction is open that is older than the newest event: for tests that hold none open themselves. */
+const readWhole: typeof read = async (...place) => {
+  await shown()
+  return read(...place)
+}
 
 describe('readEvents', () => {
   test('an event of a later transaction waits for an earlier one that is still open', async () => {
@@ -58,17 +65,17 @@ describe('readEvents', () => {
     const before = await read(streamStart())
     expect(before.ids).toEqual([])
     await early?.query('COMMIT')
-    expect((await read(before.next)).ids).toEqual([first, second])
+    expect((await readWhole(before.next)).ids).toEqual([first, second])
   })
 
   test('an event whose id is older than one that was read already is not skipped', async () => {
     const [early, late] = writers
     const olderId = nextId()
     const newer = await write(late)
-    const { ids, next } = await read(streamStart())
+    const { ids, next } = await readWhole(streamStart())
     expect(ids).toEqual([newer])
     await write(early, 'message.accepted', olderId)
-    expect((await read(next)).ids).toEqual([olderId])
+    expect((await readWhole(next)).ids).toEqual([olderId])
   })
 
   test('a transaction that is rolled back leaves no gap and holds nobody up', async () => {
@@ -77,7 +84,7 @@ describe('readEvents', () => {
     await write(early)
     const second = await write(late)
     await early?.query('ROLLBACK')
-    expect((await read(streamStart())).ids).toEqual([second])
+    expect((await readWhole(streamStart())).ids).toEqual([second])
   })
 
   test('a position is not beyond the last event: numbers that left nothing durable are given out anew after a crash', async () => {
@@ -90,7 +97,7 @@ describe('readEvents', () => {
     await writer?.query('SELECT pg_current_xact_id()')
     await writer?.query('ROLLBACK')
     for (const types of [eventTypes, ['domain.failed'] as const]) {
-      const { next } = await read(streamStart(), 100, types)
+      const { next } = await readWhole(streamStart(), 100, types)
       expect(next).toMatchObject({ transaction: row?.rows[0].number, id: written })
       expect((await read(next)).next).toMatchObject({ transaction: next.transaction, id: next.id })
     }
@@ -105,7 +112,7 @@ describe('readEvents', () => {
     const seen: Uuid[] = []
     let from = streamStart()
     for (let i = 0; i < 4; i++) {
-      const { ids, next } = await read(from, 3)
+      const { ids, next } = await readWhole(from, 3)
       seen.push(...ids)
       from = next
     }
@@ -137,6 +144,7 @@ describe('readEvents', () => {
         }
       }),
     )
+    await shown()
     areWriting = false
     await reader
     expect(seen.length).toBe(written.size)
@@ -146,14 +154,14 @@ describe('readEvents', () => {
   test('a reader of a rare type does not search the same events again, and misses none', async () => {
     const [early, late] = writers
     await write(late)
-    const first = await read(streamStart(), 100, ['message.bounced'])
+    const first = await readWhole(streamStart(), 100, ['message.bounced'])
     expect(first.ids).toEqual([])
     expect(BigInt(first.next.transaction)).toBeGreaterThan(0n)
     await early?.query('BEGIN')
     const bounced = await write(early, 'message.bounced')
     const meanwhile = await read(first.next, 100, ['message.bounced'])
     await early?.query('COMMIT')
-    expect((await read(meanwhile.next, 100, ['message.bounced'])).ids).toEqual([bounced])
+    expect((await readWhole(meanwhile.next, 100, ['message.bounced'])).ids).toEqual([bounced])
   })
 
   test('after leaves out what happened before, also when asked again with the position alone', async () => {
@@ -163,6 +171,7 @@ describe('readEvents', () => {
       [lowestUuidAt(Date.now() - 3_600_000).replace(/.{8}$/, '00000001'), tenantId],
     )
     const afterMs = Date.now() - 60_000
+    await shown()
     const start = await readEvents(
       database,
       tenantId,
@@ -176,6 +185,7 @@ describe('readEvents', () => {
 
   test('a tenant reads only its own events', async () => {
     await write(writers[0])
+    await shown()
     const stranger = nextId()
     const { events } = await readEvents(database, stranger, all, { from: streamStart(), limit: 100 })
     expect(events).toEqual([])

@@ -2,6 +2,7 @@
 import { createIdSource, type EventType, type Uuid } from '@valija/core'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { untilShown } from '../../../tests/support/shown-events.ts'
 import { type Database, openDatabase } from './database.ts'
 import { eventExpressions, eventParameters } from './new-events.ts'
 import { claimWebhooks } from './webhook-outbox.ts'
@@ -49,7 +50,14 @@ async function endpoint(events = ['*'], tags: string[] = []): Promise<Uuid> {
   return id
 }
 
-async function emit(
+/** What a range tells is what `GET /events` shows: so long is waited for. */
+const emit = async (...events: Parameters<typeof write>): Promise<Uuid[]> => {
+  const ids = await write(...events)
+  await shown()
+  return ids
+}
+const shown = () => untilShown(async (sql) => (await database.engine.query(sql)).rows)
+async function write(
   count: number,
   type: EventType = 'message.accepted',
   tenant = tenantId,
@@ -162,7 +170,7 @@ describe('a range', () => {
       data: {},
     }
     await late.query(`WITH ${eventExpressions(1)} SELECT count(*) FROM outbox`, eventParameters([event]))
-    const [seen] = await emit(1)
+    const [seen] = await write(1)
     await database.engine.query('DELETE FROM valija.webhook_outbox WHERE webhook_id = $1', [id])
     await replayRange(database, place(id), {
       afterMs: Date.now() - 60_000,
@@ -174,6 +182,7 @@ describe('a range', () => {
     expect(await rowsOf(id)).toEqual([])
     await late.query('COMMIT')
     late.release()
+    await shown()
     await forget()
     await workOff()
     expect((await idsOf(id)).sort()).toEqual([event.id, seen].sort())
