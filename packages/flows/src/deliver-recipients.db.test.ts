@@ -24,13 +24,14 @@ import {
   acceptMessages,
   type Database,
   encodeBody,
+  leaseMs,
   type NewMessage,
   openDatabase,
   openWake,
   type Wake,
 } from '@valija/store'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import {
@@ -340,6 +341,23 @@ test('deliveries whose way is being looked up keep no other one waiting', async 
   expect(await readRows(slow)).toMatchObject([{ state: 'leased' }, { state: 'leased' }])
   answered.resolve()
   await until('the end of all', async () => ((await readRows(slow)).length === 0 ? true : null))
+})
+
+test('a mail whose worker stood still for longer than its lease is due at once, though a renewal on its way has kept the lease', async () => {
+  const lookedUp = Promise.withResolvers<void>()
+  await begin({}, { lookUp: () => lookedUp.promise })
+  const hint = await accept(1)
+  await deliverer.takeHint(hint)
+  expect(await statesOf(hint)).toEqual(['leased'])
+  // By its clock the worker has had no renewal for longer than it may believe in; by the database's the lease has just begun.
+  const now = performance.now.bind(performance)
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + leaseMs)
+  onTestFinished(() => void vi.restoreAllMocks())
+  lookedUp.resolve()
+  await until('it waits', async () => (await statesOf(hint))[0] === 'waiting', leaseMs / 3)
+  expect((await readRows(hint))[0]?.dueInMs).toBeLessThanOrEqual(0)
+  expect(deliverer.leased).toBe(0)
+  expect(peer.mails).toEqual([])
 })
 
 /** No result can be committed until the returned function is called. */
