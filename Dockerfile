@@ -14,6 +14,7 @@ COPY apps/api/package.json apps/api/
 COPY apps/cli/package.json apps/cli/
 COPY apps/smtp/package.json apps/smtp/
 COPY apps/worker/package.json apps/worker/
+COPY packages/client/package.json packages/client/
 COPY packages/core/package.json packages/core/
 COPY packages/courier/package.json packages/courier/
 COPY packages/flows/package.json packages/flows/

@@ -5,7 +5,7 @@
  *   rank 3  packages/flows      use cases
  *   rank 2  packages/store      packages/courier      packages/templates
  *   rank 1  packages/core       the product's rules
- *   rank 0  packages/mail       packages/runtime (for apps only)
+ *   rank 0  packages/mail       packages/client      packages/runtime (for apps only)
  *
  * A file imports another workspace only from a strictly lower rank, by its bare name (`@valija/core`), and only if
  * its package.json says so. Inside a workspace imports are relative and stay inside. Tests are exempt from the ranks,
@@ -34,6 +34,7 @@ import { report } from './step.ts'
 const ranks: Readonly<Record<string, number>> = {
   'packages/mail': 0,
   'packages/runtime': 0,
+  'packages/client': 0,
   'packages/core': 1,
   'packages/store': 2,
   'packages/courier': 2,

@@ -1,5 +1,6 @@
 /** What the generators write, and that a stale file is told from a current one. */
 import { describe, expect, it } from 'vitest'
+import { clientTypes } from './client-types.ts'
 import { causesPage } from './generate-causes.ts'
 import { errorsPage } from './generate-errors.ts'
 import { reasonsPage } from './generate-reasons.ts'
@@ -55,6 +56,68 @@ describe('docs/causes.md', () => {
     expect(page).toContain('| `no_worker` | Nobody works. |')
     expect(page).toContain('Reasons: [`spam`](reasons.md#spam).')
     expect(page).not.toContain('It is spam.')
+  })
+})
+
+describe("the client's types", () => {
+  const description = (schema: string) => `
+components:
+  schemas:
+    Thing: ${schema}
+paths:
+  /things/{id}:
+    patch:
+      summary: Change a thing
+      parameters:
+        - { name: id, in: path, required: true, schema: { type: string } }
+        - { name: dry-run, in: query, schema: { type: boolean } }
+      requestBody: { required: true, content: { application/json: { schema: { $ref: '#/components/schemas/Thing' } } } }
+      responses:
+        200: { content: { application/json: { schema: { $ref: '#/components/schemas/Thing' } } } }
+        204: {}
+        400: { content: { application/problem+json: { schema: { $ref: '#/components/schemas/Problem' } } } }
+  /things/raw:
+    get: { summary: Get it raw, responses: { 200: { content: { message/rfc822: { schema: { type: string } } } } } }
+`
+
+  it('say of a schema what it says, with its words', () => {
+    const schema = `{ type: object, required: [a], description: 'A thing, not */ a comment.', properties: {
+      a: { type: [integer, 'null'] }, b-c: { enum: [x, 'y'], description: Of two. }, d: { type: array, items: { type: string } },
+      e: { type: object, additionalProperties: { type: string } }, f: { anyOf: [{ const: true }, { type: object, properties: { g: {} } }] } } }`
+    expect(clientTypes(description(schema))).toContain(`/** A thing, not *\\/ a comment. */
+export type Thing = {
+  a: number | null
+  /** Of two. */
+  'b-c'?: 'x' | 'y'
+  d?: (string)[]
+  e?: Record<string, string>
+  f?: true | {
+    g?: unknown
+  }
+}
+`)
+  })
+
+  it('say of an operation what it takes and answers when it succeeds', () => {
+    expect(clientTypes(description('{ type: object }'))).toContain(`  /** Change a thing. */
+  'PATCH /things/{id}': {
+    path: { id: string }
+    query: { 'dry-run'?: boolean }
+    body: Thing
+    answer: Thing | undefined
+  }
+  /** Get it raw. */
+  'GET /things/raw': {
+    path: {}
+    query: {}
+    body: undefined
+    answer: Uint8Array<ArrayBuffer>
+  }
+`)
+  })
+
+  it('are not written for a vocabulary that is not known', () => {
+    expect(() => clientTypes(description('{ type: decimal }'))).toThrow('decimal')
   })
 })
 

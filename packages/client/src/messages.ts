@@ -1,0 +1,48 @@
+/** Messages that were sent: found, followed and explained. */
+import type { ValijaEvent } from './events.ts'
+import type { Attempt, Message, MessageExplanation, MessageSummary, Operations } from './generated/api.ts'
+import type { Listing } from './listing.ts'
+import type { CallOptions } from './transport.ts'
+import type { Valija } from './valija.ts'
+
+/** What GET /messages looks for; `metadata.<key>` by its value. */
+export type MessageSearch = Operations['GET /messages']['query'] & { [key: `metadata.${string}`]: string }
+
+export class Messages {
+  readonly #valija: Valija
+
+  constructor(valija: Valija) {
+    this.#valija = valija
+  }
+
+  /** Newest first. */
+  list(search: MessageSearch = {}, options: CallOptions = {}): Listing<MessageSummary> {
+    return this.#valija.list('GET /messages', { ...options, query: search })
+  }
+
+  /** With what became of each recipient. */
+  get(id: string, options: CallOptions = {}): Promise<Message> {
+    return this.#valija.request('GET /messages/{id}', { ...options, path: { id } })
+  }
+
+  /** Its timeline, oldest first. */
+  events(id: string, options: CallOptions = {}): Listing<ValijaEvent> {
+    const events = this.#valija.list('GET /messages/{id}/events', { ...options, path: { id } })
+    return events as Listing<unknown> as Listing<ValijaEvent>
+  }
+
+  /** Each try to deliver it, oldest first. */
+  attempts(id: string, options: CallOptions = {}): Listing<Attempt> {
+    return this.#valija.list('GET /messages/{id}/attempts', { ...options, path: { id } })
+  }
+
+  /** Why each recipient waits or failed, and what to do. */
+  explain(id: string, options: CallOptions = {}): Promise<MessageExplanation> {
+    return this.#valija.request('GET /messages/{id}/explain', { ...options, path: { id } })
+  }
+
+  /** The text as it is sent (RFC 5322). */
+  raw(id: string, options: CallOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#valija.request('GET /messages/{id}/raw', { ...options, path: { id } })
+  }
+}
