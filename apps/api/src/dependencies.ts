@@ -8,6 +8,7 @@ import type {
   Authenticate,
   DomainHosts,
   MailSigner,
+  MessageDesk,
   MessagePreview,
   ReportFields,
   SendDesk,
@@ -56,6 +57,7 @@ export interface ApiOptions {
 export interface ApiDependencies {
   database: Database
   sendDesk: Pick<SendDesk, 'send' | 'sendBatch'>
+  messageDesk: MessageDesk
   /** Throws what `sendDesk.send` would refuse the message with. */
   previewMessage: (caller: Caller, input: MessageInput) => Promise<MessagePreview>
   authenticate: Authenticate

@@ -11,6 +11,7 @@ import {
   createAdmission,
   createAuthenticator,
   createMailSigner,
+  createMessageDesk,
   createQueueLimits,
   createReportFields,
   createSendDesk,
@@ -164,6 +165,7 @@ async function assemble(
   const signer = createMailSigner({ database, sealer, wake })
   const resolver = createResolver({ servers: [nowhere], cache: { entries: 0, bytes: 0 } })
   const routes = await openRouteDirectory({ database, wake, onError: ignore })
+  const mailLog = createMailLog(ignore)
   const sendDesk = createSendDesk({
     database,
     clock,
@@ -172,7 +174,7 @@ async function assemble(
     routes,
     wake,
     admission: createAdmission({ database, queue, wake, onError: () => undefined }),
-    mailLog: createMailLog(() => undefined),
+    mailLog,
     queueLimits: createQueueLimits({ database, limits: unlimited, onError: () => undefined }),
     options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl },
   })
@@ -193,6 +195,7 @@ async function assemble(
     http,
     openMailbox: createOpenMailbox({ guard: createNetworkGuard(allowNetworks) }),
     sendDesk,
+    messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
     ...preview,
     authenticate: authenticator.authenticate,
     readiness: async () => readyAnswer,

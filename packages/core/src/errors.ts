@@ -95,6 +95,13 @@ export const errorCatalogue = {
     fix: 'Repeat the request after a second; it then gets the stored answer.',
     isRetryable: true,
   },
+  already_sending: {
+    status: 409,
+    smtp: '450 4.5.0',
+    title: 'No recipient of the message can be stopped or moved any more',
+    fix: 'errors says of each recipient why. One that is being sent this moment may be deferred after it: then the same request can succeed; one that has its end keeps it.',
+    isRetryable: true,
+  },
   message_too_large: {
     status: 413,
     smtp: '552 5.3.4',

@@ -383,6 +383,24 @@ test('no more mails are handed over before their results are on record than a ki
   expect(peer.mails).toHaveLength(8)
 })
 
+test('of recalled mails those are given back whose final dot has not gone out, and no other', async () => {
+  await begin({}, { maxHandedOver: 1 })
+  const goOn = await holdCommits()
+  const hint = await accept(3)
+  await deliverer.takeHint(hint)
+  await until('the second waits for its dot', () => countOf('DATA') === 2)
+  const { rows } = await database.engine.query('SELECT message_id AS id FROM valija.deliveries')
+  for (const { id } of rows) wake.send('recall', id)
+  const inLine = async () => (await readRows(hint)).find(({ state }) => state === 'waiting')
+  // Whoever recalled it has time to take it before anybody else does.
+  expect((await until('what was in line', inLine)).dueInMs).toBeGreaterThan(1_000)
+  await goOn()
+  await until('the end of the first', async () => (await readRows(hint)).length === 2)
+  await until('all is given back', () => deliverer.leased === 0)
+  expect(await statesOf(hint)).toEqual(['waiting', 'waiting'])
+  expect(peer.mails).toHaveLength(1)
+})
+
 test('a mail that was refused before its dot keeps no other from being handed over', async () => {
   await begin({ rcpt: '550 5.1.1 no such user' }, { maxHandedOver: 2 })
   const goOn = await holdCommits()

@@ -14,6 +14,7 @@ import {
   steadyNowMs,
   type TransactionReport,
   type UnsubscribeTokens,
+  type Uuid,
 } from '@valija/core'
 import type {
   Session,
@@ -46,6 +47,7 @@ import { createHeldLeases, type HeldLease, type HeldLeases } from './held-leases
 import { type Cell, createIsolation, type Isolation } from './isolate-suspects.ts'
 import { complain, discard, expire, type JudgeDependencies, judgeAttempt, suppress } from './judge-attempt.ts'
 import { firstOf, pauseUnless, unlessStopped } from './pause.ts'
+import { hearRecalls, recalledForMs } from './recall-mail.ts'
 import type { ReportFields } from './report-fields.ts'
 import type { ReturnPaths } from './return-path.ts'
 import type { ChosenRoute, RouteChoice, RouteChooser, TakenWay } from './route-choice.ts'
@@ -151,6 +153,7 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
   const { parts, heldBack } = openParts(dependencies, stopping.signal, hurried.signal)
   const { leases, sites } = parts
   const expiryTimer = watchExpiry(parts)
+  const stopRecalls = hearRecalls(parts.wake, leases, (messageId) => withdrawMail(parts, messageId))
   const stopHearing = parts.routing.onUnavailable((routeKey) => {
     // Not in the middle of what the scheduler is doing.
     setImmediate(() => placeAnew(parts, routeKey))
@@ -171,6 +174,7 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
     stopping.abort()
     clearInterval(expiryTimer)
     stopHearing()
+    stopRecalls()
     giveBack(parts.backDesk, sites.drain().returned, 0, null)
     parts.isolation?.stop()
   }
@@ -292,7 +296,7 @@ async function takeOver(
     const renewal = renewed.get(recipientId)
     if (renewal === undefined) return null
     // A busy one is being renewed by them this moment.
-    if (renewal === 'renewed') return leases.add(recipientId, epoch, askedAtMs)
+    if (renewal === 'renewed') return leases.add(delivery, askedAtMs)
   }
 }
 
@@ -312,6 +316,18 @@ function openSites(
     },
   })
   return { sites, heldBack }
+}
+
+/** When a delivery that was not begun is due again, by `steadyNowMs()`: at once, but for one that was recalled. */
+function dueAgain({ isRecalled }: HeldLease): number {
+  return isRecalled ? steadyNowMs() + recalledForMs : 0
+}
+
+/** Gives back what of a message is not begun. */
+function withdrawMail({ sites, backDesk, isolation }: Parts, messageId: Uuid): void {
+  const withdrawn = sites.withdraw(({ delivery }) => delivery.messageId === messageId)
+  giveBack(backDesk, withdrawn, steadyNowMs() + recalledForMs, null)
+  isolation?.giveBackIf((delivery) => delivery.messageId === messageId)
 }
 
 /** Counts rows that were more than their site may keep. */
@@ -350,7 +366,7 @@ async function leaseHint(parts: Parts, hint: Hint): Promise<void> {
   }, parts.stopping)
   if (deliveries.length > 0) parts.wake.send('dispatch')
   for (const delivery of deliveries) {
-    const lease = parts.leases.add(delivery.recipientId, delivery.epoch, askedAtMs)
+    const lease = parts.leases.add(delivery, askedAtMs)
     begin(parts, delivery, lease)
   }
   if (orphans.length === 0) return
@@ -422,7 +438,7 @@ async function place(parts: Parts, delivery: LeasedDelivery, lease: HeldLease): 
   const { stopping, backDesk } = parts
   try {
     const way = await unlessStopped(stopping, findWay(parts, delivery))
-    if (way === 'stopped') backDesk.giveBack([lease], 0, null)
+    if (way === 'stopped' || lease.isRecalled) backDesk.giveBack([lease], dueAgain(lease), null)
     else if (way.kind === 'hold') backDesk.giveBack([lease], way.untilMs, way.hold)
     else if (way.found.ok) {
       parts.sites.submit(way.found.destination, createJob(parts, delivery, lease, way.taken, way.found))
@@ -473,7 +489,7 @@ function createJob(
       if (policy) parts.tlsReports.countSession(delivery.domain, report.host ?? '', policy, report)
       // Somebody else may have it by now, and what they do is theirs to tell. Or nobody: after a pause of this process a renewal
       // that was on its way keeps the lease in the database, and the mail would wait for its end.
-      if (report.failure === 'lease_lost') parts.backDesk.giveBack([lease], 0, null)
+      if (report.failure === 'lease_lost') parts.backDesk.giveBack([lease], dueAgain(lease), null)
       else settleReport(parts, delivery, lease, { taken, scope }, report)
     },
   }
@@ -507,7 +523,12 @@ async function runJob(
       requiresTls: delivery.requireTls,
     }
     // Last, so that the mail goes at the moment that it was given.
-    if (!(await mayBegin())) return null
+    const isAllowed = await mayBegin()
+    if (lease.isRecalled) {
+      backDesk.giveBack([lease], dueAgain(lease), null)
+      return 'withdrawn'
+    }
+    if (!isAllowed) return null
     return await session.send(envelope, mail.bytes, guardOf(parts, delivery, lease), { route: route.name })
   } catch (error) {
     if (error instanceof NoRoomError) {

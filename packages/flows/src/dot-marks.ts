@@ -32,6 +32,7 @@ export function createDotMarks(
   )
   return {
     set: async (lease) => {
+      lease.isEnding = leases.isValid(lease)
       while (leases.isValid(lease)) {
         try {
           if (!(await batcher.add(lease))) lease.validUntilMs = 0

@@ -7,18 +7,25 @@ import { type Database, leaseMs, renewLeases } from '@valija/store'
 
 export interface HeldLease {
   readonly recipientId: Uuid
+  readonly messageId: Uuid
   readonly epoch: number
   /** By the monotonic clock, in milliseconds; kept short of the database's end by a margin. */
   validUntilMs: number
+  /** Somebody cancels or moves the message (recall-mail.ts): no longer valid, though the row is ours until it is given back. */
+  isRecalled: boolean
+  /** A mark is being written that its final dot went out (dot-marks.ts): it is not recalled any more. */
+  isEnding: boolean
   /** Told when it is dropped: what came of it is on record, or nothing ever will be from here. */
   onDropped?: () => void
 }
 
 export interface HeldLeases {
   /** @param askedAtMs the monotonic clock before the lease was asked for: it cannot have begun earlier */
-  add(recipientId: Uuid, epoch: number, askedAtMs: number): HeldLease
+  add(delivery: Pick<HeldLease, 'recipientId' | 'messageId' | 'epoch'>, askedAtMs: number): HeldLease
   drop(lease: HeldLease): void
   isValid(lease: HeldLease): boolean
+  /** Of a message's leases none is valid any more; whether there were any. */
+  recall(messageId: Uuid): boolean
   readonly size: number
   /** Resolves when there is room, asking each time that a lease has gone. */
   waitUntil(hasRoom: () => boolean): Promise<void>
@@ -47,8 +54,16 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
   }
   const timer = setInterval(() => void renew().catch(onError), renewEveryMs)
   return {
-    add: (recipientId, epoch, askedAtMs) => {
-      const lease: HeldLease = { recipientId, epoch, validUntilMs: askedAtMs + leaseMs - marginMs }
+    add: ({ recipientId, messageId, epoch }, askedAtMs) => {
+      const validUntilMs = askedAtMs + leaseMs - marginMs
+      const lease: HeldLease = {
+        recipientId,
+        messageId,
+        epoch,
+        validUntilMs,
+        isRecalled: false,
+        isEnding: false,
+      }
       held.set(recipientId, lease)
       return lease
     },
@@ -59,7 +74,12 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
       waiters = []
       for (const wake of woken) wake()
     },
-    isValid: (lease) => performance.now() < lease.validUntilMs,
+    isValid: (lease) => !lease.isRecalled && performance.now() < lease.validUntilMs,
+    recall: (messageId) => {
+      const recalled = [...held.values()].filter((lease) => lease.messageId === messageId && !lease.isEnding)
+      for (const lease of recalled) lease.isRecalled = true
+      return recalled.length > 0
+    },
     get size() {
       return held.size
     },

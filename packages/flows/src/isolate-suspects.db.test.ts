@@ -67,7 +67,7 @@ async function take(expiresAt = new Date(Date.now() + 3_600_000)): Promise<Uuid>
     [recipientId, messageId, tenantId, expiresAt],
   )
   const delivery = { recipientId, messageId, tenantId, epoch: 1, crashes: 3, atMostOnce: false, expiresAt }
-  isolation.take(delivery as LeasedDelivery, leases.add(recipientId, 1, performance.now()))
+  isolation.take(delivery as LeasedDelivery, leases.add(delivery as LeasedDelivery, performance.now()))
   return recipientId
 }
 

@@ -87,7 +87,7 @@ test('a result that comes while the server only reads is committed when it write
   const desk = openDesk()
   const [delivery, settlement] = await take()
   await setReadOnly(true)
-  desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
+  desk.settle(delivery, leases.add({ ...delivery, epoch: 1 }, performance.now()), settlement)
   await until('PostgreSQL refuses to write', () => trouble.some(({ code }) => code === '25006'))
   expect(leases.size).toBe(1)
   await setReadOnly(false)
@@ -100,7 +100,7 @@ test('a failure that nobody foresaw is waited out as well', async () => {
   const desk = openDesk()
   const [delivery, settlement] = await take()
   await administer(testDatabase.url, 'REVOKE DELETE ON valija.deliveries FROM valija_engine')
-  desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
+  desk.settle(delivery, leases.add({ ...delivery, epoch: 1 }, performance.now()), settlement)
   await until('PostgreSQL refuses', () => trouble.some(({ code }) => code === '42501'))
   await administer(testDatabase.url, 'GRANT DELETE ON valija.deliveries TO valija_engine')
   await desk.drain()
@@ -111,7 +111,7 @@ test('a desk that is hurried waits for nothing', async () => {
   const desk = openDesk()
   const [delivery, settlement] = await take()
   await setReadOnly(true)
-  desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
+  desk.settle(delivery, leases.add({ ...delivery, epoch: 1 }, performance.now()), settlement)
   await until('PostgreSQL refuses to write', () => trouble.some(({ code }) => code === '25006'))
   desk.hurry()
   await desk.drain()
@@ -131,7 +131,7 @@ test('who asks is told that a result is settled once it is committed, and only i
     [ours, settlement],
     [lost, late],
   ] as const) {
-    const lease = leases.add(delivery.recipientId, 1, performance.now())
+    const lease = leases.add({ ...delivery, epoch: 1 }, performance.now())
     desk.settle(delivery, lease, { ...result, isFact: false }, undefined, () => {
       told.push(delivery.recipientId)
     })
@@ -170,7 +170,7 @@ describe('one result that takes too long', () => {
     const [slow] = results[4]!
     await slowDown(slow.recipientId)
     const hand = ([delivery, settlement]: [LeasedDelivery, Settlement]) =>
-      desk.settle(delivery, leases.add(delivery.recipientId, 1, performance.now()), settlement)
+      desk.settle(delivery, leases.add({ ...delivery, epoch: 1 }, performance.now()), settlement)
     for (const result of results) hand(result)
     await until('all others are on record', async () => (await countRows()) === 1)
     hand(await take())

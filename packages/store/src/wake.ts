@@ -17,6 +17,7 @@ export const wakeTopics = [
   'mailboxes',
   'shaping',
   'clock',
+  'recall',
 ] as const
 export type WakeTopic = (typeof wakeTopics)[number]
 

@@ -1554,6 +1554,13 @@ export interface Operations {
     body: undefined
     answer: Message
   }
+  /** Stop a message that waits to be sent. */
+  'POST /messages/{id}/cancel': {
+    path: { id: string }
+    query: {}
+    body: Record<string, never> | null | undefined
+    answer: Message
+  }
   /** List a message’s events, oldest first. */
   'GET /messages/{id}/events': {
     path: { id: string }

@@ -2,6 +2,7 @@
 import type { RouteGroup } from '../../route.ts'
 import { batchInputSchemas } from '../../schemas/batch-input.ts'
 import { messageInputSchemas } from '../../schemas/message-input.ts'
+import { cancelMessage } from './cancel-message.ts'
 import { explainMessageRoute } from './explain-message.ts'
 import { getMessage } from './get-message.ts'
 import { getRaw } from './get-raw.ts'
@@ -23,6 +24,7 @@ export const messageRoutes: RouteGroup = {
     preview,
     listMessages,
     getMessage,
+    cancelMessage,
     listMessageEvents,
     listAttempts,
     explainMessageRoute,

@@ -1,0 +1,120 @@
+/**
+ * Stopping an accepted message: what is not being sent this moment is changed, the rest is told per recipient.
+ *
+ * A worker may hold thousands of leases that wait for their site. It is asked to give back those of this message whose mail
+ * has not gone out (recall-mail.ts), and is given a moment for it; what it keeps is being sent.
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  type FieldFault,
+  type IdSource,
+  isEnd,
+  type MailLog,
+  ProductError,
+  type RecipientState,
+  stateAfter,
+  type Uuid,
+} from '@valija/core'
+import {
+  type ChangeOutcome,
+  cancelMessage,
+  type Database,
+  type DatabaseClock,
+  type HeldMessage,
+  type HeldRecipient,
+  type NewEvent,
+  type Wake,
+} from '@valija/store'
+import { eventData } from './event-data.ts'
+
+export interface MessageDesk {
+  /**
+   * Stops every recipient that nobody is sending to. Done twice, it has been done once.
+   *
+   * @throws {ProductError} not_found; already_sending when none was stopped, now or before
+   */
+  cancel(tenantId: Uuid, messageId: Uuid): Promise<void>
+}
+
+export interface MessageDeskParts {
+  database: Database
+  clock: Pick<DatabaseClock, 'nowMs'>
+  nextId: IdSource
+  wake: Pick<Wake, 'send'>
+  mailLog: Pick<MailLog, 'ended'>
+}
+
+/** A worker that has nothing but this to do gives rows back within some ten milliseconds; one whose event loop is busy, within a second. */
+const recallPausesMs = [20, 40, 80, 160, 300, 400, 500]
+
+export function createMessageDesk(parts: MessageDeskParts): MessageDesk {
+  return {
+    cancel: async (tenantId, messageId) => {
+      const target = { tenantId, messageId }
+      const outcome = await changeAll(parts, messageId, () =>
+        cancelMessage(parts.database, target, tellCancelled(parts)),
+      )
+      const cancelled = stateAfter('cancel')
+      for (const { id, email } of outcome.changed) {
+        parts.mailLog.ended({ ...target, recipientId: id, email, outcome: cancelled, reason: '' })
+      }
+      if (outcome.recipients.every(({ status }) => status !== cancelled)) throw refusal(outcome)
+    },
+  }
+}
+
+/** Changes what can be changed, again while workers give more of it back. */
+async function changeAll(
+  { wake }: MessageDeskParts,
+  messageId: Uuid,
+  change: () => Promise<ChangeOutcome | null>,
+): Promise<ChangeOutcome> {
+  const changed: HeldRecipient[] = []
+  for (let turn = 0; ; turn++) {
+    const outcome = await change()
+    if (outcome === null) throw new ProductError('not_found', { detail: 'There is no such message.' })
+    changed.push(...outcome.changed)
+    if (outcome.hasWebhooks) wake.send('webhooks')
+    const pauseMs = recallPausesMs[turn]
+    if (pauseMs === undefined || outcome.recipients.every(({ isLeased }) => !isLeased)) {
+      return { ...outcome, changed }
+    }
+    if (turn === 0) wake.send('recall', messageId)
+    await delay(pauseMs)
+  }
+}
+
+function tellCancelled({ nextId, clock }: MessageDeskParts) {
+  return (message: HeldMessage, recipient: HeldRecipient, seq: number): NewEvent => ({
+    id: nextId(),
+    tenantId: message.tenantId,
+    type: 'message.cancelled',
+    messageId: message.id,
+    createdAtMs: clock.nowMs(),
+    data: {
+      ...eventData(message, recipient, recipient.simulation, seq),
+      ...(recipient.isUncertain && uncertainty),
+    },
+  })
+}
+
+const uncertainty = {
+  uncertain: true,
+  explanation:
+    'A worker that had the mail ended before it told what came of it: it may have been delivered before it was cancelled.',
+  remedy: 'Find out whether it arrived, by its Message-ID, if it matters.',
+}
+
+function refusal({ recipients }: ChangeOutcome): ProductError {
+  return new ProductError('already_sending', {
+    detail: 'No recipient could be changed.',
+    errors: recipients.map(
+      ({ email, status }, index): FieldFault => ({
+        path: `/recipients/${index}`,
+        message: isEnd(status) ? endOf(email, status) : `${email} is being sent this moment.`,
+      }),
+    ),
+  })
+}
+
+const endOf = (email: string, status: RecipientState) => `${email} has its end already: ${status}.`
