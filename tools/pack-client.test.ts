@@ -1,17 +1,28 @@
 /** packages/client as it is published. */
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { installPackedClient } from '../tests/support/packed-client.ts'
+import { packClient } from './pack-client.ts'
 import { repositoryRoot } from './source-tree.ts'
 
 let folder: string
 let built: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'valija-client-'))
-  built = installPackedClient(folder)
+  built = join(folder, 'built')
+  packClient(built)
+  // As npm would publish and install it.
+  const packed = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], {
+    cwd: built,
+    encoding: 'utf8',
+  })
+  const [{ filename }] = JSON.parse(packed) as [{ filename: string }]
+  const target = join(folder, 'node_modules', '@valija', 'client')
+  mkdirSync(target, { recursive: true })
+  execFileSync('tar', ['-xzf', join(folder, filename), '-C', target, '--strip-components', '1'])
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}\n')
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
