@@ -53,7 +53,7 @@ RUN install -d -o node -g node -m 700 /var/lib/valija
 # Inside a container 127.0.0.1 reaches nobody: who may reach the port is decided where it is published.
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 VALIJA_DATA_DIR=/var/lib/valija
 USER node
-EXPOSE 3000 2525
+EXPOSE 3000 2525 2587
 STOPSIGNAL SIGTERM
 # For the role `api`. The others serve no HTTP: switch it off for them, as docker-compose.yml does.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

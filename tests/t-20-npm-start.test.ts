@@ -56,7 +56,7 @@ describe('npm start, again and again in one folder', () => {
       url: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
       apiKey: expect.stringMatching(/^vlj_/),
       adminKey: expect.any(String),
-      smtp: null,
+      smtp: { host: '127.0.0.1', port: expect.any(Number), user: 'valija', pass: first.apiKey },
       bounceSmtp: { host: '127.0.0.1', port: expect.any(Number) },
       databaseUrl: expect.stringMatching(/^postgres/),
       pid: expect.any(Number),

@@ -60,13 +60,14 @@ describe('docker-compose.yml', () => {
     expect(service('worker')).not.toHaveProperty('volumes')
   })
 
-  it('publishes the API on this machine only, the bounce intake too until it is told otherwise, and nothing else', () => {
+  it('publishes the API on this machine only, the SMTP listeners too until they are told otherwise, and nothing else', () => {
     const published = Object.entries(services).flatMap(([name, { ports = [] }]) =>
       ports.map((port) => [name, port]),
     )
     expect(published).toEqual([
       ['api', expect.stringMatching(/^127\.0\.0\.1:.*:3000$/)],
       ['smtp', expect.stringMatching(/:-127\.0\.0\.1:2525\}:2525$/)],
+      ['smtp', expect.stringMatching(/:-127\.0\.0\.1:2587\}:2587$/)],
     ])
   })
 

@@ -67,7 +67,7 @@ export type Valija = {
   addWorker: (env?: Record<string, string>) => Promise<Running>
   addApi: (env?: Record<string, string>) => Promise<Api>
   /** A process that takes bounces and complaints. */
-  addSmtp: (env?: Record<string, string>) => Promise<{ process: Running; port: number }>
+  addSmtp: (env?: Record<string, string>) => Promise<Smtp>
   /** Another tenant, with a vouched domain of its own. */
   addTenant: (name: string, domain: string) => Promise<TestTenant>
   /** A POST /send body from the tenant's domain; `fields` replace what it has. */
@@ -76,6 +76,9 @@ export type Valija = {
   /** Ends every process (paused ones as well) at once, and removes what they used. */
   stop: () => Promise<void>
 }
+
+/** A `valija smtp`: where it takes bounces, and where mail to send. */
+export type Smtp = { process: Running; port: number; submission: number }
 
 /** The domain that the first tenant sends from; vouched, so unsigned and without DNS. */
 export const SENDER_DOMAIN = 'acme.test'
@@ -143,11 +146,12 @@ async function runWorker(env: Record<string, string>, start: StartApp): Promise<
   return process
 }
 
-async function runSmtp(env: Record<string, string>): Promise<{ process: Running; port: number }> {
-  const port = await freePort()
-  const process = startApp('smtp', { ...env, VALIJA_BOUNCE_PORT: `${port}` })
+async function runSmtp(env: Record<string, string>): Promise<Smtp> {
+  const [port, submission] = [await freePort(), await freePort()]
+  const ports = { VALIJA_BOUNCE_PORT: `${port}`, VALIJA_SUBMISSION_PORT: `${submission}` }
+  const process = startApp('smtp', { ...ports, ...env })
   await process.line('valija ready', START_MS)
-  return { process, port }
+  return { process, port, submission }
 }
 
 /** A tenant, and a domain that it may send from. */

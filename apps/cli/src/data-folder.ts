@@ -9,7 +9,8 @@ export interface DevFile {
   url: string
   apiKey: string
   adminKey: string
-  smtp: null
+  /** Where mail is handed in to be sent, with STARTTLS and a certificate of our own. */
+  smtp: { host: string; port: number; user: string; pass: string }
   /** Where bounces and reports are taken. */
   bounceSmtp: { host: string; port: number }
   databaseUrl: string

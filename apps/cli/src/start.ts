@@ -43,8 +43,8 @@ export async function start(args: string[]): Promise<never> {
   })
 }
 
-/** Nobody has asked for this one: where another program has it, any other does as well. */
-const defaultBouncePort = 2525
+/** Nobody has asked for these: where another program has one, any other does as well. */
+const defaultPorts = { bounce: 2525, submission: 2587 }
 
 /** @returns what to print when all is ready */
 async function startAll(given: Config, log: Logger, life: Life): Promise<string> {
@@ -68,23 +68,27 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
   // Before anything that waits for answers with a deadline: building the API keeps the event loop.
   const server = await openServer({ config, foundation, metrics, log, life })
   await startWorker({ config, foundation, metrics, log, life })
-  const { bounce } = await startSmtp({
+  const { bounce, submission } = await startSmtp({
     ...{ config, foundation, metrics, log, life },
     ownCertificate: () => loadOrCreateCertificate(config.dataDir, config.ehloName ?? hostname()),
-    takesAnyPort: config.bouncePort === defaultBouncePort,
+    takesAnyPort: {
+      bounce: config.bouncePort === defaultPorts.bounce,
+      submission: config.submissionPort === defaultPorts.submission,
+    },
   })
   await server.listen()
   const url = localUrl(config)
+  const smtp = { host: reachable(config), port: submission.port, user: smtpUser, pass: tenant.key }
   await writeDevFile(config.dataDir, {
     url,
     apiKey: tenant.key,
     adminKey: config.adminKey ?? '',
-    smtp: null,
+    smtp,
     bounceSmtp: { host: reachable(config), port: bounce.port },
     databaseUrl,
     pid: process.pid,
   })
-  return welcomeText(config, url, tenant)
+  return welcomeText(config, url, tenant, smtp)
 }
 
 async function startDatabase(config: Config, log: Logger, life: Life): Promise<string> {
@@ -136,7 +140,15 @@ const deliveryNotes: Record<string, string> = {
   mx: 'mx: mail is really sent',
 }
 
-function welcomeText(config: Config, url: string, tenant: DefaultTenant): string {
+/** Any will do. */
+const smtpUser = 'valija'
+
+function welcomeText(
+  config: Config,
+  url: string,
+  tenant: DefaultTenant,
+  smtp: { host: string; port: number },
+): string {
   const isCaptured = config.delivery === 'capture'
   const from = isCaptured ? 'Acme <hi@acme.test>' : 'You <you@your-domain.example>'
   const mail = JSON.stringify({ from, to: 'ann@example.org', subject: 'Hello', text: 'It works.' })
@@ -145,6 +157,7 @@ function welcomeText(config: Config, url: string, tenant: DefaultTenant): string
     `valija ready  ${url}  delivery ${deliveryNotes[config.delivery ?? 'capture']}`,
     `  API key    ${tenant.key}`,
     ...(isCaptured ? [`  inbox      ${url}/ui/inbox#key=${tenant.key}`] : []),
+    `  SMTP       ${smtp.host}:${smtp.port}  STARTTLS, any user, password = the API key`,
     `  reference  ${url}/docs`,
     ...(isCaptured
       ? []

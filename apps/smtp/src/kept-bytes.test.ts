@@ -29,3 +29,12 @@ test('a mail that breaks off leaves nothing behind', async () => {
   await expect(room.read(broken(), 100)).rejects.toThrow('gone')
   expect((await room.read(streamOf('1234567890'), 100))?.length).toBe(10)
 })
+
+test('large mails leave room for small ones', async () => {
+  const room = createKeptBytes(1024 * 1024)
+  const half = Buffer.alloc(512 * 1024)
+  const streamOfHalf = () => Readable.from([half])
+  expect((await room.read(streamOfHalf(), half.length))?.length).toBe(half.length)
+  expect(await room.read(streamOfHalf(), half.length)).toBeNull()
+  expect((await room.read(streamOf('small'), 100))?.toString()).toBe('small')
+})

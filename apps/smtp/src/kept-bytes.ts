@@ -13,6 +13,9 @@ export interface KeptBytes {
   release(kept: Buffer): void
 }
 
+/** A mail beyond this is large: large ones take only three quarters of the room, so that a small one always gets in beside them. */
+const largeBytes = 256 * 1024
+
 /** @param totalBytes of all mails together */
 export function createKeptBytes(totalBytes: number): KeptBytes {
   let used = 0
@@ -29,7 +32,8 @@ export function createKeptBytes(totalBytes: number): KeptBytes {
         for await (const chunk of stream) {
           const part = (chunk as Buffer).subarray(0, Math.max(0, upTo - size))
           if (chunks === null || part.length === 0) continue
-          if (used + part.length > totalBytes) {
+          const limit = size + part.length > largeBytes ? totalBytes * 0.75 : totalBytes
+          if (used + part.length > limit) {
             drop()
             continue
           }

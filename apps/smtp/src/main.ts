@@ -1,4 +1,4 @@
-/** `valija smtp`: one process that takes bounces and complaints. Any number of them share one database. */
+/** `valija smtp`: one process that takes mail to send, and bounces and complaints. Any number of them share one database. */
 import { openFoundation } from '@valija/flows'
 import { createLogger, environment, loadConfig, runUntilSignal, startWatchdog } from '@valija/runtime'
 import { startSmtp } from './smtp.ts'
@@ -18,8 +18,17 @@ export async function main(): Promise<never> {
         onError: (err) => log.error({ err }, 'connection trouble'),
       })
       life.onStop({ name: 'foundation', stop: () => foundation.close() })
-      const { bounce } = await startSmtp({ config, foundation, metrics: null, log, life })
-      addresses = `bounces ${bounce.host}:${bounce.port}`
+      const { bounce, submission, submissions } = await startSmtp({
+        config,
+        foundation,
+        metrics: null,
+        log,
+        life,
+      })
+      const places = { submission, submissions, bounces: bounce }
+      addresses = Object.entries(places)
+        .flatMap(([what, place]) => (place === null ? [] : [`${what} ${place.host}:${place.port}`]))
+        .join('  ')
     },
     onReady: () => process.stdout.write(`valija ready  smtp  ${addresses}\n`),
   })

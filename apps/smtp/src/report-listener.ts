@@ -20,12 +20,9 @@ import {
 import type { Certificate } from './certificate.ts'
 import { createConnectionCount, peerOf } from './connection-count.ts'
 import { createKeptBytes } from './kept-bytes.ts'
+import { listen, type Place } from './listen.ts'
 
-export interface ReportListenerOptions {
-  host: string
-  port: number
-  /** Any free one, where that is taken. */
-  takesAnyPort: boolean
+export interface ReportListenerOptions extends Place {
   /** For the greeting. */
   name: string
   /** Null: no STARTTLS. */
@@ -46,6 +43,8 @@ export interface ReportListener {
   close(): Promise<void>
   /** Ends what is still being received: its senders come again. */
   hurry(): void
+  /** For connections to come. */
+  renew(certificate: Certificate): void
 }
 
 const limits = {
@@ -91,6 +90,7 @@ export async function startReportListener(options: ReportListenerOptions): Promi
     hurry: () => {
       for (const connection of [...server.connections]) connection.send(421, shuttingDown)
     },
+    renew: ({ cert, key }) => server.updateSecureContext({ cert, key }),
   }
 }
 
@@ -221,27 +221,4 @@ const tooLong = 'The session has taken too long'
 function endSession(server: SMTPServer, id: string, why: string): void {
   for (const connection of [...server.connections])
     if (connection.session.id === id) connection.send(421, why)
-}
-
-async function listen(
-  server: SMTPServer,
-  { host, port, takesAnyPort }: ReportListenerOptions,
-): Promise<number> {
-  try {
-    return await tryListen(server, host, port)
-  } catch (error) {
-    if (!takesAnyPort || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
-    return tryListen(server, host, 0)
-  }
-}
-
-function tryListen(server: SMTPServer, host: string, port: number): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>()
-  server.once('error', reject)
-  server.listen(port, host, () => {
-    server.removeListener('error', reject)
-    const address = server.server.address()
-    resolve(typeof address === 'object' && address !== null ? address.port : port)
-  })
-  return promise
 }

@@ -68,6 +68,11 @@ export interface MessageInput {
   sandbox?: boolean
 }
 
+/** The same from any way in: where `raw` came as octets, it is those. */
+export interface MessageDraft extends Omit<MessageInput, 'raw'> {
+  raw?: string | Buffer
+}
+
 export interface ValidatedMessage {
   /** The envelope's sender; also the header From, unless the message is raw. */
   from: Mailbox
@@ -135,7 +140,7 @@ const NOT_WITH_RAW = ['subject', 'text', 'html', 'headers', 'attachments', 'repl
  * @returns the message in canonical form, or all that is wrong with it. Too large goes before everything else, since
  *   nothing is decoded then
  */
-export function validateMessage(input: MessageInput, limits: MessageLimits): MessageValidation {
+export function validateMessage(input: MessageDraft, limits: MessageLimits): MessageValidation {
   const estimatedSizeBytes = estimateSize(input)
   if (estimatedSizeBytes > limits.maxMessageSizeBytes) {
     const message = `The message is about ${estimatedSizeBytes} octets; at most ${limits.maxMessageSizeBytes} are allowed. Send large files as links.`
@@ -172,7 +177,8 @@ export function validateMessage(input: MessageInput, limits: MessageLimits): Mes
   }
 }
 
-function estimateSize(input: MessageInput): number {
+function estimateSize(input: MessageDraft): number {
+  if (typeof input.raw === 'object') return input.raw.length
   if (input.raw !== undefined) return decodedLength(input.raw)
   const attached = (input.attachments ?? []).reduce((sum, { content }) => sum + decodedLength(content), 0)
   return (
@@ -182,7 +188,7 @@ function estimateSize(input: MessageInput): number {
 
 type Addressed = Pick<ValidatedMessage, 'replyTo' | 'to' | 'cc' | 'recipients'> & { from: Mailbox | null }
 
-function readAddresses(input: MessageInput, faults: Fault[]): Addressed {
+function readAddresses(input: MessageDraft, faults: Fault[]): Addressed {
   const from = readMailbox(input.from, '/from', faults)
   const replyTo = readMailboxes(input.reply_to, '/reply_to', faults)
   const before = faults.length
@@ -201,7 +207,7 @@ type Content = Pick<
   fieldPaths: ReadonlyMap<string, string>
 }
 
-function readContent(input: MessageInput, faults: Fault[]): Content {
+function readContent(input: MessageDraft, faults: Fault[]): Content {
   const { subject, text, html } = input
   if (subject === undefined) {
     faults.push({ path: '/subject', message: 'Is missing. Give a subject, or the whole message in raw.' })
@@ -229,7 +235,7 @@ function readContent(input: MessageInput, faults: Fault[]): Content {
 }
 
 /** Message-ID and Date are not known yet; everything else is judged as it will be at accept. */
-function readRaw(input: MessageInput, base64: string, now: Date, faults: Fault[]): Content {
+function readRaw(input: MessageDraft, given: string | Buffer, now: Date, faults: Fault[]): Content {
   for (const field of NOT_WITH_RAW) {
     if (input[field] === undefined) continue
     faults.push({
@@ -237,7 +243,7 @@ function readRaw(input: MessageInput, base64: string, now: Date, faults: Fault[]
       message: 'Cannot stand beside raw. Put it into the raw message, or leave raw out.',
     })
   }
-  const raw = decodeBase64(base64)
+  const raw = typeof given === 'object' ? given : decodeBase64(given)
   const prepared: Parsed<RawMessage> =
     raw === null
       ? { ok: false, message: BASE64_FAULT }

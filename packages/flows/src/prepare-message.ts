@@ -6,11 +6,12 @@ import {
   type FieldFault,
   type IdSource,
   invalidRequest,
-  type MessageInput,
+  type MessageDraft,
   ProductError,
   type ValidatedMessage,
   validateMessage,
 } from '@valija/core'
+import type { Address } from '@valija/mail'
 import type { DatabaseClock } from '@valija/store'
 import { acceptRoute } from './accept-route.ts'
 import { type BuiltMessage, buildMessage, type IdempotencyClaim, type SendOptions } from './build-message.ts'
@@ -33,7 +34,7 @@ export interface PrepareParts {
 export async function prepareMessage(
   dependencies: PrepareParts,
   caller: Caller,
-  input: MessageInput,
+  input: MessageDraft,
   claim: IdempotencyClaim | null,
 ): Promise<BuiltMessage> {
   const { clock, nextId, options } = dependencies
@@ -70,14 +71,20 @@ async function authorise(
   for (const domain of new Set(senders.map((mailbox) => mailbox.address.domain))) {
     await senderDomains.check(caller, domain)
   }
-  if (caller.recipients.length === 0) return
-  const allowed = new Set(caller.recipients)
   const faults = message.recipients.flatMap(({ address, type }) =>
-    allowed.has(`${address.key}@${address.domain}`) || allowed.has(`@${address.domain}`)
+    mayBeSentTo(caller, address)
       ? []
       : [{ path: `/${type}`, message: `This key may not send to ${address.email}.` }],
   )
   if (faults.length > 0) {
     throw new ProductError('key_restricted', { detail: 'The key has a list of recipients.', errors: faults })
   }
+}
+
+/** Whether the key of the caller may send to the address. */
+export function mayBeSentTo(caller: Caller, { key, domain }: Pick<Address, 'key' | 'domain'>): boolean {
+  const { recipients } = caller
+  return (
+    recipients.length === 0 || recipients.includes(`${key}@${domain}`) || recipients.includes(`@${domain}`)
+  )
 }

@@ -4,7 +4,7 @@
  * The answer is given after the commit and before the hint: from there on the row in PostgreSQL is what counts, and the
  * sweep finds it should this process die.
  */
-import { type Caller, type MailLog, type MessageInput, ProductError, type Uuid } from '@valija/core'
+import { type Caller, type MailLog, type MessageDraft, ProductError, type Uuid } from '@valija/core'
 import {
   acceptMessages,
   asProductError,
@@ -41,7 +41,7 @@ export interface SendDesk {
    */
   send(
     caller: Caller,
-    input: MessageInput,
+    input: MessageDraft,
     idempotency: IdempotencyClaim | null,
     answerByMs: number,
   ): Promise<SendAnswer>
@@ -64,7 +64,7 @@ export interface SendDesk {
    *
    * @throws {ProductError} invalid_request, message_too_large, domain_not_verified, key_restricted, database_unavailable
    */
-  prepare(caller: Caller, input: MessageInput): Promise<NewMessage>
+  prepare(caller: Caller, input: MessageDraft): Promise<NewMessage>
   /** Resolves when every acceptance under way has been answered and hinted. */
   drain(): Promise<void>
 }
@@ -132,7 +132,7 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
   /** Requests with one key meet here before they meet in the database: the first works, the others wait for its answer. */
   const sendInTurn = async (
     caller: Caller,
-    input: MessageInput,
+    input: MessageDraft,
     claim: IdempotencyClaim,
     answerByMs: number,
   ) => {

@@ -223,7 +223,7 @@ export const schema = {
     group: 'SMTP in',
     kind: kinds.port,
     default: '2587',
-    sentence: 'Port of SMTP submission with STARTTLS. Checked, and without effect in this version.',
+    sentence: 'Port of SMTP submission with STARTTLS. `npm start` takes any free port where 2587 is taken.',
   }),
   submissionsPort: variable({
     name: 'VALIJA_SUBMISSIONS_PORT',
@@ -231,8 +231,7 @@ export const schema = {
     kind: kinds.port,
     default: null,
     example: '2465',
-    sentence:
-      'Port of SMTP submission with TLS from the first byte. Absent: off. Checked, and without effect in this version.',
+    sentence: 'Port of SMTP submission with TLS from the first byte. Absent: off.',
   }),
   bouncePort: variable({
     name: 'VALIJA_BOUNCE_PORT',
@@ -249,7 +248,7 @@ export const schema = {
     default: null,
     example: '/etc/valija/tls/fullchain.pem',
     sentence:
-      'Certificate chain (PEM file) of the SMTP listeners. Without it they have no TLS, and submission takes no AUTH; `npm start` makes a self-signed one.',
+      'Certificate chain (PEM file) of the SMTP listeners; a renewed file is taken within a minute. Without it they have no TLS, and submission takes no AUTH; `npm start` makes a self-signed one.',
   }),
   tlsKey: variable({
     name: 'VALIJA_TLS_KEY',

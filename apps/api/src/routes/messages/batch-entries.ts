@@ -1,7 +1,7 @@
 /** Reads the messages of a batch, each by itself: its key, its shape, and all that is wrong with it. */
 import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
-import { type FieldFault, invalidRequest, type MessageInput } from '@valija/core'
+import { type FieldFault, findIdempotencyKeyFault, invalidRequest, type MessageInput } from '@valija/core'
 import type { BatchEntry } from '@valija/flows'
 import type { FastifySchemaValidationError } from 'fastify'
 import { maxBatchRecipients } from '../../schemas/batch-input.ts'
@@ -43,8 +43,8 @@ function readEntry(message: unknown, validate: Validator, search: { leftBytes: n
   // Before the validator fills in what is usual.
   const { key, bodyHash, input } = splitKey(message)
   const faults = validate(message) ? [] : findFaults(message, validate, search)
-  if (typeof key === 'string' && !/^[\x21-\x7e]{1,255}$/.test(key))
-    faults.push({ path: '/idempotency_key', message: 'Must be 1 to 255 visible ASCII characters.' })
+  const keyFault = typeof key === 'string' ? findIdempotencyKeyFault(key) : null
+  if (keyFault !== null) faults.push({ path: '/idempotency_key', message: keyFault })
   if (faults.length > 0) return invalidRequest(faults)
   if (typeof key !== 'string' || bodyHash === null) return { input: message as MessageInput, claim: null }
   return { input: input as unknown as MessageInput, claim: { key, bodyHash } }

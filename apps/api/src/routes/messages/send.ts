@@ -5,7 +5,7 @@
  * transaction stored, so it is not serialised again.
  */
 import { createHash } from 'node:crypto'
-import { invalidRequest } from '@valija/core'
+import { findIdempotencyKeyFault, invalidRequest } from '@valija/core'
 import type { IdempotencyClaim } from '@valija/flows'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
@@ -67,11 +67,11 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
 function readIdempotency({ headers, bodyBytes }: FastifyRequest): IdempotencyClaim | null {
   const key = headers['idempotency-key']
   if (key === undefined) return null
-  if (typeof key !== 'string' || !/^[\x21-\x7e]{1,255}$/.test(key)) {
-    throw invalidRequest([{ path: 'Idempotency-Key', message: 'Must be 1 to 255 visible ASCII characters.' }])
-  }
+  // Node joins what comes several times with ", ", and no key holds a space.
+  const message = findIdempotencyKeyFault(`${key}`)
+  if (message !== null) throw invalidRequest([{ path: 'Idempotency-Key', message }])
   return {
-    key,
+    key: `${key}`,
     bodyHash: createHash('sha256')
       .update(bodyBytes ?? '')
       .digest(),

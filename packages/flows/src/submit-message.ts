@@ -1,0 +1,125 @@
+/**
+ * A mail that was handed in over SMTP, by the same rules as POST /send with `raw`: who it is for and from says the envelope, what else is wished
+ * the fields X-Valija-… say, which are not sent on. Resolves once it is committed.
+ */
+import { createHash } from 'node:crypto'
+import {
+  type Caller,
+  invalidRequest,
+  isSubmissionField,
+  type MessageDraft,
+  ProductError,
+  placeInSubmission,
+  readSubmissionFields,
+} from '@valija/core'
+import { takeFields } from '@valija/mail'
+import type { SendDesk } from './send-message.ts'
+
+export interface Submission {
+  /** The address in MAIL FROM. */
+  mailFrom: string
+  /** Those in RCPT TO. */
+  recipients: readonly string[]
+  /** The mail without the dots that SMTP adds. */
+  raw: Buffer
+  /** MAIL FROM said REQUIRETLS (RFC 8689). */
+  requireTls: boolean
+}
+
+export interface Submitted {
+  /** `msg_…` */
+  id: string
+  /** An earlier submission with this idempotency key was accepted, and this one means the same. */
+  isReplay: boolean
+}
+
+/** After the final dot a client waits for ten minutes (RFC 5321 section 4.5.3.2.6): this is for PostgreSQL's sake, and for a drain's. */
+const answerMs = 20_000
+/** For each octet, as over HTTP: 40 MB on a busy disk are given 40 s more. */
+const perByteMs = 1 / 1024
+
+/**
+ * @throws {ProductError} as SendDesk.send does, with the names of header fields and SMTP commands in `errors`; database_unavailable also
+ *   when the time is over
+ */
+export async function submitMessage(
+  { sendDesk }: { sendDesk: SendDesk },
+  caller: Caller,
+  submission: Submission,
+): Promise<Submitted> {
+  const { mailFrom, recipients, raw, requireTls } = submission
+  const { taken, rest } = takeFields(raw, isSubmissionField)
+  const fields = readSubmissionFields(taken)
+  if (fields.faults.length > 0) throw invalidRequest(fields.faults)
+  const input: MessageDraft = {
+    ...fields.input,
+    from: { email: mailFrom },
+    to: recipients.map((email) => ({ email })),
+    raw: rest,
+    ...(requireTls && { require_tls: true }),
+  }
+  const key = fields.idempotencyKey
+  const claim = key === null ? null : { key, bodyHash: hashOfSubmission(submission) }
+  const ownMs = answerMs + raw.length * perByteMs
+  try {
+    const work = sendDesk.send(caller, input, claim, performance.now() + ownMs)
+    const { body, isReplay } = await within(ownMs, work)
+    return { id: (JSON.parse(body) as { id: string }).id, isReplay }
+  } catch (error) {
+    throw error instanceof ProductError && error.errors !== undefined ? placed(error) : error
+  }
+}
+
+/** The same error, its faults named as a mail program knows them. */
+function placed(error: ProductError): ProductError {
+  const errors = (error.errors ?? []).map(({ path, message }) => ({ path: placeInSubmission(path), message }))
+  if (error.code === 'invalid_request') return invalidRequest(errors)
+  const { detail, retryAfterS, cause } = error
+  return new ProductError(error.code, {
+    errors,
+    cause,
+    ...(detail !== undefined && { detail }),
+    ...(retryAfterS !== undefined && { retryAfterS }),
+  })
+}
+
+/** What a program that hands a mail in anew makes anew, or others have added on the way. */
+const madeAnew = new Set(['date', 'message-id', 'received', 'return-path', 'dkim-signature'])
+const boundaryParameter = /boundary=(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))/gi
+/** Far more than a mail has. */
+const mostBoundaries = 20
+
+/**
+ * What an idempotency key stands for. A program that repeats a mail composes it anew more often than not, so that what is never twice the same
+ * does not count: Date, Message-ID, traces, and the names of boundaries.
+ *
+ * @returns SHA-256
+ */
+export function hashOfSubmission({ mailFrom, recipients, raw, requireTls }: Submission): Buffer {
+  const { rest } = takeFields(raw, (name) => madeAnew.has(name))
+  const text = rest.toString('latin1')
+  const found = [...text.matchAll(boundaryParameter)].map(([, quoted, bare]) => quoted ?? bare ?? '')
+  const boundaries = [...new Set(found)].slice(0, mostBoundaries)
+  const hash = createHash('sha256').update(JSON.stringify([mailFrom, recipients.toSorted(), requireTls]))
+  if (boundaries.length === 0) return hash.update(rest).digest()
+  const longestFirst = boundaries.toSorted((one, other) => other.length - one.length)
+  const pattern = new RegExp(longestFirst.map((name) => RegExp.escape(name)).join('|'), 'g')
+  const named = text.replace(pattern, (name) => `boundary ${boundaries.indexOf(name)}`)
+  return hash.update(named, 'latin1').digest()
+}
+
+/** Settles as `work` does, if that is in time. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const detail = 'The database did not answer in time; whether the mail was accepted is not known.'
+      reject(new ProductError('database_unavailable', { detail }))
+    }, ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
