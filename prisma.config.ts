@@ -28,6 +28,7 @@ const handWritten = [
   'shaping_witnesses',
   'destinations',
   'queue_depth',
+  'usage',
   'taken_reports',
   'mailbox_mails',
   'domain_reports',

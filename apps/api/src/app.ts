@@ -10,8 +10,8 @@
 import type { IncomingMessage } from 'node:http'
 import cors from '@fastify/cors'
 import { invalidRequest, ProductError } from '@valija/core'
-import { requireAccess } from '@valija/flows'
-import Fastify, { type FastifyInstance, LogController, type RouteOptions } from 'fastify'
+import { type Credentials, requireAccess } from '@valija/flows'
+import Fastify, { type FastifyInstance, type FastifyRequest, LogController, type RouteOptions } from 'fastify'
 import { createAllowedMethods } from './allowed-methods.ts'
 import { answerInTime, lookUpInTime } from './answer-in-time.ts'
 import { bodyLimitBytes, maxBodyBytes } from './body-limits.ts'
@@ -21,6 +21,7 @@ import type { ApiDependencies } from './dependencies.ts'
 import { registerJsonBody } from './json-body.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
 import { createNotFound, Problem, sendError } from './problem.ts'
+import { registerRateLimitHeaders } from './rate-limit-headers.ts'
 import { type App, problems, strictObject } from './route.ts'
 import { routeGroups } from './routes/index.ts'
 import { registerSecurityHeaders } from './security-headers.ts'
@@ -70,6 +71,7 @@ export async function buildApp(dependencies: ApiDependencies): Promise<FastifyIn
   refuseWhileClosing(app)
   await registerHeaders(app, dependencies)
   registerAuthentication(app, dependencies)
+  registerRateLimitHeaders(app)
   refuseNul(app)
   registerJsonBody(app, createByteBudget(3 * maxBodyBytes(options.maxMessageSizeBytes)))
   await registerOpenApi(app, dependencies)
@@ -153,29 +155,32 @@ async function registerHeaders(app: App, { options }: ApiDependencies): Promise<
     origin: options.corsOrigins,
     methods: ['GET', 'HEAD', 'POST', 'PATCH', 'DELETE'],
     allowedHeaders: ['authorization', 'content-type', 'idempotency-key', 'valija-tenant'],
-    exposedHeaders: ['idempotency-replayed', 'retry-after'],
+    exposedHeaders: ['idempotency-replayed', 'ratelimit', 'ratelimit-policy', 'retry-after'],
     maxAge: 600,
   })
 }
 
 /** The only place that lets a request in: by the route's own declaration, before its body is read. */
-function registerAuthentication(app: App, { authenticate }: ApiDependencies): void {
+function registerAuthentication(app: App, { authenticate, allowances }: ApiDependencies): void {
   app.decorateRequest('caller', null)
   app.decorateRequest('lookUpMs', 0)
   app.decorateRequest('answerByMs', 0)
-  app.addHook('onRequest', async (request) => {
-    if (request.is404) return
+  const letIn = async (request: FastifyRequest, credentials: Credentials) => {
     const { scope, mayLackTenant } = request.routeOptions.config
-    if (scope === null) return
-    const tenant = request.headers['valija-tenant']
-    if (Array.isArray(tenant))
-      throw invalidRequest([{ path: 'Valija-Tenant', message: 'Must be given once.' }])
-    const caller = await lookUpInTime(
-      request,
-      authenticate({ authorization: request.headers.authorization, tenant, ip: request.ip }),
-    )
+    const caller = await authenticate(credentials)
     // `undefined` cannot be: completeRoute has seen every route.
     requireAccess(caller, scope ?? 'operator', mayLackTenant)
     request.caller = caller
+    await allowances.countRequest(caller)
+  }
+  app.addHook('onRequest', async (request) => {
+    if (request.is404 || request.routeOptions.config.scope === null) return
+    const tenant = request.headers['valija-tenant']
+    if (Array.isArray(tenant))
+      throw invalidRequest([{ path: 'Valija-Tenant', message: 'Must be given once.' }])
+    await lookUpInTime(
+      request,
+      letIn(request, { authorization: request.headers.authorization, tenant, ip: request.ip }),
+    )
   })
 }

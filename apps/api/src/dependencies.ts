@@ -5,6 +5,7 @@
 import type { Caller, IdSource, MessageInput, Sealer, UnsubscribeTokens } from '@valija/core'
 import type { OpenMailbox, OutgoingHttp, Resolver } from '@valija/courier'
 import type {
+  Allowances,
   Authenticate,
   DomainHosts,
   MailSigner,
@@ -61,6 +62,8 @@ export interface ApiDependencies {
   /** Throws what `sendDesk.send` would refuse the message with. */
   previewMessage: (caller: Caller, input: MessageInput) => Promise<MessagePreview>
   authenticate: Authenticate
+  /** Counts requests against the limits of their callers. */
+  allowances: Pick<Allowances, 'countRequest'>
   nextId: IdSource
   /** PostgreSQL's clock. */
   clock: { nowMs(): number }

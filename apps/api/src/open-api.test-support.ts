@@ -3,12 +3,13 @@
  * opened. Nobody works on what is accepted: tests write what a worker would have.
  */
 
-import { createMailLog, parseId, type Scope, scopes, type Uuid } from '@valija/core'
+import { createMailLog, noLimits, parseId, type Scope, scopes, type Uuid } from '@valija/core'
 import { createNetworkGuard, createOpenMailbox, createResolver, openWebHttp } from '@valija/courier'
 import {
   addKey,
   addTenant,
   createAdmission,
+  createAllowances,
   createAuthenticator,
   createMailSigner,
   createMessageDesk,
@@ -166,6 +167,7 @@ async function assemble(
   const resolver = createResolver({ servers: [nowhere], cache: { entries: 0, bytes: 0 } })
   const routes = await openRouteDirectory({ database, wake, onError: ignore })
   const mailLog = createMailLog(ignore)
+  const allowances = createAllowances({ database, wake, onError: ignore })
   const sendDesk = createSendDesk({
     database,
     clock,
@@ -176,6 +178,7 @@ async function assemble(
     admission: createAdmission({ database, queue, wake, onError: () => undefined }),
     mailLog,
     queueLimits: createQueueLimits({ database, limits: unlimited, onError: () => undefined }),
+    allowances,
     options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl },
   })
   const desks = { foundation, sendDesk, routes, signer }
@@ -198,6 +201,7 @@ async function assemble(
     messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
     ...preview,
     authenticate: authenticator.authenticate,
+    allowances,
     readiness: async () => readyAnswer,
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text: async () => 'valija_up 1\n' },
     log: silentLog,
@@ -237,7 +241,13 @@ async function makeKey(foundation: Foundation, tenantId: Uuid, some: Scope[]): P
     recipients: [],
     route: null,
   }
-  const maker = { ...everything, isOperator: true, isDefaultTenant: true, queuedLimit: null }
+  const maker = {
+    ...everything,
+    isOperator: true,
+    isDefaultTenant: true,
+    queuedLimit: null,
+    limits: noLimits(),
+  }
   return (await addKey(foundation, maker, { name: some.join(' '), scopes: some })).key
 }
 

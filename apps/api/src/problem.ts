@@ -11,7 +11,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { AllowedMethods } from './allowed-methods.ts'
 import { discardRest } from './rest-of-body.ts'
-import { named, strictObject } from './route.ts'
+import { named, strictObject, time } from './route.ts'
 import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
 import { findBodyErrors } from './validators.ts'
 
@@ -33,6 +33,18 @@ export const Problem = named(
             }),
             message: Type.String(),
           }),
+        ),
+      ),
+      limit: Type.Optional(
+        Type.Object(
+          {
+            of: Type.Enum(['tenant', 'key'], { description: 'Whose it is.' }),
+            name: Type.String({ description: 'As in `limits` of tenants and keys.' }),
+            value: Type.Integer(),
+            left: Type.Optional(Type.Integer({ description: 'How much of it is left.' })),
+            resets_at: Type.Optional(time('When its time is over and it begins anew.')),
+          },
+          { description: 'The limit that is in the way, where one of a tenant or key is.' },
         ),
       ),
       request_id: Type.String(),
@@ -89,6 +101,7 @@ export function toProblem(error: ProductError, requestId: string): Record<string
     code: error.code,
     fix: entry.fix,
     ...(error.errors !== undefined && { errors: error.errors }),
+    ...(error.limit !== undefined && { limit: error.limit }),
     request_id: requestId,
   }
 }
@@ -172,6 +185,7 @@ function withRetryAfter(error: ProductError): ProductError {
   return new ProductError(error.code, {
     ...(error.detail !== undefined && { detail: error.detail }),
     ...(error.errors !== undefined && { errors: error.errors }),
+    ...(error.limit !== undefined && { limit: error.limit }),
     retryAfterS: 1,
     cause: error.cause,
   })

@@ -84,7 +84,7 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
     counters,
   )
   const sending = await openSending({ foundation, config, mailLog, onError })
-  const { sendDesk, routes } = sending
+  const { sendDesk, allowances, routes } = sending
   const dns = openDomainDns(config, routes, sealer)
   const preview = openPreview({ ...dns, foundation, sendDesk, routes, signer })
   const app = await buildApp({
@@ -104,6 +104,7 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
     messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
     ...preview,
     authenticate: authenticator.authenticate,
+    allowances,
     readiness: createReadiness({ ...foundation, delivery, mx: mxOf(config, dns.resolver, routes) }),
     metrics: { contentType: metrics.contentType, text: metrics.exposition },
     log,

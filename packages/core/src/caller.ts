@@ -4,6 +4,8 @@
  */
 import type { Scope } from './api-key.ts'
 import type { Uuid } from './ids.ts'
+import type { SizeLimit } from './size-limits.ts'
+import type { UsageLimit, UsageState } from './usage-limits.ts'
 
 export interface Caller {
   tenantId: Uuid
@@ -21,4 +23,18 @@ export interface Caller {
   isDefaultTenant: boolean
   /** Recipients of the tenant that may wait; null: as many as of any. */
   queuedLimit: number | null
+  limits: CallerLimits
+}
+
+/** What the tenant and the key may do at most, beside what holds for everybody. */
+export interface CallerLimits {
+  usage: readonly UsageLimit[]
+  size: readonly SizeLimit[]
+  /** What this request has found of the limits of usage, the latest last: the answer's headers tell it. */
+  seen: UsageState[]
+}
+
+/** Those of somebody for whom none is set. */
+export function noLimits(): CallerLimits {
+  return { usage: [], size: [], seen: [] }
 }

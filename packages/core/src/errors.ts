@@ -120,7 +120,14 @@ export const errorCatalogue = {
     status: 429,
     smtp: '450 4.7.0',
     title: 'Too many requests',
-    fix: 'Wait for the seconds in Retry-After; detail names the limit and its value.',
+    fix: 'Wait for the seconds in Retry-After; detail and limit name the limit, its value, and whose it is.',
+    isRetryable: true,
+  },
+  quota_exceeded: {
+    status: 429,
+    smtp: '452 4.7.0',
+    title: 'The quota of the day or month is used up',
+    fix: 'Come back when its period is over (Retry-After), or have the limit raised: detail and limit name it, its value, and whose it is.',
     isRetryable: true,
   },
   queue_full: {
@@ -167,8 +174,21 @@ export interface ProductErrorDetails {
   errors?: FieldFault[]
   /** Whole seconds after which a repetition makes sense. */
   retryAfterS?: number
+  /** The limit that is in the way. */
+  limit?: RefusingLimit
   /** Internal; never leaves the process. */
   cause?: unknown
+}
+
+/** A limit that is set for a tenant or a key, as a refusal shows it. */
+export interface RefusingLimit {
+  of: 'tenant' | 'key'
+  name: string
+  value: number
+  /** What is left of it; absent where nothing is used up. */
+  left?: number
+  /** RFC 3339; absent where waiting does not help. */
+  resets_at?: string
 }
 
 /** What flows throw when a request cannot be served; the apps turn it into a problem (RFC 9457) or an SMTP reply. */
@@ -177,6 +197,7 @@ export class ProductError extends Error {
   readonly detail: string | undefined
   readonly errors: FieldFault[] | undefined
   readonly retryAfterS: number | undefined
+  readonly limit: RefusingLimit | undefined
 
   constructor(code: ErrorCode, details: ProductErrorDetails = {}) {
     super(`${code}: ${details.detail ?? errorCatalogue[code].title}`, { cause: details.cause })
@@ -185,6 +206,7 @@ export class ProductError extends Error {
     this.detail = details.detail
     this.errors = details.errors
     this.retryAfterS = details.retryAfterS
+    this.limit = details.limit
   }
 }
 

@@ -29,3 +29,8 @@ export function acceptLine(maxItems: number) {
       }),
   }
 }
+
+/** Whether nothing was accepted. Of a COMMIT without an answer nobody knows: what was drawn for it stays drawn. */
+export function isSurelyNotKept(error: unknown): boolean {
+  return error instanceof ProductError && error.code !== 'database_unavailable'
+}

@@ -1,5 +1,5 @@
 /** Who gets in, as whom, and how soon a revocation is known: against a real PostgreSQL and real wake-ups. */
-import { createApiKey, createIdSource, formatId, ProductError, type Scope } from '@valija/core'
+import { createApiKey, createIdSource, formatId, noLimits, ProductError, type Scope } from '@valija/core'
 import {
   type Database,
   type DatabaseClock,
@@ -26,6 +26,7 @@ const anybody: KeyGrant = {
   networks: [],
   route: null,
   recipients: [],
+  limits: {},
   expiresAt: null,
 }
 
@@ -111,6 +112,7 @@ describe('an API key', () => {
       tenantId,
       keyId: made.id,
       queuedLimit: null,
+      limits: noLimits(),
       scopes: new Set<Scope>(['send', 'read']),
       domains: ['acme.test'],
       recipients: ['@b.test'],

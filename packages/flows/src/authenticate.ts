@@ -9,13 +9,17 @@ import { timingSafeEqual } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import {
   type Caller,
+  type CallerLimits,
   hashApiKey,
   invalidRequest,
   isPlausibleApiKey,
+  noLimits,
   ProductError,
   parseId,
   type Scope,
   scopes,
+  sizeLimitsOf,
+  usageLimitsOf,
 } from '@valija/core'
 import {
   asProductError,
@@ -24,6 +28,7 @@ import {
   findKeyByHash,
   findTenantToActFor,
   type KeyCredential,
+  type TenantToActFor,
   type Wake,
 } from '@valija/store'
 import { createBriefMemory } from './brief-memory.ts'
@@ -60,6 +65,7 @@ const rememberedKeys = 10_000
 /** A key with its networks made ready to be asked. */
 interface Credential extends KeyCredential {
   allowed: BlockList | null
+  known: Pick<CallerLimits, 'usage' | 'size'>
 }
 
 /** @throws {RangeError} when the operator's key is empty: it would then match an empty token */
@@ -69,7 +75,9 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const adminHash = parts.adminKey === null ? null : hashApiKey(parts.adminKey)
   const keys = createBriefMemory(rememberedKeys, async (hashHex: string) => {
     const found = await findKeyByHash(database.engine, Buffer.from(hashHex, 'hex'))
-    return found && { ...found, allowed: found.networks.length > 0 ? toBlockList(found.networks) : null }
+    if (found === null) return null
+    const allowed = found.networks.length > 0 ? toBlockList(found.networks) : null
+    return { ...found, allowed, known: limitsOf(found) }
   })
   const tenants = createBriefMemory(rememberedKeys, (id: string) => findTenantToActFor(database.engine, id))
   const stopListening = wake.on('keys', (changed) => {
@@ -121,18 +129,29 @@ export const noTenant = ''
 
 async function actAsOperator(
   tenant: string | undefined,
-  find: (id: string) => Promise<{ isDefaultTenant: boolean; queuedLimit: number | null } | null>,
+  find: (id: string) => Promise<TenantToActFor | null>,
 ): Promise<Caller> {
   const nobody = { keyId: null, domains: [], recipients: [], route: null, isOperator: true }
-  if (tenant === undefined)
-    return { ...nobody, tenantId: noTenant, scopes: new Set(), isDefaultTenant: false, queuedLimit: null }
+  if (tenant === undefined) {
+    const nothing = { scopes: new Set<Scope>(), isDefaultTenant: false, queuedLimit: null }
+    return { ...nobody, ...nothing, tenantId: noTenant, limits: noLimits() }
+  }
   const tenantId = parseId('tenant', tenant)
   const found = tenantId && (await orUnavailable(find(tenantId)))
   if (!tenantId || !found) {
     throw new ProductError('not_found', { detail: 'There is no tenant with the id in Valija-Tenant.' })
   }
-  const { isDefaultTenant, queuedLimit } = found
-  return { ...nobody, tenantId, scopes: new Set(scopes), isDefaultTenant, queuedLimit }
+  const { isDefaultTenant, queuedLimit, limits } = found
+  const usage = usageLimitsOf('tenant', tenantId, limits)
+  const size = sizeLimitsOf('tenant', limits)
+  return {
+    ...nobody,
+    tenantId,
+    scopes: new Set(scopes),
+    isDefaultTenant,
+    queuedLimit,
+    limits: { usage, size, seen: [] },
+  }
 }
 
 /** RFC 6750 section 2.1; the scheme's case does not count (RFC 9110 section 11.1). */
@@ -182,6 +201,14 @@ function toCaller(key: Credential): Caller {
     isOperator: false,
     isDefaultTenant: key.isDefaultTenant,
     queuedLimit: key.queuedLimit,
+    limits: { ...key.known, seen: [] },
+  }
+}
+
+function limitsOf({ id, tenantId, limits, tenantLimits }: KeyCredential) {
+  return {
+    usage: [...usageLimitsOf('tenant', tenantId, tenantLimits), ...usageLimitsOf('key', id, limits)],
+    size: [...sizeLimitsOf('tenant', tenantLimits), ...sizeLimitsOf('key', limits)],
   }
 }
 

@@ -18,12 +18,13 @@ const fieldOf: Partial<Record<ErrorCode, string>> = {
  */
 export function placeInBatch(error: ProductError, index: number): ProductError {
   const errors = faultsOf(error, index)
-  if (error.code === 'invalid_request') return invalidRequest(errors)
-  const { detail, retryAfterS } = error
+  const { detail, retryAfterS, limit } = error
+  if (error.code === 'invalid_request' && limit === undefined) return invalidRequest(errors)
   return new ProductError(error.code, {
     errors,
     ...(detail !== undefined && { detail }),
     ...(retryAfterS !== undefined && { retryAfterS }),
+    ...(limit !== undefined && { limit }),
   })
 }
 
@@ -37,10 +38,12 @@ export function refuseBatch(refusals: readonly { index: number; error: ProductEr
   const errors = refusals.flatMap(({ index, error }) => faultsOf(error, index))
   const code =
     refusals.find(({ error }) => error.code === 'invalid_request')?.error.code ?? refusals[0]!.error.code
+  const limit = refusals.find(({ error }) => error.code === code)?.error.limit
   const first = errors[0]
   const rest = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
   return new ProductError(code, {
     errors: errors.slice(0, maxListed),
+    ...(limit !== undefined && { limit }),
     ...(first && { detail: `${first.path}: ${first.message}${rest}` }),
   })
 }

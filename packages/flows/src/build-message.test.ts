@@ -1,4 +1,11 @@
-import { type Caller, createIdSource, type MessageInput, scopes, validateMessage } from '@valija/core'
+import {
+  type Caller,
+  createIdSource,
+  type MessageInput,
+  noLimits,
+  scopes,
+  validateMessage,
+} from '@valija/core'
 import { decodeBody } from '@valija/store'
 import { describe, expect, test } from 'vitest'
 import type { AcceptedWay } from './accept-route.ts'
@@ -21,6 +28,7 @@ const caller: Caller = {
   isOperator: false,
   isDefaultTenant: false,
   queuedLimit: null,
+  limits: noLimits(),
 }
 
 function build(

@@ -95,6 +95,11 @@ export function buildMessage(input: BuildInput): BuiltMessage {
   return complete(row, message.estimatedSizeBytes, new Map(), nextId)
 }
 
+/** Of its recipients, in the form in which they are compared. */
+export function addressesOf({ row }: BuiltMessage): string[] {
+  return row.recipients.map(({ emailKey }) => emailKey)
+}
+
 /** What stops recipients of a message, by recipient. */
 export type SuppressionHits = ReadonlyMap<Uuid, SuppressionHit>
 

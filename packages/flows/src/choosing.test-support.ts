@@ -6,6 +6,7 @@ import {
   createSealer,
   type Disposition,
   loadReplyRules,
+  noLimits,
   scopes,
   type TransactionReport,
   type Uuid,
@@ -129,6 +130,7 @@ export function callerOf(tenantId: string, isOperator: boolean): Caller {
     isOperator,
     isDefaultTenant: false,
     queuedLimit: null,
+    limits: noLimits(),
   }
 }
 

@@ -1,5 +1,6 @@
 /** @valija/flows: the use cases. */
 export * from './admit-deliveries.ts'
+export * from './allowances.ts'
 export * from './authenticate.ts'
 export { placeInBatch } from './batch-refusal.ts'
 export * from './budgets.ts'

@@ -22,6 +22,7 @@ import {
   findRouteNames,
   insertKey,
   type KeyGrant,
+  type KeyLimits,
   listKeys,
   revokeKey,
   type StoredKey,
@@ -45,6 +46,8 @@ export interface KeyInput {
   networks?: string[]
   route?: string | null
   recipients?: string[]
+  /** Null: no such limit. A change replaces all of them. */
+  limits?: { [Name in keyof KeyLimits]: KeyLimits[Name] | null }
   expires_at?: string | null
 }
 
@@ -57,6 +60,7 @@ export interface KeyView {
   networks: string[]
   route: string | null
   recipients: string[]
+  limits: KeyLimits
   expires_at: string | null
   created_at: string
 }
@@ -165,6 +169,7 @@ function readGrant(input: KeyInput, afterMs: number | null, routeFaults: readonl
     networks: read('networks', parseNetwork),
     route: input.route ?? null,
     recipients: read('recipients', parseRecipientRule),
+    limits: Object.fromEntries(Object.entries(input.limits ?? {}).filter(([, value]) => value !== null)),
     expiresAt,
   }
   if (faults.length > 0) throw invalidRequest(faults)
@@ -235,6 +240,10 @@ function findWiderBound(own: KeyGrant, wanted: KeyGrant): string | null {
   if (!isWithin(own.networks, wanted.networks, coversNetwork)) return 'networks'
   if (!isWithin(own.recipients, wanted.recipients, coversRecipient)) return 'recipients'
   if (own.route !== null && wanted.route !== own.route) return 'route'
+  for (const [name, value] of Object.entries(own.limits)) {
+    const other = wanted.limits[name as keyof KeyLimits]
+    if (other === undefined || other > value) return `limits.${name}`
+  }
   const isLater = own.expiresAt !== null && (wanted.expiresAt === null || wanted.expiresAt > own.expiresAt)
   return isLater ? 'expires_at' : null
 }
@@ -271,6 +280,7 @@ function toView(key: StoredKey): KeyView {
     networks: key.networks,
     route: key.route,
     recipients: key.recipients,
+    limits: key.limits,
     expires_at: key.expiresAt?.toISOString() ?? null,
     created_at: key.createdAt.toISOString(),
   }

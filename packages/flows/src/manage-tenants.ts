@@ -86,6 +86,7 @@ export async function addTenant(
       networks: [],
       route: null,
       recipients: [],
+      limits: {},
       expiresAt: null,
     },
   )
@@ -133,8 +134,8 @@ function toChanges({ at_most_once, limits, ...input }: Partial<TenantInput>): Te
 }
 
 /** What is null is not kept: no limit of its own. */
-function limitsOf({ queued }: TenantInput['limits'] = {}): TenantLimits {
-  return queued === null || queued === undefined ? {} : { queued }
+function limitsOf(limits: TenantInput['limits'] = {}): TenantLimits {
+  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== null))
 }
 
 function nameTaken(name: string | undefined): ProductError {

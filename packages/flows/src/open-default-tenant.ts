@@ -52,6 +52,7 @@ async function addKey({ database, nextId }: Foundation, tenantId: Uuid): Promise
     networks: [],
     route: null,
     recipients: [],
+    limits: {},
     expiresAt: null,
   })
   return key

@@ -4,6 +4,7 @@
  */
 import type { MailLog, RouteKind } from '@valija/core'
 import { createAdmission } from './admit-deliveries.ts'
+import { type Allowances, createAllowances } from './allowances.ts'
 import type { SendOptions } from './build-message.ts'
 import type { Foundation } from './open-foundation.ts'
 import { createQueueLimits } from './queue-limits.ts'
@@ -28,6 +29,7 @@ export interface SendingParts {
 
 export interface Sending {
   sendDesk: SendDesk
+  allowances: Allowances
   routes: RouteDirectory
   /** When every acceptance under way has its answer. */
   close(): Promise<void>
@@ -43,6 +45,7 @@ export async function openSending({ foundation, config, mailLog, onError }: Send
   })
   const routes = await openRouteDirectory({ database, wake, onError })
   const limits = { perTenant: maxQueuedPerTenant, total: maxQueued }
+  const allowances = createAllowances({ database, wake, onError })
   const sendDesk = createSendDesk({
     ...foundation,
     senderDomains,
@@ -50,10 +53,12 @@ export async function openSending({ foundation, config, mailLog, onError }: Send
     admission: createAdmission({ database, queue, wake, onError }),
     mailLog,
     queueLimits: createQueueLimits({ database, limits, onError }),
+    allowances,
     options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl },
   })
   return {
     sendDesk,
+    allowances,
     routes,
     close: async () => {
       await sendDesk.drain()

@@ -8,6 +8,7 @@ import {
   invalidRequest,
   type MessageDraft,
   ProductError,
+  type SizeLimitName,
   type ValidatedMessage,
   validateMessage,
 } from '@valija/core'
@@ -45,11 +46,32 @@ export async function prepareMessage(
   })
   if (!checked.ok) throw refusal(checked)
   const message = checked.value
+  checkSize(caller, message)
   const way = await acceptRoute(dependencies.routes, caller, message, options.delivery)
   // Whoever may send from any domain may while nothing leaves the machine.
   const sender = way.delivery === 'capture' ? caller : { ...caller, isDefaultTenant: false }
   await authorise(dependencies.senderDomains, sender, message)
   return buildMessage({ caller, message, way, claim, nowMs, nextId, options })
+}
+
+/** @throws {ProductError} message_too_large, invalid_request where the tenant's or the key's own limits are below those of everybody */
+function checkSize(caller: Caller, message: ValidatedMessage): void {
+  const found: Record<SizeLimitName, number> = {
+    max_message_bytes: message.estimatedSizeBytes,
+    max_recipients: message.recipients.length,
+    max_attachments: message.attachments.length,
+  }
+  const limit = caller.limits.size.find(({ name, value }) => found[name] > value)
+  if (limit === undefined) return
+  const { of, name, value } = limit
+  const detail = `limits.${name} of the ${of} is ${value}, and the message has ${found[name]}.`
+  if (name === 'max_message_bytes') throw new ProductError('message_too_large', { detail, limit })
+  const path = name === 'max_recipients' ? '/to' : '/attachments'
+  throw new ProductError('invalid_request', {
+    detail,
+    errors: [{ path, message: detail }],
+    limit: { of, name, value },
+  })
 }
 
 function refusal(checked: {

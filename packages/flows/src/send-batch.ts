@@ -25,11 +25,13 @@ import {
   directShare,
   inProgressProbeMs,
   inProgressWaitMs,
+  isSurelyNotKept,
 } from './accept-limits.ts'
 import type { Admission } from './admit-deliveries.ts'
+import type { Allowances, Drawn } from './allowances.ts'
 import { refuseBatch } from './batch-refusal.ts'
-import { createBatcher } from './batcher.ts'
-import { type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
+import { type Batcher, createBatcher } from './batcher.ts'
+import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
 import { type PrepareParts, prepareMessage } from './prepare-message.ts'
 import type { QueueLimits } from './queue-limits.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
@@ -45,6 +47,7 @@ export interface BatchDeskParts extends PrepareParts {
   wake: Pick<Wake, 'send'>
   mailLog: MailLog
   queueLimits: QueueLimits
+  allowances: Allowances
 }
 
 interface BatchJob {
@@ -82,20 +85,7 @@ export function createBatchDesk(parts: BatchDeskParts) {
     line: acceptLine(maxWaiting),
   })
 
-  /** Waits for others that work on the same keys; then permissive batches go without what is still worked on, and strict ones not at all. */
-  const accept = async (job: Omit<BatchJob, 'isPatient'>): Promise<BatchOutcome<BuiltMessage>> => {
-    const waitUntilMs = performance.now() + inProgressWaitMs
-    for (;;) {
-      const isPatient = performance.now() < waitUntilMs
-      const outcome = await line.add({ ...job, isPatient }).catch((error: unknown) => {
-        throw asProductError(error)
-      })
-      // A place among batches with many keys is waited for as long as one's turn is: then the line refuses.
-      const isOver = outcome.kind === 'busy' && !isPatient
-      if (isOver || outcome.kind === 'refused' || outcome.kind === 'written') return outcome
-      await delay(inProgressProbeMs)
-    }
-  }
+  const accept = createPatientAccept(line)
 
   const send = async (
     caller: Caller,
@@ -112,17 +102,40 @@ export function createBatchDesk(parts: BatchDeskParts) {
     await findAnswers(database, caller, findOpen(), answers)
     const open = findOpen()
     if (open.length > 0) await queueLimits.check(caller)
-    const built = await prepareAll(parts, caller, open, answers)
+    const prepared = await prepareAll(parts, caller, open, answers)
     const all = () => answers.map((answer, index) => answer ?? repeated(answers[sameAs.get(index) ?? index]))
     if (isStrict) refuseWhole(all())
+    const { built, giveBack } = await drawFor(parts.allowances, caller, { prepared, isStrict, answers })
     if (built.length > 0) {
       const items = built.map(({ item }) => item)
-      noteOutcome(parts, caller, { outcome: await accept({ items, isStrict, answerByMs }), built, answers })
+      const outcome = await accept({ items, isStrict, answerByMs }).catch(async (error: unknown) => {
+        if (isSurelyNotKept(error)) await giveBack(built)
+        throw error
+      })
+      await giveBack(built.filter((_, position) => !isAccepted(outcome, position)))
+      noteOutcome(parts, caller, { outcome, built, answers })
       if (isStrict) refuseWhole(all())
     }
     return all().map((answer) => answer ?? new ProductError('internal'))
   }
   return { send, drain: line.drain }
+}
+
+/** Waits for others that work on the same keys; then permissive batches go without what is still worked on, and strict ones not at all. */
+function createPatientAccept(line: Batcher<BatchJob, BatchOutcome<BuiltMessage>>) {
+  return async (job: Omit<BatchJob, 'isPatient'>): Promise<BatchOutcome<BuiltMessage>> => {
+    const waitUntilMs = performance.now() + inProgressWaitMs
+    for (;;) {
+      const isPatient = performance.now() < waitUntilMs
+      const outcome = await line.add({ ...job, isPatient }).catch((error: unknown) => {
+        throw asProductError(error)
+      })
+      // A place among batches with many keys is waited for as long as one's turn is: then the line refuses.
+      const isOver = outcome.kind === 'busy' && !isPatient
+      if (isOver || outcome.kind === 'refused' || outcome.kind === 'written') return outcome
+      await delay(inProgressProbeMs)
+    }
+  }
 }
 
 type Answers = (BatchAnswer | null)[]
@@ -237,6 +250,44 @@ function refreshedOnce(routes: PrepareParts['routes']): PrepareParts['routes'] {
       return refreshed
     },
   }
+}
+
+/**
+ * Draws what the messages need from the caller's limits: for all of a strict batch together, for each of a permissive one by itself.
+ *
+ * @returns built those that may be accepted; the others' refusals are noted
+ * @throws {ProductError} where a strict batch is beyond a limit
+ */
+async function drawFor(
+  allowances: Allowances,
+  caller: Caller,
+  { prepared, isStrict, answers }: { prepared: BuiltEntry[]; isStrict: boolean; answers: Answers },
+) {
+  const needed = prepared.map(({ item }) => addressesOf(item))
+  const drawn: (Drawn | ProductError)[] = isStrict
+    ? prepared.length > 0
+      ? new Array<Drawn>(prepared.length).fill(await allowances.drawAll(caller, needed))
+      : []
+    : await allowances.drawEach(caller, needed)
+  const ways = new Map<BuiltEntry, Drawn>()
+  prepared.forEach((entry, position) => {
+    const outcome = drawn[position]!
+    if (outcome instanceof ProductError) answers[entry.index] = outcome
+    else ways.set(entry, outcome)
+  })
+  const giveBack = async (entries: readonly BuiltEntry[]) => {
+    const byDraw = new Map<Drawn, string[][]>()
+    for (const entry of entries) {
+      const way = ways.get(entry)!
+      byDraw.set(way, [...(byDraw.get(way) ?? []), addressesOf(entry.item)])
+    }
+    for (const [way, messages] of byDraw) await way.giveBack(messages)
+  }
+  return { built: [...ways.keys()], giveBack }
+}
+
+function isAccepted(outcome: BatchOutcome<BuiltMessage>, position: number): boolean {
+  return outcome.kind === 'written' && outcome.results[position]?.kind === 'accepted'
 }
 
 /** @throws {ProductError} idempotency_in_progress */

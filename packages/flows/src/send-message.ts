@@ -21,10 +21,12 @@ import {
   directShare,
   inProgressProbeMs,
   inProgressWaitMs,
+  isSurelyNotKept,
 } from './accept-limits.ts'
 import type { Admission } from './admit-deliveries.ts'
+import type { Allowances } from './allowances.ts'
 import { createBatcher } from './batcher.ts'
-import { type IdempotencyClaim, suppressRecipients } from './build-message.ts'
+import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
 import { type PrepareParts, prepareMessage } from './prepare-message.ts'
 import type { QueueLimits } from './queue-limits.ts'
 import { type BatchEntry, createBatchDesk } from './send-batch.ts'
@@ -37,7 +39,7 @@ export interface SendDesk {
    * @param answerByMs by `performance.now()`: then the caller is answered without us, so nothing is begun or committed any more
    *   shortly before it
    * @throws {ProductError} invalid_request, message_too_large, domain_not_verified, key_restricted, idempotency_key_reused,
-   *   idempotency_in_progress, queue_full, overloaded, database_unavailable
+   *   idempotency_in_progress, rate_limited, quota_exceeded, queue_full, overloaded, database_unavailable
    */
   send(
     caller: Caller,
@@ -81,6 +83,7 @@ export interface SendDeskDependencies extends PrepareParts {
   wake: Pick<Wake, 'send'>
   mailLog: MailLog
   queueLimits: QueueLimits
+  allowances: Allowances
 }
 
 /** A batch: about what one statement carries without making the first of it wait; larger messages go alone, in a line of their own. */
@@ -97,37 +100,13 @@ const maxWaiting = 5_000
 const recipientWeight = 1024
 
 export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
-  const { database, admission, nextId } = dependencies
+  const { admission } = dependencies
   const acceptance = createAcceptance(dependencies)
   const batches = createBatchDesk(dependencies)
   /** Claims under way in this process: `tenant key` → its hash and its end. */
   const underWay = new Map<string, { bodyHash: Buffer; end: Promise<SendAnswer> }>()
 
-  const send: SendDesk['send'] = async (caller, input, claim, answerByMs) => {
-    const stored = claim && (await findAnswer(database, caller.tenantId, claim))
-    if (stored !== null) return stored
-    await dependencies.queueLimits.check(caller)
-    let message = await prepareMessage(dependencies, caller, input, claim)
-    const hits = new Map<Uuid, SuppressionHit>()
-    const deadline = performance.now() + inProgressWaitMs
-    for (;;) {
-      const result = await acceptance.accept({ row: message.row, answerByMs })
-      if (result.kind === 'accepted') {
-        tellAccepted(dependencies.mailLog, message)
-        dependencies.queueLimits.note(caller.tenantId, countLive(message) - result.admitted.length)
-        return { body: message.answer, isReplay: false }
-      }
-      if (result.kind === 'replay') return { body: result.response, isReplay: true }
-      if (result.kind === 'reused') throw new ProductError('idempotency_key_reused')
-      if (result.kind === 'suppressed') {
-        for (const [recipientId, hit] of result.hits) hits.set(recipientId, hit)
-        message = suppressRecipients(message, hits, nextId)
-        continue
-      }
-      if (performance.now() > deadline) throw new ProductError('idempotency_in_progress', { retryAfterS: 1 })
-      await new Promise<void>((resolve) => setTimeout(resolve, inProgressProbeMs))
-    }
-  }
+  const send = createSender(dependencies, acceptance)
 
   /** Requests with one key meet here before they meet in the database: the first works, the others wait for its answer. */
   const sendInTurn = async (
@@ -167,6 +146,54 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
   }
 }
 
+/** Sends one message for which no other request of this process is at work. */
+function createSender(
+  dependencies: SendDeskDependencies,
+  acceptance: Pick<Acceptance, 'accept'>,
+): SendDesk['send'] {
+  const { database, nextId } = dependencies
+  const send: SendDesk['send'] = async (caller, input, claim, answerByMs) => {
+    const stored = claim && (await findAnswer(database, caller.tenantId, claim))
+    if (stored !== null) return stored
+    await dependencies.queueLimits.check(caller)
+    const message = await prepareMessage(dependencies, caller, input, claim)
+    const needed = [addressesOf(message)]
+    const drawn = await dependencies.allowances.drawAll(caller, needed)
+    try {
+      const answer = await acceptOne(caller, message, answerByMs)
+      if (answer.isReplay) await drawn.giveBack(needed)
+      return answer
+    } catch (error) {
+      if (isSurelyNotKept(error)) await drawn.giveBack(needed)
+      throw error
+    }
+  }
+
+  const acceptOne = async (caller: Caller, built: BuiltMessage, answerByMs: number): Promise<SendAnswer> => {
+    let message = built
+    const hits = new Map<Uuid, SuppressionHit>()
+    const deadline = performance.now() + inProgressWaitMs
+    for (;;) {
+      const result = await acceptance.accept({ row: message.row, answerByMs })
+      if (result.kind === 'accepted') {
+        tellAccepted(dependencies.mailLog, message)
+        dependencies.queueLimits.note(caller.tenantId, countLive(message) - result.admitted.length)
+        return { body: message.answer, isReplay: false }
+      }
+      if (result.kind === 'replay') return { body: result.response, isReplay: true }
+      if (result.kind === 'reused') throw new ProductError('idempotency_key_reused')
+      if (result.kind === 'suppressed') {
+        for (const [recipientId, hit] of result.hits) hits.set(recipientId, hit)
+        message = suppressRecipients(message, hits, nextId)
+        continue
+      }
+      if (performance.now() > deadline) throw new ProductError('idempotency_in_progress', { retryAfterS: 1 })
+      await new Promise<void>((resolve) => setTimeout(resolve, inProgressProbeMs))
+    }
+  }
+  return send
+}
+
 async function findAnswer(
   database: Database,
   tenantId: Uuid,
@@ -179,6 +206,8 @@ async function findAnswer(
   if (!stored.bodyHash.equals(claim.bodyHash)) throw new ProductError('idempotency_key_reused')
   return { body: stored.response, isReplay: true }
 }
+
+type Acceptance = ReturnType<typeof createAcceptance>
 
 /** The accept transactions: messages that arrive together share one. */
 function createAcceptance({ database, admission, wake }: SendDeskDependencies) {

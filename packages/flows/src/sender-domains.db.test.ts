@@ -1,5 +1,5 @@
 /** From which domains a tenant may send, and how soon a change is known: against a real PostgreSQL. */
-import { type Caller, createIdSource, ProductError } from '@valija/core'
+import { type Caller, createIdSource, noLimits, ProductError } from '@valija/core'
 import {
   type Database,
   insertPendingDomain,
@@ -73,6 +73,7 @@ const caller = (tenantId: string, more: Partial<Caller> = {}): Caller => ({
   isOperator: false,
   isDefaultTenant: false,
   queuedLimit: null,
+  limits: noLimits(),
   ...more,
 })
 

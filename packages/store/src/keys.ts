@@ -4,7 +4,7 @@
  * A revoked key's row stays, so that what it did can still be told, but nothing here finds it again: to programs a
  * revoked key is an unknown one.
  */
-import type { Scope, Uuid } from '@valija/core'
+import type { Scope, SizeLimits, UsageLimits, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asTenant, type Database } from './database.ts'
 import type { ApiKeyModel } from './generated/prisma/models/ApiKey.ts'
@@ -19,8 +19,13 @@ export interface KeyGrant {
   route: string | null
   /** Addresses with the local part in lower case, or whole domains as `@example.test`. */
   recipients: string[]
+  /** What it may use and send at most, beside its tenant's limits. */
+  limits: KeyLimits
   expiresAt: Date | null
 }
+
+/** As jsonb has it. */
+export type KeyLimits = UsageLimits & SizeLimits
 
 export interface StoredKey extends KeyGrant {
   id: Uuid
@@ -45,6 +50,7 @@ export interface KeyCredential extends KeyGrant {
   isDefaultTenant: boolean
   /** The tenant's own `limits.queued`. */
   queuedLimit: number | null
+  tenantLimits: Record<string, unknown>
 }
 
 /** A page of a list: at most `limit` rows, those after the row with id `after` in the list's order. */
@@ -61,9 +67,9 @@ export interface Page {
 export async function findKeyByHash(engine: pg.Pool, hash: Buffer): Promise<KeyCredential | null> {
   const result = await engine.query<KeyCredential>({
     name: 'find-key-by-hash',
-    text: `SELECT k.id, k.tenant_id AS "tenantId", k.scopes, k.domains, k.networks, k.route, k.recipients,
+    text: `SELECT k.id, k.tenant_id AS "tenantId", k.scopes, k.domains, k.networks, k.route, k.recipients, k.limits,
                   k.expires_at AS "expiresAt", t.is_default AS "isDefaultTenant",
-                  (t.limits->>'queued')::int AS "queuedLimit"
+                  (t.limits->>'queued')::int AS "queuedLimit", t.limits AS "tenantLimits"
              FROM valija.api_keys k JOIN valija.tenants t ON t.id = k.tenant_id
             WHERE k.hash = $1 AND k.revoked_at IS NULL`,
     values: [hash],
@@ -140,5 +146,19 @@ function toStoredKey(row: ApiKeyModel): StoredKey {
   const { id, tenantId, name, hint, domains, networks, route, recipients, expiresAt, createdAt } = row
   // Written through a schema that knows the scopes only.
   const scopes = row.scopes as Scope[]
-  return { id, tenantId, name, hint, scopes, domains, networks, route, recipients, expiresAt, createdAt }
+  const limits = row.limits as KeyLimits
+  return {
+    id,
+    tenantId,
+    name,
+    hint,
+    scopes,
+    domains,
+    networks,
+    route,
+    recipients,
+    limits,
+    expiresAt,
+    createdAt,
+  }
 }

@@ -1,7 +1,7 @@
 /**
  * Tenants: the operator's table. Read and written with the engine's rights, because the operator works for all of them.
  */
-import type { Uuid } from '@valija/core'
+import type { SizeLimits, UsageLimits, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
 import type { TenantModel } from './generated/prisma/models/Tenant.ts'
@@ -19,14 +19,18 @@ export interface StoredTenant {
   createdAt: Date
 }
 
+/** What acting for a tenant needs to know. */
+export interface TenantToActFor {
+  isDefaultTenant: boolean
+  queuedLimit: number | null
+  limits: Record<string, unknown>
+}
+
 /** Whether the tenant exists, and what acting for it needs to know. */
-export async function findTenantToActFor(
-  engine: pg.Pool,
-  id: Uuid,
-): Promise<{ isDefaultTenant: boolean; queuedLimit: number | null } | null> {
-  const result = await engine.query<{ isDefaultTenant: boolean; queuedLimit: number | null }>({
+export async function findTenantToActFor(engine: pg.Pool, id: Uuid): Promise<TenantToActFor | null> {
+  const result = await engine.query<TenantToActFor>({
     name: 'find-tenant-to-act-for',
-    text: `SELECT is_default AS "isDefaultTenant", (limits->>'queued')::int AS "queuedLimit" FROM valija.tenants WHERE id = $1`,
+    text: `SELECT is_default AS "isDefaultTenant", (limits->>'queued')::int AS "queuedLimit", limits FROM valija.tenants WHERE id = $1`,
     values: [id],
   })
   return result.rows[0] ?? null
@@ -64,10 +68,11 @@ export async function findDefaultTenant(database: Database): Promise<Uuid | null
 }
 
 /** What a tenant may do at most; what is absent is as for any tenant. */
-export type TenantLimits = {
-  /** Recipients that wait at the same time. */
-  queued?: number
-}
+export type TenantLimits = UsageLimits &
+  SizeLimits & {
+    /** Recipients that wait at the same time. */
+    queued?: number
+  }
 
 export interface NewTenant {
   id: Uuid
@@ -159,6 +164,7 @@ export async function deleteTenant(database: Database, id: Uuid): Promise<Tenant
       'suppressions',
       'suppression_removals',
       'mailbox_faults',
+      'usage',
     ]) {
       await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
     }

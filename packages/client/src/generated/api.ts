@@ -17,6 +17,18 @@ export type Problem = {
     path: string
     message: string
   })[]
+  /** The limit that is in the way, where one of a tenant or key is. */
+  limit?: {
+    /** Whose it is. */
+    of: 'tenant' | 'key'
+    /** As in `limits` of tenants and keys. */
+    name: string
+    value: number
+    /** How much of it is left. */
+    left?: number
+    /** When its time is over and it begins anew. */
+    resets_at?: string
+  }
   request_id: string
 }
 
@@ -1172,6 +1184,8 @@ export type Key = {
   recipients: (string)[]
   /** When it stops to work; null: never. */
   expires_at: string | null
+  /** Those that are set. */
+  limits: Record<string, unknown>
   /** When it was made. */
   created_at: string
 }
@@ -1195,6 +1209,8 @@ export type CreatedKey = {
   recipients: (string)[]
   /** When it stops to work; null: never. */
   expires_at: string | null
+  /** Those that are set. */
+  limits: Record<string, unknown>
   /** When it was made. */
   created_at: string
   /** The key itself: shown this once, only a hash of it is kept. */
@@ -1214,6 +1230,29 @@ export type KeyInput = {
   route?: string | null
   /** The only recipients that it may send to: addresses, or whole domains as `@example.com`; empty: all. */
   recipients?: (string)[]
+  /** What the key may use and send at most, beside the limits of its tenant. A change replaces all of it: `{}` is none. */
+  limits?: {
+    /** Requests of any kind in a second, which begins with the first of them. Absent or null: no limit. */
+    requests_per_second?: number | null
+    /** Requests of any kind in a minute, which begins with the first of them. Absent or null: no limit. */
+    requests_per_minute?: number | null
+    /** Recipients of accepted messages in a minute, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_minute?: number | null
+    /** Recipients of accepted messages in an hour, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_hour?: number | null
+    /** Recipients of accepted messages in a day, from 00:00 UTC on. Absent or null: no limit. */
+    recipients_per_day?: number | null
+    /** Recipients of accepted messages in a calendar month (UTC). Absent or null: no limit. */
+    recipients_per_month?: number | null
+    /** Messages to one and the same address in an hour, which begins with the first of them: against forms that are abused to flood somebody’s mailbox. Absent or null: no limit. */
+    recipients_per_hour_to_one_address?: number | null
+    /** Octets of a message: text, html and 4/3 of the attachments, or the raw message. Beyond `VALIJA_MAX_MESSAGE_SIZE` it changes nothing. Absent or null: no limit. */
+    max_message_bytes?: number | null
+    /** Recipients of one message. Absent or null: no limit. */
+    max_recipients?: number | null
+    /** Attachments of one message that is not raw. Absent or null: no limit. */
+    max_attachments?: number | null
+  }
   /** When it stops to work; null: never. */
   expires_at?: string | null
 }
@@ -1231,6 +1270,29 @@ export type KeyChange = {
   route?: string | null
   /** The only recipients that it may send to: addresses, or whole domains as `@example.com`; empty: all. */
   recipients?: (string)[]
+  /** What the key may use and send at most, beside the limits of its tenant. A change replaces all of it: `{}` is none. */
+  limits?: {
+    /** Requests of any kind in a second, which begins with the first of them. Absent or null: no limit. */
+    requests_per_second?: number | null
+    /** Requests of any kind in a minute, which begins with the first of them. Absent or null: no limit. */
+    requests_per_minute?: number | null
+    /** Recipients of accepted messages in a minute, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_minute?: number | null
+    /** Recipients of accepted messages in an hour, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_hour?: number | null
+    /** Recipients of accepted messages in a day, from 00:00 UTC on. Absent or null: no limit. */
+    recipients_per_day?: number | null
+    /** Recipients of accepted messages in a calendar month (UTC). Absent or null: no limit. */
+    recipients_per_month?: number | null
+    /** Messages to one and the same address in an hour, which begins with the first of them: against forms that are abused to flood somebody’s mailbox. Absent or null: no limit. */
+    recipients_per_hour_to_one_address?: number | null
+    /** Octets of a message: text, html and 4/3 of the attachments, or the raw message. Beyond `VALIJA_MAX_MESSAGE_SIZE` it changes nothing. Absent or null: no limit. */
+    max_message_bytes?: number | null
+    /** Recipients of one message. Absent or null: no limit. */
+    max_recipients?: number | null
+    /** Attachments of one message that is not raw. Absent or null: no limit. */
+    max_attachments?: number | null
+  }
   /** When it stops to work; null: never. */
   expires_at?: string | null
 }
@@ -1280,6 +1342,26 @@ export type TenantInput = {
   limits?: {
     /** Recipients of the tenant that may wait to be sent to at the same time; beyond it POST /send answers 429 `queue_full`. Absent or null: `VALIJA_MAX_QUEUED_PER_TENANT`. */
     queued?: number | null
+    /** Requests of any kind in a second, which begins with the first of them. Absent or null: no limit. */
+    requests_per_second?: number | null
+    /** Requests of any kind in a minute, which begins with the first of them. Absent or null: no limit. */
+    requests_per_minute?: number | null
+    /** Recipients of accepted messages in a minute, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_minute?: number | null
+    /** Recipients of accepted messages in an hour, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_hour?: number | null
+    /** Recipients of accepted messages in a day, from 00:00 UTC on. Absent or null: no limit. */
+    recipients_per_day?: number | null
+    /** Recipients of accepted messages in a calendar month (UTC). Absent or null: no limit. */
+    recipients_per_month?: number | null
+    /** Messages to one and the same address in an hour, which begins with the first of them: against forms that are abused to flood somebody’s mailbox. Absent or null: no limit. */
+    recipients_per_hour_to_one_address?: number | null
+    /** Octets of a message: text, html and 4/3 of the attachments, or the raw message. Beyond `VALIJA_MAX_MESSAGE_SIZE` it changes nothing. Absent or null: no limit. */
+    max_message_bytes?: number | null
+    /** Recipients of one message. Absent or null: no limit. */
+    max_recipients?: number | null
+    /** Attachments of one message that is not raw. Absent or null: no limit. */
+    max_attachments?: number | null
   }
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once?: boolean
@@ -1294,6 +1376,26 @@ export type TenantChange = {
   limits?: {
     /** Recipients of the tenant that may wait to be sent to at the same time; beyond it POST /send answers 429 `queue_full`. Absent or null: `VALIJA_MAX_QUEUED_PER_TENANT`. */
     queued?: number | null
+    /** Requests of any kind in a second, which begins with the first of them. Absent or null: no limit. */
+    requests_per_second?: number | null
+    /** Requests of any kind in a minute, which begins with the first of them. Absent or null: no limit. */
+    requests_per_minute?: number | null
+    /** Recipients of accepted messages in a minute, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_minute?: number | null
+    /** Recipients of accepted messages in an hour, which begins with the first of them. Absent or null: no limit. */
+    recipients_per_hour?: number | null
+    /** Recipients of accepted messages in a day, from 00:00 UTC on. Absent or null: no limit. */
+    recipients_per_day?: number | null
+    /** Recipients of accepted messages in a calendar month (UTC). Absent or null: no limit. */
+    recipients_per_month?: number | null
+    /** Messages to one and the same address in an hour, which begins with the first of them: against forms that are abused to flood somebody’s mailbox. Absent or null: no limit. */
+    recipients_per_hour_to_one_address?: number | null
+    /** Octets of a message: text, html and 4/3 of the attachments, or the raw message. Beyond `VALIJA_MAX_MESSAGE_SIZE` it changes nothing. Absent or null: no limit. */
+    max_message_bytes?: number | null
+    /** Recipients of one message. Absent or null: no limit. */
+    max_recipients?: number | null
+    /** Attachments of one message that is not raw. Absent or null: no limit. */
+    max_attachments?: number | null
   }
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once?: boolean

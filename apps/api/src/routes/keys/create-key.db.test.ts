@@ -31,6 +31,7 @@ describe('201', () => {
     expect(id).toMatch(/^key_[0-9a-f]{32}$/)
     expect(created_at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     expect(rest).toEqual({
+      limits: {},
       name: 'shop',
       hint: key.slice(0, 8),
       scopes: ['send', 'read'],

@@ -1,6 +1,13 @@
 /** What the routes of API keys take and answer. */
 
-import { type Scope, scopes } from '@valija/core'
+import {
+  type Scope,
+  type SizeLimitName,
+  scopes,
+  sizeLimits,
+  type UsageLimitName,
+  usageLimits,
+} from '@valija/core'
 import { type TSchema, Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 
@@ -16,6 +23,26 @@ export const oneLine = (maxLength: number, description: string) =>
 /** A list of such texts. */
 export const listOf = <T extends TSchema>(item: T, description: string, maxItems = 100) =>
   Type.Array(item, { maxItems, description })
+
+const limit = (description: string, maximum: number) =>
+  Type.Optional(
+    nullable(Type.Integer({ minimum: 1, maximum, description: `${description} Absent or null: no limit.` })),
+  )
+
+/** What tenants and keys alike may have in `limits`. */
+export const limitFields = {
+  ...(Object.fromEntries(
+    Object.entries(usageLimits).map(([name, { description }]) => [name, limit(description, 1_000_000_000)]),
+  ) as Record<UsageLimitName, ReturnType<typeof limit>>),
+  ...(Object.fromEntries(
+    Object.entries(sizeLimits).map(([name, { description, maximum }]) => [name, limit(description, maximum)]),
+  ) as Record<SizeLimitName, ReturnType<typeof limit>>),
+}
+
+const limits = strictObject(limitFields, {
+  description:
+    'What the key may use and send at most, beside the limits of its tenant. A change replaces all of it: `{}` is none.',
+})
 
 const grantFields = {
   scopes: Type.Array(Type.Unsafe<Scope>(Type.Enum([...scopes])), {
@@ -44,6 +71,7 @@ const bounds = {
   networks: Type.Optional(grantFields.networks),
   route: Type.Optional(grantFields.route),
   recipients: Type.Optional(grantFields.recipients),
+  limits: Type.Optional(limits),
   expires_at: Type.Optional(grantFields.expires_at),
 }
 
@@ -59,6 +87,7 @@ const shown = {
   name,
   hint: Type.String({ description: 'Its first characters, to recognise it by.' }),
   ...grantFields,
+  limits: Type.Object({}, { additionalProperties: true, description: 'Those that are set.' }),
   created_at: time('When it was made.'),
 }
 

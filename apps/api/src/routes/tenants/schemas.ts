@@ -1,7 +1,7 @@
 /** What the operator's routes of tenants take and answer. */
 import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { oneLine } from '../keys/schemas.ts'
+import { limitFields, oneLine } from '../keys/schemas.ts'
 
 const name = oneLine(128, 'Unique in this installation.')
 const limits = strictObject(
@@ -16,6 +16,7 @@ const limits = strictObject(
         }),
       ),
     ),
+    ...limitFields,
   },
   { description: 'What the tenant may do at most. A change replaces all of it: `{}` is as for any tenant.' },
 )
