@@ -122,8 +122,6 @@ function toMessage(error: FastifySchemaValidationError): string {
 /** Fields that a message is to have one day, in the documentation of what it has: no slips of the pen. */
 const notYet: Record<string, string> = {
   template: 'This version has no templates. Give subject with text or html.',
-  sensitive: 'This version does not have it. Leave it out.',
-  notify_if_not_handed_off_within: 'This version does not have it. Leave it out.',
 }
 
 /** @param error where the validator is verbose, with the schema in which the name is unknown */

@@ -50,6 +50,8 @@ describe('a valid message', () => {
       unsubscribe: null,
       route: null,
       sandbox: false,
+      isSensitive: false,
+      lateAfterSeconds: null,
       estimatedSizeBytes: 5,
     })
   })

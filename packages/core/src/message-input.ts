@@ -4,7 +4,7 @@
  *
  * The shape (types, unknown fields) has been checked against the JSON Schema before; here comes what a schema cannot
  * say. All faults are found in one go. The parts have files of their own: message-input-address, -headers,
- * -attachments, -unsubscribe, -text.
+ * -attachments, -unsubscribe, -times, -text.
  */
 import { Buffer } from 'node:buffer'
 import { type Mailbox, type Parsed, prepareRaw, type RawMessage } from '@valija/mail'
@@ -26,6 +26,7 @@ import {
 } from './message-input-attachments.ts'
 import { readHeaders } from './message-input-headers.ts'
 import { type Fault, findLengthFault, findLineFault, findTextFault, pointer } from './message-input-text.ts'
+import { checkLateLimit, checkTtl, readSendAt } from './message-input-times.ts'
 import { readUnsubscribe, type UnsubscribeInput, type UnsubscribeWay } from './message-input-unsubscribe.ts'
 import type { Stream } from './stream.ts'
 
@@ -66,6 +67,10 @@ export interface MessageInput {
   /** Name of a route. */
   route?: string
   sandbox?: boolean
+  /** The body is not kept any longer than it is needed. */
+  sensitive?: boolean
+  /** Seconds after which somebody is told that it is not handed off yet. */
+  notify_if_not_handed_off_within?: number
 }
 
 /** The same from any way in: where `raw` came as octets, it is those. */
@@ -105,6 +110,10 @@ export interface ValidatedMessage {
   /** Name of a route; null: the usual one. */
   route: string | null
   sandbox: boolean
+  /** Its body is dropped as soon as no recipient is left to be sent to. */
+  isSensitive: boolean
+  /** Seconds from its start on after which it is late; null: never. */
+  lateAfterSeconds: number | null
   /** Octets: raw, or text + html + 4/3 of the attachments. */
   estimatedSizeBytes: number
 }
@@ -124,13 +133,6 @@ const MAX_TAG_CHARACTERS = 128
 const MAX_METADATA_KEYS = 50
 const MAX_METADATA_KEY_CHARACTERS = 64
 const MAX_METADATA_VALUE_CHARACTERS = 512
-const MIN_TTL_SECONDS = 60
-const MAX_TTL_SECONDS = 604_800
-/** A clock that is slow by no more than this still means "now". */
-const SEND_AT_SKEW_MS = 5 * 60_000
-/** A year, whether or not it holds a 29 February. */
-const SEND_AT_AHEAD_MS = 366 * 86_400_000
-const RFC_3339 = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i
 const NOT_WITH_RAW = ['subject', 'text', 'html', 'headers', 'attachments', 'reply_to'] as const
 
 /**
@@ -156,6 +158,7 @@ export function validateMessage(input: MessageDraft, limits: MessageLimits): Mes
   checkMetadata(input.metadata ?? {}, faults)
   const sendAt = readSendAt(input.send_at, limits.now, faults)
   checkTtl(input.ttl_seconds, faults)
+  checkLateLimit(input.notify_if_not_handed_off_within, faults)
   if (from === null || faults.length > 0) return { ok: false, code: 'invalid_request', errors: faults }
   return {
     ok: true,
@@ -172,6 +175,8 @@ export function validateMessage(input: MessageDraft, limits: MessageLimits): Mes
       unsubscribe,
       route: input.route ?? null,
       sandbox: input.sandbox ?? false,
+      isSensitive: input.sensitive ?? false,
+      lateAfterSeconds: input.notify_if_not_handed_off_within ?? null,
       estimatedSizeBytes,
     },
   }
@@ -290,43 +295,6 @@ function checkMetadata(metadata: Readonly<Record<string, string>>, faults: Fault
     if (keyFault !== null) faults.push({ path, message: `The key: ${keyFault}` })
     report(faults, path, valueFault)
   }
-}
-
-function checkTtl(seconds: number | undefined, faults: Fault[]): void {
-  if (seconds === undefined) return
-  if (Number.isInteger(seconds) && seconds >= MIN_TTL_SECONDS && seconds <= MAX_TTL_SECONDS) return
-  const message = `Must be a whole number from ${MIN_TTL_SECONDS} to ${MAX_TTL_SECONDS} (seconds; 7 days).`
-  faults.push({ path: '/ttl_seconds', message })
-}
-
-/** @returns null for "at once", which a time that has just passed means too */
-function readSendAt(text: string | undefined, now: Date, faults: Fault[]): Date | null {
-  if (text === undefined) return null
-  const sendAt = parseRfc3339(text)
-  if (sendAt === null) {
-    report(
-      faults,
-      '/send_at',
-      'Is not an RFC 3339 time. Write it as 2030-01-31T09:00:00Z, with "Z" or an offset.',
-    )
-    return null
-  }
-  const aheadMs = sendAt.getTime() - now.getTime()
-  if (aheadMs < -SEND_AT_SKEW_MS)
-    report(faults, '/send_at', 'Is in the past. Give a time to come, or leave it out.')
-  if (aheadMs > SEND_AT_AHEAD_MS)
-    report(faults, '/send_at', 'Is more than a year ahead. Give an earlier time.')
-  return aheadMs <= 0 ? null : sendAt
-}
-
-/** `Date` alone takes 30 February for 2 March. */
-function parseRfc3339(text: string): Date | null {
-  const [, year, month, day] = RFC_3339.exec(text) ?? []
-  if (year === undefined || month === undefined || day === undefined) return null
-  const midnight = new Date(`${year}-${month}-${day}T00:00:00Z`)
-  if (Number.isNaN(midnight.getTime()) || midnight.getUTCDate() !== Number(day)) return null
-  const time = new Date(text.toUpperCase())
-  return Number.isNaN(time.getTime()) ? null : time
 }
 
 function report(faults: Fault[], path: string, message: string | null): void {

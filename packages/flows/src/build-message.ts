@@ -16,6 +16,7 @@ import {
 import { formatMailbox, prepareRaw, unsubscribeFields, writeUnsubscribeFields } from '@valija/mail'
 import {
   encodeBody,
+  idempotencyKeptMs,
   type NewEvent,
   type NewMessage,
   type NewRecipient,
@@ -39,9 +40,6 @@ export interface SendOptions {
   publicUrl: string
 }
 
-/** How long an answer is kept after acceptance or send_at. */
-const idempotencyKeptMs = 24 * 3_600_000
-
 export interface BuiltMessage {
   row: NewMessage
   /** The 202's JSON. */
@@ -59,6 +57,8 @@ export interface BuildInput {
   nowMs: number
   nextId: IdSource
   options: SendOptions
+  /** The message that is sent again with it. */
+  resentFrom?: Uuid
 }
 
 export function buildMessage(input: BuildInput): BuiltMessage {
@@ -87,6 +87,10 @@ export function buildMessage(input: BuildInput): BuiltMessage {
     rfcMessageId: prepared.rfcMessageId,
     requireTls: message.requireTls,
     isSimulated,
+    isSensitive: message.isSensitive,
+    isSandbox: message.sandbox,
+    resentFrom: input.resentFrom ?? null,
+    lateAtMs: message.lateAfterSeconds === null ? null : startMs + message.lateAfterSeconds * 1_000,
     body: prepared.body,
     recipients,
     events: [],
@@ -241,6 +245,7 @@ function answerOf(row: NewMessage): object {
     delivery: row.delivery,
     created_at: new Date(row.createdAtMs).toISOString(),
     ...(row.isSimulated && { simulated: true }),
+    ...(row.resentFrom && { resent_from: formatId('message', row.resentFrom) }),
     recipients: row.recipients.map((recipient) => ({
       id: formatId('recipient', recipient.id),
       email: recipient.email,

@@ -1,5 +1,5 @@
 /**
- * Stopping an accepted message: what is not being sent this moment is changed, the rest is told per recipient.
+ * Stopping and moving an accepted message: what is not being sent this moment is changed, the rest is told per recipient.
  *
  * A worker may hold thousands of leases that wait for their site. It is asked to give back those of this message whose mail
  * has not gone out (recall-mail.ts), and is given a moment for it; what it keeps is being sent.
@@ -15,13 +15,17 @@ import {
   stateAfter,
   type Uuid,
 } from '@valija/core'
+import { redateRaw } from '@valija/mail'
 import {
   type ChangeOutcome,
   cancelMessage,
   type Database,
   type DatabaseClock,
+  decodeBody,
+  encodeBody,
   type HeldMessage,
   type HeldRecipient,
+  moveMessage,
   type NewEvent,
   type Wake,
 } from '@valija/store'
@@ -34,6 +38,13 @@ export interface MessageDesk {
    * @throws {ProductError} not_found; already_sending when none was stopped, now or before
    */
   cancel(tenantId: Uuid, messageId: Uuid): Promise<void>
+  /**
+   * Moves every recipient that nobody is sending to to another time.
+   *
+   * @param sendAt null: at once
+   * @throws {ProductError} not_found; already_sending when none was moved
+   */
+  move(tenantId: Uuid, messageId: Uuid, sendAt: Date | null): Promise<void>
 }
 
 export interface MessageDeskParts {
@@ -59,6 +70,15 @@ export function createMessageDesk(parts: MessageDeskParts): MessageDesk {
         parts.mailLog.ended({ ...target, recipientId: id, email, outcome: cancelled, reason: '' })
       }
       if (outcome.recipients.every(({ status }) => status !== cancelled)) throw refusal(outcome)
+    },
+    move: async (tenantId, messageId, sendAt) => {
+      const startMs = Math.floor(sendAt?.getTime() ?? parts.clock.nowMs())
+      const move = { startMs, isAtOnce: sendAt === null, redate }
+      const outcome = await changeAll(parts, messageId, () =>
+        moveMessage(parts.database, { tenantId, messageId }, move, tellMoved(parts, startMs)),
+      )
+      if (outcome.changed.length === 0) throw refusal(outcome)
+      parts.wake.send('dispatch')
     },
   }
 }
@@ -96,6 +116,29 @@ function tellCancelled({ nextId, clock }: MessageDeskParts) {
       ...(recipient.isUncertain && uncertainty),
     },
   })
+}
+
+function tellMoved({ nextId, clock }: MessageDeskParts, startMs: number) {
+  return (message: HeldMessage, recipient: HeldRecipient, seq: number): NewEvent => ({
+    id: nextId(),
+    tenantId: message.tenantId,
+    type: 'message.scheduled',
+    messageId: message.id,
+    createdAtMs: clock.nowMs(),
+    data: {
+      ...eventData(message, recipient, recipient.simulation, seq),
+      send_at: new Date(startMs).toISOString(),
+    },
+  })
+}
+
+function redate(content: Buffer, from: Date, to: Date): Buffer | null {
+  const body = decodeBody(content)
+  if (body.kind === 'fields') {
+    return encodeBody({ ...body, composition: { ...body.composition, date: to } })
+  }
+  const bytes = redateRaw(body.bytes, from, to)
+  return bytes && encodeBody({ ...body, bytes })
 }
 
 const uncertainty = {

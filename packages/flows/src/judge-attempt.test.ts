@@ -63,6 +63,7 @@ const delivery: LeasedDelivery = {
   sendAt: null,
   requireTls: false,
   isSimulated: false,
+  isSensitive: false,
 }
 const scope = { key: 's', provider: null, site: 's', source: 'default', kind: 'relay' } as const
 /** As a worker judges it whose sites nobody shapes. */

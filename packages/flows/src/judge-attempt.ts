@@ -269,8 +269,8 @@ function faultAt({ domain }: LeasedDelivery, fault: MailboxFault | null): Settle
   return fault && { fault, provider: domain }
 }
 
-function identity({ recipientId, messageId, tenantId, epoch }: LeasedDelivery) {
-  return { recipientId, messageId, tenantId, epoch }
+function identity({ recipientId, messageId, tenantId, epoch, isSensitive }: LeasedDelivery) {
+  return { recipientId, messageId, tenantId, epoch, isSensitive }
 }
 
 function dataOf(delivery: LeasedDelivery, step: number): object {

@@ -273,8 +273,30 @@ function settleIdentity(
   const messageId = idField?.value ?? defaults.messageId
   const date = (dateField && readDate(dateField.value)) ?? defaults.date
   if (idField === undefined) kept.push(ownField('Message-ID', messageId))
-  if (dateField === undefined) kept.push(ownField('Date', date.toUTCString().replace('GMT', '+0000')))
+  if (dateField === undefined) kept.push(datedField(date))
   return { fields: kept, messageId, date }
+}
+
+/** As it is put in where a message has none. */
+const datedField = (date: Date): Field => ownField('Date', date.toUTCString().replace('GMT', '+0000'))
+
+/**
+ * A prepared message with another date, where the one that it has was put in by `prepareRaw`.
+ *
+ * @returns null when the date is its sender's own
+ */
+export function redateRaw(prepared: Buffer, from: Date, to: Date): Buffer | null {
+  const { head, body } = splitAtBlankLine(prepared)
+  const own = datedField(from).source
+  const at = head.lastIndexOf(own)
+  if (at < 0 || (at > 0 && head[at - 1] !== LF)) return null
+  return Buffer.concat([
+    head.subarray(0, at),
+    datedField(to).source,
+    head.subarray(at + own.length),
+    CRLF,
+    body,
+  ])
 }
 
 function ownField(name: string, value: string): Field {

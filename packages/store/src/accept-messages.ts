@@ -67,6 +67,14 @@ export interface NewMessage {
   /** To be sent over verified TLS only. */
   requireTls: boolean
   isSimulated: boolean
+  /** Its body is dropped as soon as no recipient is left to be sent to; where there is none from the beginning it is not stored. */
+  isSensitive: boolean
+  /** Never to leave the machine, whatever its addresses are. */
+  isSandbox: boolean
+  /** The message that is sent again with it. */
+  resentFrom: Uuid | null
+  /** When somebody is told of each recipient whose mail is not handed off yet; null: never. */
+  lateAtMs: number | null
   /** As `encodeBody` made it. */
   body: Buffer
   recipients: readonly NewRecipient[]
@@ -191,7 +199,7 @@ const serverGraceMs = 500
 /** A connection that does not take even this in time is dropped, and the transaction with it. */
 const rollbackTimeoutMs = 1_000
 
-const messageColumns = 18
+const messageColumns = 22
 const recipientColumns = 12
 const firstRecipient = messageColumns + 1
 const firstKey = firstRecipient + recipientColumns
@@ -213,20 +221,21 @@ const countUpTo = (condition: string, limit: string): string =>
 
 /*
  * The last row, of no recipient and with the state `told`, is there when webhooks have something to tell.
- * $1…$18 messages (with bodies: one blob and the offset and length of each) · recipients · idempotency rows · events · share.
+ * $1…$22 messages (with bodies: one blob, $18, and the offset and length of each) · recipients · idempotency rows · events · share.
  * `share` says how many rows each tenant may have admitted at once: the first of them. A row that is not due yet waits in any case.
  * Rows that are `suppressed` are the hits of messages that were left out.
  */
 const insertSql = `
 WITH given_message AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-      $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::boolean[], $16::boolean[], $17::text[])
+      $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::boolean[], $16::boolean[], $17::text[],
+      $19::boolean[], $20::boolean[], $21::uuid[], $22::timestamptz[])
     AS input (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags, metadata,
-      send_at, expires_at, rfc_message_id, is_simulated, require_tls, slice)
+      send_at, expires_at, rfc_message_id, is_simulated, require_tls, slice, is_sensitive, is_sandbox, resent_from, late_at)
 ), given_recipient AS MATERIALIZED (
-  SELECT input.*, m.tenant_id, m.stream, m.send_at, m.expires_at
-  FROM unnest($19::uuid[], $20::uuid[], $21::integer[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[],
-      $27::text[], $28::text[], $29::text[], $30::integer[])
+  SELECT input.*, m.tenant_id, m.stream, m.send_at, m.expires_at, m.late_at
+  FROM unnest($23::uuid[], $24::uuid[], $25::integer[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[],
+      $31::text[], $32::text[], $33::text[], $34::integer[])
     AS input (id, message_id, ordinal, email, email_key, domain, type, status, reason, simulation, route, seq)
   JOIN given_message AS m ON m.id = input.message_id
 ), hit AS MATERIALIZED (
@@ -239,14 +248,16 @@ WITH given_message AS MATERIALIZED (
   SELECT * FROM given_recipient WHERE message_id NOT IN (SELECT message_id FROM hit)
 ), message AS (
   INSERT INTO valija.messages (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags,
-    metadata, send_at, expires_at, rfc_message_id, is_simulated, require_tls, recipient_count)
+    metadata, send_at, expires_at, rfc_message_id, is_simulated, require_tls, is_sensitive, is_sandbox, resent_from,
+    recipient_count)
   SELECT id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags::text[],
-    metadata::jsonb, send_at, expires_at, rfc_message_id, is_simulated, require_tls,
+    metadata::jsonb, send_at, expires_at, rfc_message_id, is_simulated, require_tls, is_sensitive, is_sandbox, resent_from,
     (SELECT count(*) FROM new_recipient AS r WHERE r.message_id = m.id)
   FROM new_message AS m
 ), body AS (
   INSERT INTO valija.bodies (message_id, tenant_id, content)
-  SELECT id, tenant_id, substr($18::bytea, split_part(slice, ':', 1)::integer, split_part(slice, ':', 2)::integer) FROM new_message
+  SELECT id, tenant_id, substr($18::bytea, split_part(slice, ':', 1)::integer, split_part(slice, ':', 2)::integer) FROM new_message AS m
+  WHERE NOT m.is_sensitive OR EXISTS (SELECT FROM new_recipient AS r WHERE r.message_id = m.id AND r.status = ANY (ARRAY[${liveStates}]))
 ), recipient AS (
   INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, reason,
     next_attempt_at, seq)
@@ -267,9 +278,9 @@ WITH given_message AS MATERIALIZED (
   WHERE status = ANY (ARRAY[${liveStates}])
 ), delivery AS (
   INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, simulation, state, due_at,
-    expires_at, admitted_at)
+    expires_at, admitted_at, late_at)
   SELECT id, message_id, tenant_id, stream, route, domain, simulation,
-    state, coalesce(send_at, now()), expires_at, now()
+    state, coalesce(send_at, now()), expires_at, now(), late_at
   FROM placed
   RETURNING recipient_id, message_id, state
 ), key AS (
@@ -365,6 +376,10 @@ function messageParameters(messages: readonly NewMessage[]): unknown[] {
     messages.map((message) => message.requireTls),
     slices,
     Buffer.concat(messages.map((message) => message.body)),
+    messages.map((message) => message.isSensitive),
+    messages.map((message) => message.isSandbox),
+    messages.map((message) => message.resentFrom),
+    messages.map((message) => (message.lateAtMs === null ? null : new Date(message.lateAtMs))),
   ]
 }
 

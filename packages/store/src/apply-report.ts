@@ -17,6 +17,7 @@ import type pg from 'pg'
 import { isInState } from './admission.ts'
 import { inTransaction } from './database.ts'
 import { eventExpressions, eventParameters } from './new-events.ts'
+import { dropSensitiveBodies } from './sensitive-bodies.ts'
 import { suppressForComplaint } from './suppress-complaints.ts'
 import { suppressMailboxes } from './suppress-mailboxes.ts'
 import { countComplaint } from './warm-ups.ts'
@@ -107,7 +108,10 @@ export async function applyReport(
     if (change !== null && !change.from.includes(present.status))
       return { outcome: 'ended', hasWebhooks: false }
     const isTold = await write(client, effect, present)
-    if (change !== null) await endDelivery(client, mail.recipientId)
+    if (change !== null) {
+      await endDelivery(client, mail.recipientId)
+      await dropSensitiveBodies(client, [mail.messageId])
+    }
     const isSuppressionTold = await suppress(client, effect)
     if (effect.kind === 'complaint') await countComplaint(client, mail)
     return { outcome: 'applied', hasWebhooks: isTold || isSuppressionTold }

@@ -64,6 +64,7 @@ function settlement(message: NewMessage, recipientId: Uuid, more: Partial<Settle
     messageId: message.id,
     tenantId,
     epoch: 1,
+    isSensitive: false,
     isFact: true,
     change: { to: 'delivered', from: ['queued', 'deferred'] },
     reason: null,
@@ -167,6 +168,7 @@ test('what was given back and cancelled is not touched by a late result of that 
   await releaseLeases(database.engine, [lease], { dueInMs: 3_000, hold: null })
   expect((await cancel(message))?.changed).toHaveLength(1)
   const late = settlement(message, lease.recipientId, {
+    isSensitive: false,
     isFact: false,
     nextInMs: 60_000,
     change: { to: 'deferred', from: ['queued'] },

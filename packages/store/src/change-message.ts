@@ -6,6 +6,7 @@
  * doing: only that worker knows whether the mail has gone out, and gives it back if it has not (packages/flows/src/recall-mail.ts).
  */
 import {
+  apply,
   type DeliveryState,
   lowestUuidAt,
   type RecipientState,
@@ -19,7 +20,10 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
+import { idempotencyKeptMs } from './idempotency-keys.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
+import { dropSensitiveBodies } from './sensitive-bodies.ts'
+import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 /** A message whose rows are ours until the transaction ends. */
 export interface HeldMessage {
@@ -93,7 +97,138 @@ WITH ended AS (
 SELECT EXISTS (SELECT FROM outbox) AS "isTold"`,
       values: [ids, ids[0], ids.at(-1), ...eventParameters(events)],
     })
-    return outcomeOf(message, changed, stateAfter('cancel'), rows[0]?.isTold ?? false)
+    if (changed.length > 0) await dropSensitiveBodies(client, [messageId])
+    return outcomeOf(message, changed, () => stateAfter('cancel'), rows[0]?.isTold ?? false)
+  })
+}
+
+/** When a message is to be sent instead. */
+export interface Move {
+  /** Its send_at; now or in the past: at once. */
+  startMs: number
+  isAtOnce: boolean
+  /**
+   * Dates the stored mail anew: it has never been on its way, and must not arrive as one of another day.
+   *
+   * @returns null when it has a date of its sender's own
+   */
+  redate: (content: Buffer, from: Date, to: Date) => Buffer | null
+}
+
+/**
+ * Moves every recipient that nobody is sending to. What is counted from the start moves along: the expiry, and for how long
+ * the idempotency key is kept.
+ *
+ * @returns null for a message that is unknown or another tenant's
+ */
+export async function moveMessage(
+  database: Database,
+  { tenantId, messageId }: { tenantId: Uuid; messageId: Uuid },
+  move: Move,
+  tell: TellChange,
+): Promise<ChangeOutcome | null> {
+  return asEngine(database, async (client) => {
+    const message = await holdMessage(client, tenantId, messageId)
+    if (message === null) return null
+    const changed = message.recipients.filter((recipient) => canChange(recipient, 'reschedule'))
+    if (changed.length === 0) return outcomeOf(message, [], movedState(move), false)
+    const isTold = await writeMove(client, message, changed, move, tell)
+    await moveKey(client, message, move.startMs)
+    const isUntouched = message.recipients.every(
+      ({ attempts, state, isUncertain }) => attempts === 0 && state !== 'leased' && !isUncertain,
+    )
+    if (isUntouched) await redateBody(client, message, move)
+    return outcomeOf(message, changed, movedState(move), isTold)
+  })
+}
+
+/** What a moved recipient is: one that was tried before and goes at once stays deferred. */
+function movedState({ isAtOnce }: Move): (recipient: HeldRecipient) => RecipientState {
+  if (!isAtOnce) return () => stateAfter('reschedule')
+  return ({ status }) => apply(status, 'due') ?? status
+}
+
+/** When the time of a message that is held begins to count. */
+function startOf({ createdAt, sendAt }: HeldMessage): Date {
+  return sendAt ?? createdAt
+}
+
+async function writeMove(
+  client: pg.PoolClient,
+  message: HeldMessage,
+  changed: HeldRecipient[],
+  { startMs, isAtOnce }: Move,
+  tell: TellChange,
+): Promise<boolean> {
+  const ids = changed.map(({ id }) => id).sort()
+  const events = changed.map((recipient) => tell(message, recipient, recipient.seq + 1))
+  const { rows } = await client.query<{ isTold: boolean }>({
+    name: 'move-recipients',
+    text: `
+WITH message AS (
+  UPDATE valija.messages SET send_at = $5::timestamptz, expires_at = $6::timestamptz WHERE id = $4::uuid
+), delivery AS (
+  UPDATE valija.deliveries SET state = 'waiting', admitted_at = NULL, hold = NULL, expires_at = $6::timestamptz,
+    late_at = late_at + ($6::timestamptz - expires_at),
+    due_at = CASE WHEN $7::boolean THEN least(due_at, now()) ELSE $5::timestamptz END
+  WHERE recipient_id = ANY ($1::uuid[])
+), recipient AS (
+  UPDATE valija.recipients
+  SET status = CASE WHEN NOT $7::boolean THEN '${stateAfter('reschedule')}'
+      WHEN status = ANY (ARRAY[${wordList(statesBefore('due'))}]) THEN '${stateAfter('due')}' ELSE status END,
+    next_attempt_at = CASE WHEN NOT $7::boolean OR attempts > 0 THEN $5::timestamptz END, seq = seq + 1
+  WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid
+), ${eventExpressions(8)}
+SELECT EXISTS (SELECT FROM outbox) AS "isTold"`,
+    values: [
+      ids,
+      ids[0],
+      ids.at(-1),
+      message.id,
+      new Date(startMs),
+      new Date(startMs + message.expiresAt.getTime() - startOf(message).getTime()),
+      isAtOnce,
+      ...eventParameters(events),
+    ],
+  })
+  return rows[0]?.isTold ?? false
+}
+
+const wordList = (words: readonly string[]) => words.map((word) => `'${word}'`).join(', ')
+
+/** The answer that was given for the message's key is kept from its start on; found by the time at which it was to go. */
+async function moveKey(client: pg.PoolClient, message: HeldMessage, startMs: number): Promise<void> {
+  await client.query({
+    name: 'move-key',
+    text: `UPDATE valija.idempotency_keys SET expires_at = $3
+           WHERE expires_at = $4 AND tenant_id = $1 AND message_id = $2`,
+    values: [
+      message.tenantId,
+      message.id,
+      new Date(startMs + idempotencyKeptMs),
+      new Date(startOf(message).getTime() + idempotencyKeptMs),
+    ],
+  })
+}
+
+async function redateBody(
+  client: pg.PoolClient,
+  message: HeldMessage,
+  { redate, startMs }: Move,
+): Promise<void> {
+  const { rows } = await client.query<{ content: Buffer }>({
+    name: 'read-moved-body',
+    text: 'SELECT content FROM valija.bodies WHERE message_id = $1',
+    values: [message.id],
+    ...answerWithin(longQueryTimeoutMs),
+  })
+  const content = rows[0] && redate(rows[0].content, startOf(message), new Date(startMs))
+  if (!content) return
+  await client.query({
+    name: 'redate-body',
+    text: 'UPDATE valija.bodies SET content = $2 WHERE message_id = $1',
+    values: [message.id, content],
+    ...answerWithin(longQueryTimeoutMs),
   })
 }
 
@@ -105,7 +240,7 @@ function canChange({ state, status }: HeldRecipient, event: 'cancel' | 'reschedu
 function outcomeOf(
   { recipients }: HeldMessage,
   changed: HeldRecipient[],
-  status: RecipientState,
+  stateOf: (recipient: HeldRecipient) => RecipientState,
   hasWebhooks: boolean,
 ): ChangeOutcome {
   return {
@@ -113,7 +248,9 @@ function outcomeOf(
     hasWebhooks,
     recipients: recipients.map((recipient) => {
       const isLeased = recipient.state === 'leased'
-      const present = changed.includes(recipient) ? status : shownState(recipient.status, isLeased)
+      const present = changed.includes(recipient)
+        ? stateOf(recipient)
+        : shownState(recipient.status, isLeased)
       return { email: recipient.email, status: present, isLeased }
     }),
   }

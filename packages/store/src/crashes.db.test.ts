@@ -37,6 +37,7 @@ function deferred({ id, tenantId, recipients }: NewMessage, epoch: number): Sett
     messageId: id,
     tenantId,
     epoch,
+    isSensitive: false,
     isFact: false,
     change: { to: 'deferred', from: ['queued'] },
     reason: 'network',

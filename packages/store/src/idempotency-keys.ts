@@ -5,6 +5,9 @@
 import type { Uuid } from '@valija/core'
 import type pg from 'pg'
 
+/** How long an answer is kept after acceptance or send_at, in milliseconds. */
+export const idempotencyKeptMs = 24 * 3_600_000
+
 export interface NewIdempotencyRow {
   key: string
   bodyHash: Buffer

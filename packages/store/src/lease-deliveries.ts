@@ -72,6 +72,8 @@ export interface LeasedDelivery {
   /** To be sent over verified TLS only. */
   requireTls: boolean
   isSimulated: boolean
+  /** Its body goes with the end of its last recipient. */
+  isSensitive: boolean
 }
 
 /** A leased row whose recipient or message is gone: nothing can be sent, and nobody waits for its end. */
@@ -112,6 +114,7 @@ SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", l
   leased.route, leased.simulation, leased.avoid, r.attempts, leased.retry_steps AS "retrySteps", leased.epoch, leased.crashes, leased.due_at AS "dueAt", leased.expires_at AS "expiresAt",
   leased.expires_at <= now() AS "isExpired", r.id IS NULL OR m.id IS NULL AS "isOrphan", r.email, r.domain, r.ordinal, r.status, r.reason, r.seq, m.from_email AS "fromEmail",
   m.from_domain AS "fromDomain", m.tags, m.metadata, m.created_at AS "createdAt", m.send_at AS "sendAt", m.require_tls AS "requireTls", m.is_simulated AS "isSimulated",
+  m.is_sensitive AS "isSensitive",
   leased.dot_epoch IS NOT NULL AS "isPastDot",
   coalesce((SELECT t.at_most_once FROM valija.tenants AS t WHERE t.id = leased.tenant_id), false) AS "atMostOnce",
   ${leasedHitSql} AS suppression

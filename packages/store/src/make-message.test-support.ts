@@ -22,6 +22,10 @@ export function makeMessage(nextId: IdSource, tenantId: Uuid, more: Partial<NewM
     rfcMessageId: `<${id}@acme.test>`,
     requireTls: false,
     isSimulated: false,
+    isSensitive: false,
+    isSandbox: false,
+    resentFrom: null,
+    lateAtMs: null,
     body: Buffer.from(`body of ${id}`),
     recipients: [
       {

@@ -36,6 +36,8 @@ export interface MessageRow {
   expiresAt: Date
   rfcMessageId: string
   isSimulated: boolean
+  isSensitive: boolean
+  resentFrom: Uuid | null
   recipientCount: number
   status: MessageStatus
   /** Octets of the composed mail; null until it was composed. */
@@ -122,7 +124,7 @@ const leaseSql = `LEFT JOIN valija.deliveries AS d
 
 const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
   m.metadata, m.send_at AS "sendAt", m.expires_at AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
-  m.is_simulated AS "isSimulated", m.recipient_count AS "recipientCount"`
+  m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", m.recipient_count AS "recipientCount"`
 
 type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes'>
 

@@ -19,6 +19,7 @@ import {
   type NewEvent,
   numberedEventExpressions,
 } from './new-events.ts'
+import { dropSensitiveBodies } from './sensitive-bodies.ts'
 import { suppressMailboxes } from './suppress-mailboxes.ts'
 
 export interface NewAttempt {
@@ -38,6 +39,8 @@ export interface Settlement {
   tenantId: Uuid
   /** The lease under which it was worked on. */
   epoch: number
+  /** The message's body goes with the end of its last recipient (sensitive-bodies.ts). */
+  isSensitive: boolean
   /**
    * Whether the outcome is a fact, whoever holds the lease by now: the receiving server took the mail, or refused it for
    * good. Anything else counts only while the lease is ours.
@@ -150,7 +153,7 @@ export interface SettleOutcome {
 
 /**
  * Settles a batch in one commit: one statement, and further ones only where the end of a mail says something of its mailbox
- * (suppress-mailboxes.ts). Of several settlements of one recipient (its lease was lost and given
+ * (suppress-mailboxes.ts), or is that of a sensitive one (sensitive-bodies.ts). Of several settlements of one recipient (its lease was lost and given
  * to the same worker again) one counts, by `oneEach`; the attempts of all are kept.
  */
 export async function settleAttempts(
@@ -158,7 +161,8 @@ export async function settleAttempts(
   allSettlements: readonly Settlement[],
 ): Promise<SettleOutcome> {
   const settlements = oneEach(allSettlements)
-  if (settlements.every((settlement) => settlement.mailboxFault === null)) {
+  const sensitive = settlements.filter(({ isSensitive, change }) => isSensitive && change && isEnd(change.to))
+  if (sensitive.length === 0 && settlements.every(({ mailboxFault }) => mailboxFault === null)) {
     return settle(pool, settlements, allSettlements)
   }
   return inTransaction(pool, 'BEGIN', async (client) => {
@@ -167,6 +171,10 @@ export async function settleAttempts(
       mailboxFault && outcome.settled.has(recipientId) ? [{ recipientId, ...mailboxFault, reply }] : [],
     )
     const isTold = ended.length > 0 && (await suppressMailboxes(client, ended))
+    await dropSensitiveBodies(
+      client,
+      sensitive.map(({ messageId }) => messageId),
+    )
     return { ...outcome, hasWebhooks: outcome.hasWebhooks || isTold }
   })
 }

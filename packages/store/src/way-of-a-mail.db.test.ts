@@ -46,6 +46,7 @@ function delivered(message: NewMessage, epoch: number, more: Partial<Settlement>
     messageId: message.id,
     tenantId: message.tenantId,
     epoch,
+    isSensitive: false,
     isFact: true,
     change: { to: 'delivered', from: ['queued', 'deferred'] },
     reason: null,
@@ -203,6 +204,7 @@ describe('a lease', () => {
     )
     expect((await renewLeases(database.engine, [{ recipientId: id, epoch: 1 }])).size).toBe(0)
     const late = delivered(message, 1, {
+      isSensitive: false,
       isFact: false,
       change: { to: 'deferred', from: ['queued'] },
       nextInMs: 60_000,
@@ -405,6 +407,7 @@ async function recordOf(message: NewMessage) {
 }
 
 const deferral: Partial<Settlement> = {
+  isSensitive: false,
   isFact: false,
   change: { to: 'deferred', from: ['queued', 'deferred'] },
   nextInMs: 60_000,
@@ -451,6 +454,7 @@ describe('a settlement', () => {
     await acceptMessages(database.engine, [soon, late], { directShare: 9 })
     await leaseDeliveries(database.engine, [recipientOf(soon), recipientOf(late)])
     const deferral = {
+      isSensitive: false,
       isFact: false,
       change: { to: 'deferred', from: ['queued'] },
       nextInMs: 60_000,

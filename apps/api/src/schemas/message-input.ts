@@ -127,6 +127,18 @@ export const MessageInput = named(
       sandbox: Type.Optional(
         Type.Boolean({ description: 'Walk through the real states without sending anything.' }),
       ),
+      sensitive: Type.Optional(
+        Type.Boolean({
+          description:
+            'Drop the body as soon as no recipient is left to be sent to. What the capture inbox caught stays there.',
+        }),
+      ),
+      notify_if_not_handed_off_within: Type.Optional(
+        Type.Integer({
+          description:
+            'Tell by `message.late` of each recipient whose mail is not handed off so many seconds after acceptance or send_at, whichever is later; 1 to 604800.',
+        }),
+      ),
     },
     {
       description:

@@ -97,6 +97,10 @@ export type MessageInput = {
   }
   /** Walk through the real states without sending anything. */
   sandbox?: boolean
+  /** Drop the body as soon as no recipient is left to be sent to. What the capture inbox caught stays there. */
+  sensitive?: boolean
+  /** Tell by `message.late` of each recipient whose mail is not handed off so many seconds after acceptance or send_at, whichever is later; 1 to 604800. */
+  notify_if_not_handed_off_within?: number
 }
 
 /** A message as POST /send takes it, and its own idempotency key. */
@@ -139,6 +143,10 @@ export type BatchMessageInput = {
   }
   /** Walk through the real states without sending anything. */
   sandbox?: boolean
+  /** Drop the body as soon as no recipient is left to be sent to. What the capture inbox caught stays there. */
+  sensitive?: boolean
+  /** Tell by `message.late` of each recipient whose mail is not handed off so many seconds after acceptance or send_at, whichever is later; 1 to 604800. */
+  notify_if_not_handed_off_within?: number
   /** At most 255 visible ASCII characters, per tenant. Kept until 24 h after acceptance or send_at: the same message gets the stored answer, another one 409. */
   idempotency_key?: string
 }
@@ -159,6 +167,8 @@ export type AcceptedMessage = {
   created_at: string
   /** Present when a simulator plays it: nothing leaves the machine. */
   simulated?: true
+  /** The message that was sent again with this one (POST /messages/:id/resend). */
+  resent_from?: string
   recipients: ({
     id: string
     /** In canonical form: the domain as lower-case A-labels. */
@@ -207,6 +217,10 @@ export type Message = {
   size_bytes: number | null
   /** Present when a simulator plays it: nothing leaves the machine. */
   simulated?: true
+  /** Present when its body is not kept any longer than it is needed. */
+  sensitive?: true
+  /** The message that was sent again with this one (POST /messages/:id/resend). */
+  resent_from?: string
   recipients: (Recipient)[]
 }
 
@@ -232,6 +246,10 @@ export type MessageSummary = {
   size_bytes: number | null
   /** Present when a simulator plays it: nothing leaves the machine. */
   simulated?: true
+  /** Present when its body is not kept any longer than it is needed. */
+  sensitive?: true
+  /** The message that was sent again with this one (POST /messages/:id/resend). */
+  resent_from?: string
   recipient_count: number
 }
 
@@ -1654,6 +1672,16 @@ export interface Operations {
     path: { id: string }
     query: {}
     body: undefined
+    answer: Message
+  }
+  /** Move a message that waits to another time. */
+  'PATCH /messages/{id}': {
+    path: { id: string }
+    query: {}
+    body: {
+      /** When to send it: an RFC 3339 time up to a year ahead. null, or a time that has just passed: at once. Required. */
+      send_at?: string | null
+    }
     answer: Message
   }
   /** Stop a message that waits to be sent. */

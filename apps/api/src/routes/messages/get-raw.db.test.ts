@@ -1,6 +1,7 @@
 /** GET /messages/:id/raw, by status. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
+import { attempt } from '../../settle.test-support.ts'
 
 let api: TestApi
 
@@ -34,6 +35,25 @@ describe('200', () => {
     const answer = await api.ask('GET', `/messages/${id}/raw`)
     expect(answer.rawPayload.toString()).toContain('X-Odd: caf\u00e9\r\n')
     expect(answer.rawPayload.toString()).toMatch(/\r\n\r\nBody\r\n$/)
+  })
+})
+
+describe('404, of a sensitive message', () => {
+  test('its text is there until the last recipient has its end', async () => {
+    const { id, recipients } = await api.send({
+      to: ['ann@example.test', 'bob@example.test'],
+      sensitive: true,
+    })
+    const read = async () => (await api.ask('GET', `/messages/${id}/raw`)).statusCode
+    await attempt(api, recipients[0]!.id, 250, '2.0.0', 'Ok')
+    await attempt(api, recipients[1]!.id, 451, '4.7.1', 'Try again later')
+    expect(await read()).toBe(200)
+    await attempt(api, recipients[1]!.id, 250, '2.0.0', 'Ok')
+    expect(await read()).toBe(404)
+    expect((await api.ask('GET', `/messages/${id}`)).json()).toMatchObject({
+      status: 'delivered',
+      sensitive: true,
+    })
   })
 })
 

@@ -9,6 +9,7 @@ import { getRaw } from './get-raw.ts'
 import { listAttempts } from './list-attempts.ts'
 import { listMessageEvents } from './list-message-events.ts'
 import { listMessages } from './list-messages.ts'
+import { moveMessage } from './move-message.ts'
 import { preview } from './preview.ts'
 import { MessagePreview } from './preview-schema.ts'
 import { messageSchemas } from './schemas.ts'
@@ -25,6 +26,7 @@ export const messageRoutes: RouteGroup = {
     listMessages,
     getMessage,
     cancelMessage,
+    moveMessage,
     listMessageEvents,
     listAttempts,
     explainMessageRoute,

@@ -19,6 +19,9 @@ const id = (kind: IdKind) =>
 const simulated = Type.Optional(
   Type.Literal(true, { description: 'Present when a simulator plays it: nothing leaves the machine.' }),
 )
+const resentFrom = Type.Optional(
+  Type.String({ description: 'The message that was sent again with this one (POST /messages/:id/resend).' }),
+)
 const status = Type.Enum([...messageStatuses], {
   description:
     'While any recipient is live the first present of sending, queued, deferred, scheduled; all ended alike: that word; otherwise partially_delivered if one was delivered, else the first present of bounced, failed, suppressed, cancelled.',
@@ -38,6 +41,7 @@ export const AcceptedMessage = named(
       }),
       created_at: time('When it was accepted.'),
       simulated,
+      resent_from: resentFrom,
       recipients: Type.Array(
         Type.Object({ id: id('recipient'), email, type: recipientType, status: recipientStatus }),
       ),
@@ -80,6 +84,10 @@ const messageFields = {
     Type.Integer({ description: 'Octets of the composed mail; null until it was composed.' }),
   ),
   simulated,
+  sensitive: Type.Optional(
+    Type.Literal(true, { description: 'Present when its body is not kept any longer than it is needed.' }),
+  ),
+  resent_from: resentFrom,
 }
 
 export const Message = named(
@@ -203,6 +211,8 @@ function showFields(row: MessageRow) {
     rfc_message_id: row.rfcMessageId,
     size_bytes: row.sizeBytes,
     ...(row.isSimulated && { simulated: true as const }),
+    ...(row.isSensitive && { sensitive: true as const }),
+    ...(row.resentFrom && { resent_from: formatId('message', row.resentFrom) }),
   }
 }
 
