@@ -34,6 +34,12 @@ const handWritten = [
   'domain_reports',
   'domain_dmarc_counts',
   'domain_tls_counts',
+  'stats_state',
+  'stats_cursors',
+  'stats_names',
+  'stats',
+  'tag_stats',
+  'latency_stats',
 ]
 
 export default defineConfig({

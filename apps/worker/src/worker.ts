@@ -11,6 +11,7 @@ import {
   createDomainWatch,
   createHandedQueue,
   createMaintenance,
+  createStatsWatch,
   createSweep,
   createWebhookDispatcher,
   createWebhookReplayer,
@@ -91,6 +92,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   })
   maintenance.start()
   life.onStop({ name: 'maintenance', stop: () => maintenance.stop() })
+  startStats({ foundation, log, life })
 
   const hints = queue.work((hint) => deliverer.takeHint(hint), { concurrency: hintConcurrency, onError })
   life.onStop({
@@ -152,6 +154,13 @@ function startDispatcher(
   })
   dispatcher.start()
   life.onStop({ name: 'dispatcher', stop: () => dispatcher.stop().then(() => admission.drain()) })
+}
+
+function startStats({ foundation, log, life }: Pick<WorkerParts, 'foundation' | 'log' | 'life'>): void {
+  const onError = (err: Error) => log.error({ err }, 'the statistics are late')
+  const stats = createStatsWatch({ database: foundation.database, onError })
+  stats.start()
+  life.onStop({ name: 'statistics', stop: () => stats.stop() })
 }
 
 function startWebhooks({ config, foundation, log, life }: WorkerParts): void {

@@ -1,6 +1,8 @@
 /**
  * The events that a tenant's stream and webhooks carry, and which of them an endpoint asked for.
  */
+import type { Stream } from './stream.ts'
+
 export const eventTypes = [
   'message.accepted',
   'message.scheduled',
@@ -57,6 +59,7 @@ export interface MessageEventData {
   email: string
   /** The sender's mail domain: what /domains, keys, webhooks and searches mean by a domain. */
   domain: string
+  stream: Stream
   tags: string[]
   metadata: Record<string, string>
   seq: number
@@ -68,5 +71,9 @@ export interface MessageEventData {
   explanation?: string
   remedy?: string
   next_attempt_at?: string
+  /** Who receives for the recipient's domain, where the shaping data knows it by name. */
+  provider?: string
+  /** Of message.delivered: from acceptance or `send_at`, whichever is later, to the receiving server's yes. */
+  latency_ms?: number
   simulated?: true
 }

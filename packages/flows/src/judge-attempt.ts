@@ -139,9 +139,15 @@ function attemptEvents(
           ? { uncertain: true, ...wordsForUncertainEnd(disposition) }
           : wordsFor(disposition.reason)),
         ...(nextAt !== null && { next_attempt_at: new Date(nextAt).toISOString() }),
+        ...(disposition.event === 'deliver' && { latency_ms: latencyMs(delivery, at) }),
       },
     },
   ]
+}
+
+/** From when the mail was to be sent, its acceptance or send_at, to the receiving server's yes. */
+function latencyMs({ createdAt, sendAt }: LeasedDelivery, at: number): number {
+  return Math.max(0, Math.round(at - (sendAt ?? createdAt).getTime()))
 }
 
 /** What the reason means and what to do about it, for whoever reads the event. */
@@ -259,9 +265,13 @@ export function discard(delivery: LeasedDelivery): Settlement {
  * one provider's fault.
  */
 export function saidBy(settlement: Settlement, provider: string | null): Settlement {
-  const { mailboxFault } = settlement
-  if (mailboxFault === null || provider === null) return settlement
-  return { ...settlement, mailboxFault: { ...mailboxFault, provider } }
+  const { mailboxFault, events } = settlement
+  if (provider === null) return settlement
+  return {
+    ...settlement,
+    mailboxFault: mailboxFault && { ...mailboxFault, provider },
+    events: events.map((event) => ({ ...event, data: { ...event.data, provider } })),
+  }
 }
 
 /** Whoever answers for a mailbox is, until more is known, the recipient's domain. */
@@ -276,6 +286,7 @@ function identity({ recipientId, messageId, tenantId, epoch, isSensitive }: Leas
 function dataOf(delivery: LeasedDelivery, step: number): object {
   const message = {
     id: delivery.messageId,
+    stream: delivery.stream,
     fromDomain: delivery.fromDomain,
     tags: delivery.tags,
     metadata: delivery.metadata,

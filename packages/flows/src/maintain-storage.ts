@@ -16,6 +16,7 @@ import {
   forgetOldInboxMails,
   forgetOldKeys,
   forgetOldReports,
+  forgetOldStats,
   forgetOldStsPolicies,
   forgetOldTlsReports,
   forgetOldUsage,
@@ -122,6 +123,7 @@ function stepsOf({
     () => exhaust(() => forgetRemovals(engine, retention.historyMs)),
     () => exhaust(() => forgetOldReports(engine, retention.historyMs)),
     () => exhaust(() => forgetOldDomainReports(engine, retention.historyMs)),
+    () => exhaust(() => forgetOldStats(engine)),
     async () => {
       let place: QuarantinePlace | null = null
       do place = await liftQuarantines(engine, place)

@@ -85,8 +85,13 @@ export function complaintEffect(
 }
 
 function dataOf(mail: ReportedMail, seq: number): object {
-  const { messageId, recipientId, fromDomain, tags, metadata, email } = mail
-  return eventData({ id: messageId, fromDomain, tags, metadata }, { id: recipientId, email }, null, seq)
+  const { messageId, recipientId, stream, fromDomain, tags, metadata, email } = mail
+  return eventData(
+    { id: messageId, stream, fromDomain, tags, metadata },
+    { id: recipientId, email },
+    null,
+    seq,
+  )
 }
 
 /** What was said of the failure, as a reply of a conversation is shown; its codes where there are no words. */

@@ -135,8 +135,7 @@ function teller({ clock, nextId }: UnsubscribeParts, claim: UnsubscribeClaim): T
     messageId,
     createdAtMs: clock.nowMs(),
     data: {
-      ...eventData({ id: messageId, ...mail }, { id: recipientId, email }, null, seq),
-      stream,
+      ...eventData({ id: messageId, stream, ...mail }, { id: recipientId, email }, null, seq),
       suppression_id: formatId('suppression', suppressionId),
     },
   })

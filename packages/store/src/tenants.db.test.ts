@@ -11,6 +11,8 @@ import { deleteTenant } from './tenants.ts'
 const newId = createIdSource(Date.now)
 const [mine, theirs] = [newId(), newId()]
 
+const figure = () => ({ span: 'day', starts_at: now, outcome: 'accepted', reason: '', count: 1 })
+
 /** A row per table for a tenant: only what has no default. */
 const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   api_keys: () => ({ id: newId(), name: 'k', hash: Buffer.from(newId()), hint: 'vlj_x', scopes: '{}' }),
@@ -29,6 +31,11 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
     status: 'ok',
     checked_at: now,
   }),
+  stats_cursors: () => ({ transaction: '1', id: newId() }),
+  stats_names: () => ({ span: 'day', starts_at: now, kind: 'tag', count: 1 }),
+  stats: () => ({ ...figure(), domain: 'a.test', stream: 'bulk', provider: '' }),
+  tag_stats: () => ({ ...figure(), tag: 't' }),
+  latency_stats: () => ({ span: 'day', starts_at: now, stream: 'bulk', provider: '', bucket: 1, count: 1 }),
   webhooks: () => ({ id: newId(), url: 'http://a.test', events: '{*}', secret: Buffer.alloc(1) }),
   routes: () => ({ id: newId(), name: 'r', kind: 'mx' }),
   route_lists: () => ({ id: newId(), routes: '[]' }),
@@ -182,6 +189,8 @@ const ownTables = [
 /** What they have no business in at all. */
 const engineTables = [
   'webhook_replays',
+  'stats_cursors',
+  'stats_names',
   'idempotency_keys',
   'mailbox_faults',
   'provider_unknown_rates',

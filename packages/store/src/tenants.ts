@@ -138,7 +138,7 @@ export async function updateTenant(
 export type TenantDeletion = 'deleted' | 'unknown' | 'default' | { live: number }
 
 /**
- * Removes a tenant with its keys, domains, webhooks, suppressions (those of the past as well), inbox and idempotency rows. Its messages
+ * Removes a tenant with its keys, domains, webhooks, suppressions (those of the past as well), statistics, inbox and idempotency rows. Its messages
  * and events stay until retention drops their partitions: nobody can read them any more.
  *
  * @returns `live`, and nothing is changed, while recipients of it are not at their end: a 202 is a promise
@@ -159,6 +159,12 @@ export async function deleteTenant(database: Database, id: Uuid): Promise<Tenant
     // A request that is being accepted this moment may add more: they are delivered all the same, only nobody reads of it.
     if (count > 0) return { live: count }
     for (const table of [
+      // First: whoever counts its events this moment ends before, or finds it gone (count-events.ts).
+      'stats_cursors',
+      'stats',
+      'tag_stats',
+      'latency_stats',
+      'stats_names',
       'inbox',
       'idempotency_keys',
       'suppressions',

@@ -10,6 +10,7 @@ import { messageRoutes } from './messages/index.ts'
 import { queueRoutes } from './queue/index.ts'
 import { mailRoutes } from './routes/index.ts'
 import { sourceRoutes } from './source-ips/index.ts'
+import { statsRoutes } from './stats/index.ts'
 import { suppressionRoutes } from './suppressions/index.ts'
 import { systemRoutes } from './system/index.ts'
 import { tenantRoutes } from './tenants/index.ts'
@@ -20,6 +21,7 @@ import { webhookRoutes } from './webhooks/index.ts'
 export const routeGroups: readonly RouteGroup[] = [
   messageRoutes,
   eventRoutes,
+  statsRoutes,
   webhookRoutes,
   domainRoutes,
   suppressionRoutes,

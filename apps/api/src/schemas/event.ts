@@ -17,7 +17,7 @@ export const Event = named(
         {
           additionalProperties: true,
           description:
-            'Of every message event: message_id, recipient_id, email, domain (the sender’s), tags, metadata, seq (numbers a recipient’s events); where it applies: reason, explanation (what the reason means), remedy, bounce_type, reply, enhanced_status, next_attempt_at, uncertain (it ended, and may have been delivered), simulated.',
+            'Of every message event: message_id, recipient_id, email, domain (the sender’s), stream, tags, metadata, seq (numbers a recipient’s events); where it applies: reason, explanation (what the reason means), remedy, bounce_type, reply, enhanced_status, next_attempt_at, provider (who receives for the recipient’s domain), latency_ms (from acceptance or send_at to the receiving server’s yes), uncertain (it ended, and may have been delivered), simulated.',
         },
       ),
     },
@@ -32,10 +32,12 @@ export const Event = named(
             recipient_id: 'rcp_0192f0c1a2b37c4d8e5f60718293a4b2',
             email: 'ann@example.com',
             domain: 'acme.example',
+            stream: 'transactional',
             tags: ['receipt'],
             metadata: { order: '4711' },
             seq: 3,
             reply: '250 2.0.0 Ok',
+            latency_ms: 412,
           },
         },
       ],

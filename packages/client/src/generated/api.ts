@@ -407,8 +407,62 @@ export type Event = {
   type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'quota.reached' | 'webhook.disabled'
   /** When it happened. */
   timestamp: string
-  /** Of every message event: message_id, recipient_id, email, domain (the sender’s), tags, metadata, seq (numbers a recipient’s events); where it applies: reason, explanation (what the reason means), remedy, bounce_type, reply, enhanced_status, next_attempt_at, uncertain (it ended, and may have been delivered), simulated. */
+  /** Of every message event: message_id, recipient_id, email, domain (the sender’s), stream, tags, metadata, seq (numbers a recipient’s events); where it applies: reason, explanation (what the reason means), remedy, bounce_type, reply, enhanced_status, next_attempt_at, provider (who receives for the recipient’s domain), latency_ms (from acceptance or send_at to the receiving server’s yes), uncertain (it ended, and may have been delivered), simulated. */
   data: Record<string, unknown>
+}
+
+/** What happened in an hour, a day, or all of the time that was asked for. */
+export type StatsRow = {
+  /** The start of the hour, of the day, or of all that was asked for. */
+  start: string
+  /** The sender’s domain, with `group_by=domain`. Null: all further ones. */
+  domain?: string | null
+  /** With `group_by=stream`. */
+  stream?: string | null
+  /** Who receives for the recipients’ domains, with `group_by=provider`. Null: none that is known by name, not known yet, or all further ones. */
+  provider?: string | null
+  /** With `group_by=tag`. Null: all further ones. */
+  tag?: string | null
+  /** Recipients that were accepted. */
+  accepted: number
+  /** Taken by the receiving server. */
+  delivered: number
+  /** Tries that are to be repeated: one recipient can be deferred several times. */
+  deferred: number
+  /** Refused for good, at once or by a later report. */
+  bounced: number
+  /** Of these, with `bounce_type` hard: addresses not to be sent to again. */
+  hard_bounced: number
+  /** Called spam. */
+  complained: number
+  /** Unsubscribed by a link of a mail. */
+  unsubscribed: number
+  /** Given up by us: time over, no such domain, refused by a rule. */
+  failed: number
+  /** Not sent to, because of the suppression list. */
+  suppressed: number
+  /** Cancelled before they were sent. */
+  cancelled: number
+  /** By reason (docs/reasons.md). */
+  bounced_by_reason: Record<string, number>
+  /** By reason. */
+  deferred_by_reason: Record<string, number>
+  /** By reason. */
+  failed_by_reason: Record<string, number>
+  /** Bounced, of delivered and bounced. Null without any. */
+  bounce_rate: number | null
+  /** Hard bounces, of delivered and bounced. Null without any. */
+  hard_bounce_rate: number | null
+  /** Complained, of delivered. Null without any. */
+  complaint_rate: number | null
+  /** Deferred, of delivered, bounced and deferred. Null without any. */
+  deferral_rate: number | null
+  /** From acceptance or `send_at`, whichever is later, to the receiving server’s yes, in milliseconds, within 19 %. Null without deliveries, and where domains or tags are asked for. */
+  latency_ms: {
+    p50: number
+    p95: number
+    p99: number
+  } | null
 }
 
 /** An endpoint that is told of events. */
@@ -1735,6 +1789,22 @@ export interface Operations {
     answer: {
       data: (Event)[]
       next_cursor: string
+    }
+  }
+  /** See what became of your mail. */
+  'GET /stats': {
+    path: {}
+    query: { after?: string; before?: string; interval?: 'hour' | 'day' | 'total'; group_by?: 'domain' | 'stream' | 'provider' | 'tag'; groups?: number; domain?: string; stream?: 'transactional' | 'bulk'; provider?: string; tag?: string }
+    body: undefined
+    answer: {
+      data: (StatsRow)[]
+      /** From when on is counted. */
+      after: string
+      /** Until when. */
+      before: string
+      interval: 'hour' | 'day' | 'total'
+      /** All that `/events` showed by then is counted; null before the first time. */
+      as_of: string | null
     }
   }
   /** List the webhooks. */
