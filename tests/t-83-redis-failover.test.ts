@@ -232,11 +232,9 @@ describe.skipIf(isAbsent)('any Redis', () => {
     await Promise.all(ids.map((id) => untilEnded(valija.api, id, LOST_HINT_MS)))
     expect(peer.mails).toHaveLength(ids.length)
     const said = valija.workers.flatMap(({ lines }) => lines)
-    const wasSaid = (text: string) => said.some((line) => line.includes(text))
-    // On a machine that crawls the pause was long enough to cut the workers' connections: then whoever leads delivered by hand.
-    expect(wasSaid('hints were lost or late') || wasSaid('Socket timeout. Expecting data')).toBe(true)
+    expect(said.some((line) => line.includes('hints were lost or late'))).toBe(true)
     // Whoever noticed had taken none for as long: it cannot know that there was none to take.
-    if (wasSaid('hints were lost or late')) expect(wasSaid('worker was started anew')).toBe(true)
+    expect(said.some((line) => line.includes('worker was started anew'))).toBe(true)
     await valija.redis!.command('CONFIG SET maxmemory-policy noeviction')
     await evicted.untilReady()
   })

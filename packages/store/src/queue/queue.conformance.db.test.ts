@@ -18,6 +18,7 @@ import {
   type HintWorkerOptions,
 } from './hint-queue.ts'
 import { migrateQueue, openHintQueue } from './index.ts'
+import { openRedisQueue } from './redis-queue.ts'
 
 /** A store and what can be done to it. */
 interface Store {
@@ -451,19 +452,40 @@ describe.skipIf(needsProgram('redis-server'))('with redis-server', () => {
     const redis = await startRedis()
     await redis.kill()
     const seen: string[] = []
-    const queue = await openHintQueue({ redisUrl: redis.url, databaseUrl: '', onError: () => {} })
+    const told: string[] = []
+    const queue = await openHintQueue({
+      redisUrl: redis.url,
+      databaseUrl: '',
+      onError: ({ message }) => told.push(message),
+    })
     const worker = queue.work(async ({ ids }) => void seen.push(...ids), {
       concurrency: 1,
       onError: () => {},
     })
     expect(queue.isUp).toBe(false)
     await expect(queue.add([{ ids: ['early'] }])).rejects.toMatchObject({ code: 'queue_away' })
+    expect(queue.lastError?.message).toBe(`connect ECONNREFUSED 127.0.0.1:${redis.port}`)
+    // Once, however often it was tried.
+    expect(told).toEqual([queue.lastError?.message])
     await redis.restart()
     await until('up', () => queue.isUp)
     await queue.add([{ ids: ['a'] }])
     await until('the hint', () => seen.length > 0)
     expect(seen).toEqual(['a'])
     await worker.close()
+    await queue.close()
+    await redis.remove()
+  })
+
+  test('a start that takes longer than Redis is waited for is no trouble: nothing is told, and the queue is up', async () => {
+    const redis = await startRedis()
+    const told: Error[] = []
+    const opening = openRedisQueue({ redisUrl: redis.url, onError: (error) => told.push(error) })
+    for (const endMs = performance.now() + 1_500; performance.now() < endMs; );
+    const queue = await opening
+    await until('up', () => queue.isUp)
+    await queue.add([{ ids: ['a'] }])
+    expect(told).toEqual([])
     await queue.close()
     await redis.remove()
   })

@@ -194,6 +194,9 @@ const UNUSABLE =
 export const isRedisAway = (error: Error): boolean =>
   error.name !== 'ReplyError' || UNUSABLE.test(error.message)
 
+/** What ioredis says of a producer's command while there is no connection. */
+export const isUnsent = (error: Error): boolean => error.message.startsWith("Stream isn't writeable")
+
 /** One server's policy; by INFO where CONFIG is forbidden, as managed servers do; null when it is not told. */
 async function policyOf(server: Redis): Promise<string | null> {
   try {

@@ -13,6 +13,7 @@ import {
   assertNoEviction,
   connectRedis,
   isRedisAway,
+  isUnsent,
   parseRedisUrl,
   type RedisConnection,
   RedisEvictsError,
@@ -45,6 +46,8 @@ const POLICY_EVERY_MS = 10_000
 /** How long the mark that a probe writes stays, in seconds. */
 const PROBE_TTL_S = 60
 
+const wasClosed = () => new Error('the connection to Redis was closed')
+
 /** For a connection that ends before it was made. */
 const ignored = (): void => {}
 
@@ -59,24 +62,36 @@ const keyPrefix = (target: RedisTarget, prefix: string): string =>
  */
 export async function openRedisQueue(options: RedisQueueOptions): Promise<HintQueue> {
   const target = parseRedisUrl(options.redisUrl)
-  // set below; an error of the connection can't come before this function has returned to the event loop
-  let status: StoreStatus | null = null
-  const producer = connectRedis(target, 'producer', (error) => status?.markDown(error))
+  const notYet = new Error('not connected yet')
+  /** Of the connection: what a command that could not be sent is told says nothing about Redis. */
+  let trouble = notYet
+  const producer = connectRedis(target, 'producer', (error) => {
+    trouble = error
+    status.markDown(error)
+  })
+  const tell = (error: Error) => options.onError(isUnsent(error) ? trouble : error)
   const first = Promise.withResolvers<void>()
   let isOpen = false
   // Before that it is why the start is refused.
   const policy = watchPolicy(producer, (warning) => isOpen && options.onError(warning))
   const prefix = keyPrefix(target, options.prefix ?? 'bull')
   const probe = async () => {
+    if (producer.status !== 'ready') throw trouble
     const warning = await policy.look()
     if (warning) first.reject(warning)
     // A write: a Redis whose memory is full answers everything else.
     await producer.set(`${prefix}:${QUEUE_NAME}-probe`, '1', 'EX', PROBE_TTL_S)
     first.resolve()
   }
-  status = watchStore(probe, options.onError, new Error('not connected yet'))
-  producer.on('ready', () => status.probeNow())
-  producer.on('close', () => status.markDown(new Error('the connection to Redis was closed')))
+  const status = watchStore(probe, tell, notYet)
+  producer.on('ready', () => {
+    trouble = wasClosed()
+    status.probeNow()
+  })
+  producer.on('close', () => {
+    if (trouble === notYet) trouble = wasClosed()
+    status.markDown(trouble)
+  })
   first.promise.catch(ignored) // after the start it is a warning
   try {
     await withDeadline(first.promise, OPEN_DEADLINE_MS, () => new Error('no answer'))
@@ -87,7 +102,7 @@ export async function openRedisQueue(options: RedisQueueOptions): Promise<HintQu
       producer.disconnect()
       throw error
     }
-    options.onError(status.lastError ?? (error as Error))
+    // It goes on without, and tells of trouble when there is some.
   }
   isOpen = true
   return bullHintQueue(openStore({ producer, target, status, policy, prefix, onError: options.onError }))

@@ -24,14 +24,17 @@ export interface StoreStatus {
   close(): void
 }
 
-/** Settles like `promise`, or rejects with `late()` after deadlineMs; the late promise's own end is then ignored. */
+/**
+ * Settles like `promise`, or rejects with `late()` after deadlineMs; the late promise's own end is then ignored. Where this process
+ * stood still for as long, the answer may lie there unread: it is read before the deadline counts.
+ */
 export async function withDeadline<T>(
   promise: Promise<T>,
   deadlineMs: number,
   late: () => Error,
 ): Promise<T> {
   const { promise: timedOut, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(late()), deadlineMs)
+  const timer = setTimeout(() => setImmediate(() => reject(late())), deadlineMs)
   try {
     return await Promise.race([promise, timedOut])
   } finally {
@@ -43,7 +46,8 @@ const closedError = () => new Error('the queue is closed')
 
 /**
  * Starts as down with `reason` and probes at once; or as up, with null.
- * `probe` rejects while the store is not usable; `onDown` gets one error for each outage.
+ * `probe` rejects while the store is not usable; `onDown` gets one error for each outage. That a start takes a while is none: as long
+ * as the probe rejects with `reason` itself, nothing is told.
  */
 export function watchStore(
   probe: () => Promise<void>,
@@ -53,6 +57,7 @@ export function watchStore(
   const listeners: (() => void)[] = []
   let isClosed = false
   let lastError = reason
+  let isTold = false
   let back = Promise.withResolvers<void>()
   back.promise.catch(() => {}) // nobody has to be waiting when it is closed
 
@@ -65,18 +70,26 @@ export function watchStore(
     clearTimeout(timer)
   }
 
+  const learn = (error: Error) => {
+    lastError = error
+    if (isTold || error === reason) return
+    isTold = true
+    onDown(error)
+  }
+
   const probeUntilUp = async () => {
     while (!isClosed) {
       try {
         await withDeadline(probe(), PROBE_DEADLINE_MS, () => new Error('no answer to a probe'))
         break
       } catch (error) {
-        lastError = error as Error
+        learn(error as Error)
       }
       await untilNextProbe()
     }
     if (isClosed) return
     lastError = null
+    isTold = false
     back.resolve()
     for (const listener of listeners) listener()
   }
@@ -91,12 +104,14 @@ export function watchStore(
       return lastError
     },
     markDown(error) {
-      if (lastError !== null || isClosed) return
-      lastError = error
-      back = Promise.withResolvers<void>()
-      back.promise.catch(() => {})
-      onDown(error)
-      void probeUntilUp()
+      if (isClosed || isTold) return
+      const wasUp = lastError === null
+      if (wasUp) {
+        back = Promise.withResolvers<void>()
+        back.promise.catch(() => {})
+      }
+      learn(error)
+      if (wasUp) void probeUntilUp()
     },
     whenUp: () => (isClosed ? Promise.reject(closedError()) : back.promise),
     probeNow: () => skipDelay(),
