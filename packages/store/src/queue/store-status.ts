@@ -42,6 +42,20 @@ export async function withDeadline<T>(
   }
 }
 
+function createPause(ms: number): { pass(): Promise<void>; cut(): void } {
+  let cut = () => {}
+  return {
+    pass: async () => {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, ms)
+      cut = resolve
+      await promise
+      clearTimeout(timer)
+    },
+    cut: () => cut(),
+  }
+}
+
 const closedError = () => new Error('the queue is closed')
 
 /**
@@ -61,18 +75,10 @@ export function watchStore(
   let back = Promise.withResolvers<void>()
   back.promise.catch(() => {}) // nobody has to be waiting when it is closed
 
-  let skipDelay = () => {}
-  const untilNextProbe = async () => {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, PROBE_INTERVAL_MS)
-    skipDelay = resolve
-    await promise
-    clearTimeout(timer)
-  }
-
+  const interval = createPause(PROBE_INTERVAL_MS)
   const learn = (error: Error) => {
     lastError = error
-    if (isTold || error === reason) return
+    if (isTold || isClosed || error === reason) return
     isTold = true
     onDown(error)
   }
@@ -85,7 +91,7 @@ export function watchStore(
       } catch (error) {
         learn(error as Error)
       }
-      await untilNextProbe()
+      await interval.pass()
     }
     if (isClosed) return
     lastError = null
@@ -114,11 +120,11 @@ export function watchStore(
       if (wasUp) void probeUntilUp()
     },
     whenUp: () => (isClosed ? Promise.reject(closedError()) : back.promise),
-    probeNow: () => skipDelay(),
+    probeNow: () => interval.cut(),
     onReconnect: (listener) => void listeners.push(listener),
     close() {
       isClosed = true
-      skipDelay()
+      interval.cut()
       back.reject(closedError())
     },
   }
