@@ -133,8 +133,8 @@ describe('answers', () => {
   })
 
   test('what is yet to come is told apart from a slip of the pen', async () => {
-    const { detail } = (await api.ask('POST', '/messages/x/resend', { body: {} })).json()
-    expect(detail).toBe('There is no POST /messages/x/resend in this version.')
+    const { detail } = (await api.ask('POST', '/compat/resend/emails', { body: {} })).json()
+    expect(detail).toBe('There is no POST /compat/resend/emails in this version.')
   })
 
   test('a browser is led to the pages, and the description is there in both forms', async () => {

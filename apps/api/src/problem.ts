@@ -99,7 +99,7 @@ export function toProblem(error: ProductError, requestId: string): Record<string
     status: entry.status,
     ...(error.detail !== undefined && { detail: error.detail }),
     code: error.code,
-    fix: entry.fix,
+    fix: error.fix ?? entry.fix,
     ...(error.errors !== undefined && { errors: error.errors }),
     ...(error.limit !== undefined && { limit: error.limit }),
     request_id: requestId,
@@ -127,7 +127,7 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
 }
 
 /** What other mail services have, and this API is to have: whoever looks for it learns that it is no slip of theirs. */
-const notYet = /^\/(?:messages\/[^/]+\/resend|templates(?:\/.*)?|stats|audit|compat(?:\/.*)?)$/
+const notYet = /^\/(?:templates(?:\/.*)?|stats|audit|compat(?:\/.*)?)$/
 
 /** For `app.setNotFoundHandler`. */
 export function createNotFound(methods: AllowedMethods) {

@@ -172,6 +172,8 @@ export interface ProductErrorDetails {
   /** What exactly is wrong, for the client to read. */
   detail?: string
   errors?: FieldFault[]
+  /** What the client can do about it this time, where it is something else than usual. */
+  fix?: string
   /** Whole seconds after which a repetition makes sense. */
   retryAfterS?: number
   /** The limit that is in the way. */
@@ -196,6 +198,7 @@ export class ProductError extends Error {
   readonly code: ErrorCode
   readonly detail: string | undefined
   readonly errors: FieldFault[] | undefined
+  readonly fix: string | undefined
   readonly retryAfterS: number | undefined
   readonly limit: RefusingLimit | undefined
 
@@ -205,6 +208,7 @@ export class ProductError extends Error {
     this.code = code
     this.detail = details.detail
     this.errors = details.errors
+    this.fix = details.fix
     this.retryAfterS = details.retryAfterS
     this.limit = details.limit
   }

@@ -9,6 +9,7 @@ import {
   type MessageDraft,
   ProductError,
   type SizeLimitName,
+  type Uuid,
   type ValidatedMessage,
   validateMessage,
 } from '@valija/core'
@@ -16,8 +17,12 @@ import type { Address } from '@valija/mail'
 import type { DatabaseClock } from '@valija/store'
 import { acceptRoute } from './accept-route.ts'
 import { type BuiltMessage, buildMessage, type IdempotencyClaim, type SendOptions } from './build-message.ts'
+import type { Resending } from './resend-message.ts'
 import type { RouteDirectory } from './route-directory.ts'
 import type { SenderDomains } from './sender-domains.ts'
+
+/** What is to be sent: as a client describes it, or a message that was accepted before. */
+export type MessageSource = MessageDraft | Resending
 
 export interface PrepareParts {
   clock: DatabaseClock
@@ -35,23 +40,37 @@ export interface PrepareParts {
 export async function prepareMessage(
   dependencies: PrepareParts,
   caller: Caller,
-  input: MessageDraft,
+  input: MessageSource,
   claim: IdempotencyClaim | null,
 ): Promise<BuiltMessage> {
   const { clock, nextId, options } = dependencies
   const nowMs = clock.nowMs()
-  const checked = validateMessage(input, {
-    maxMessageSizeBytes: options.maxMessageSizeBytes,
-    now: new Date(nowMs),
-  })
-  if (!checked.ok) throw refusal(checked)
-  const message = checked.value
+  const { message, ...origin } = await readSource(input, options.maxMessageSizeBytes, new Date(nowMs))
   checkSize(caller, message)
   const way = await acceptRoute(dependencies.routes, caller, message, options.delivery)
   // Whoever may send from any domain may while nothing leaves the machine.
   const sender = way.delivery === 'capture' ? caller : { ...caller, isDefaultTenant: false }
   await authorise(dependencies.senderDomains, sender, message)
-  return buildMessage({ caller, message, way, claim, nowMs, nextId, options })
+  return buildMessage({ caller, message, way, claim, nowMs, nextId, options, ...origin })
+}
+
+/** @throws {ProductError} invalid_request, message_too_large; what reading a message again throws */
+async function readSource(
+  input: MessageSource,
+  maxMessageSizeBytes: number,
+  now: Date,
+): Promise<{ message: ValidatedMessage; resentFrom?: Uuid }> {
+  if (!('readAgain' in input)) {
+    const checked = validateMessage(input, { maxMessageSizeBytes, now })
+    if (!checked.ok) throw refusal(checked)
+    return { message: checked.value }
+  }
+  const { resent: message, resentFrom } = await input.readAgain()
+  if (message.estimatedSizeBytes > maxMessageSizeBytes) {
+    const detail = `The message is about ${message.estimatedSizeBytes} octets; at most ${maxMessageSizeBytes} are allowed by now.`
+    throw new ProductError('message_too_large', { detail })
+  }
+  return { message, resentFrom }
 }
 
 /** @throws {ProductError} message_too_large, invalid_request where the tenant's or the key's own limits are below those of everybody */

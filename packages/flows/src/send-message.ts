@@ -27,7 +27,7 @@ import type { Admission } from './admit-deliveries.ts'
 import type { Allowances } from './allowances.ts'
 import { createBatcher } from './batcher.ts'
 import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
-import { type PrepareParts, prepareMessage } from './prepare-message.ts'
+import { type MessageSource, type PrepareParts, prepareMessage } from './prepare-message.ts'
 import type { QueueLimits } from './queue-limits.ts'
 import { type BatchEntry, createBatchDesk } from './send-batch.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
@@ -43,7 +43,7 @@ export interface SendDesk {
    */
   send(
     caller: Caller,
-    input: MessageDraft,
+    input: MessageSource,
     idempotency: IdempotencyClaim | null,
     answerByMs: number,
   ): Promise<SendAnswer>
@@ -111,7 +111,7 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
   /** Requests with one key meet here before they meet in the database: the first works, the others wait for its answer. */
   const sendInTurn = async (
     caller: Caller,
-    input: MessageDraft,
+    input: MessageSource,
     claim: IdempotencyClaim,
     answerByMs: number,
   ) => {

@@ -299,6 +299,15 @@ export function redateRaw(prepared: Buffer, from: Date, to: Date): Buffer | null
   ])
 }
 
+/** A prepared message without what makes it this one mail, Message-ID and Date: to be prepared anew as another. */
+export function withoutIdentity(prepared: Buffer): Buffer {
+  const { head, body } = splitAtBlankLine(prepared)
+  const header = readHeader(head)
+  if (!header.ok) throw new Error(`not a prepared message: ${header.message}`)
+  const kept = header.value.filter(({ name }) => name !== 'message-id' && name !== 'date')
+  return Buffer.concat([...kept.map(({ source }) => source), CRLF, body])
+}
+
 function ownField(name: string, value: string): Field {
   return { name: name.toLowerCase(), value, source: Buffer.from(`${name}: ${value}\r\n`) }
 }

@@ -317,3 +317,52 @@ export async function findStoredMail(
   )
   return result.rows[0] ?? null
 }
+
+/** A message with all that sending it again needs. */
+export interface SentMessage {
+  /** See `decodeBody`; null when it is not kept any more. */
+  content: Buffer | null
+  fromEmail: string
+  subject: string
+  stream: Stream
+  tags: string[]
+  metadata: Record<string, string>
+  createdAt: Date
+  sendAt: Date | null
+  expiresAt: Date
+  requireTls: boolean
+  isSimulated: boolean
+  isSensitive: boolean
+  /** Null: it was not written down. */
+  isSandbox: boolean | null
+  /** In the order in which they were given. */
+  recipients: { email: string; type: 'to' | 'cc' | 'bcc' }[]
+}
+
+/** Null for a message that is unknown or another tenant's. */
+export async function findSentMessage(
+  database: Database,
+  tenantId: Uuid,
+  messageId: Uuid,
+): Promise<SentMessage | null> {
+  return readAsTenant(database, tenantId, async (client) => {
+    const found = await client.query<Omit<SentMessage, 'recipients'>>({
+      name: 'find-sent-message',
+      text: `SELECT b.content, m.from_email AS "fromEmail", m.subject, m.stream, m.tags, m.metadata, m.created_at AS "createdAt",
+               m.send_at AS "sendAt", m.expires_at AS "expiresAt", m.require_tls AS "requireTls", m.is_simulated AS "isSimulated",
+               m.is_sensitive AS "isSensitive", m.is_sandbox AS "isSandbox"
+             FROM valija.messages AS m LEFT JOIN valija.bodies AS b ON b.message_id = m.id AND b.tenant_id = m.tenant_id AND b.message_id = $2
+             WHERE m.tenant_id = $1 AND m.id = $2`,
+      values: [tenantId, messageId],
+    })
+    const message = found.rows[0]
+    if (message === undefined) return null
+    const { rows: recipients } = await client.query<SentMessage['recipients'][number]>({
+      name: 'find-sent-recipients',
+      text: `SELECT email, type FROM valija.recipients
+             WHERE tenant_id = $1 AND message_id = $2 AND id > $2 AND id < $3 ORDER BY ordinal`,
+      values: [tenantId, messageId, lowestUuidAt(uuidTimeMs(messageId) + recipientsWithinMs)],
+    })
+    return { ...message, recipients }
+  })
+}

@@ -1745,6 +1745,16 @@ export interface Operations {
     body: Record<string, never> | null | undefined
     answer: Message
   }
+  /** Send a message again, as a new one. */
+  'POST /messages/{id}/resend': {
+    path: { id: string }
+    query: {}
+    body: {
+      /** Only these of its recipients, by their addresses. Absent: all of them. */
+      recipients?: (string)[]
+    } | null | undefined
+    answer: AcceptedMessage
+  }
   /** List a message’s events, oldest first. */
   'GET /messages/{id}/events': {
     path: { id: string }

@@ -12,6 +12,7 @@ import { listMessages } from './list-messages.ts'
 import { moveMessage } from './move-message.ts'
 import { preview } from './preview.ts'
 import { MessagePreview } from './preview-schema.ts'
+import { resendMessage } from './resend-message.ts'
 import { messageSchemas } from './schemas.ts'
 import { send } from './send.ts'
 import { sendBatch } from './send-batch.ts'
@@ -27,6 +28,7 @@ export const messageRoutes: RouteGroup = {
     getMessage,
     cancelMessage,
     moveMessage,
+    resendMessage,
     listMessageEvents,
     listAttempts,
     explainMessageRoute,
