@@ -40,6 +40,7 @@ const handWritten = [
   'stats',
   'tag_stats',
   'latency_stats',
+  'alarms',
 ]
 
 export default defineConfig({

@@ -158,7 +158,7 @@ function startDispatcher(
 
 function startStats({ foundation, log, life }: Pick<WorkerParts, 'foundation' | 'log' | 'life'>): void {
   const onError = (err: Error) => log.error({ err }, 'the statistics are late')
-  const stats = createStatsWatch({ database: foundation.database, onError })
+  const stats = createStatsWatch({ ...foundation, onError })
   stats.start()
   life.onStop({ name: 'statistics', stop: () => stats.stop() })
 }

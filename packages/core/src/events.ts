@@ -27,6 +27,7 @@ export const eventTypes = [
   'route.down',
   'route.recovered',
   'tenant.paused',
+  'tenant.alarm',
   'quota.reached',
   'webhook.disabled',
 ] as const

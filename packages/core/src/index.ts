@@ -1,4 +1,5 @@
 /** @valija/core: the product's rules, pure. */
+export * from './alarm-policy.ts'
 export * from './api-key.ts'
 export * from './bounce-judge.ts'
 export * from './caller.ts'

@@ -1,5 +1,13 @@
 /** Managing tenants: the operator's business. A new tenant comes with a first key that has all scopes. */
-import { createApiKey, formatId, type IdSource, ProductError, parseId, scopes } from '@valija/core'
+import {
+  type AlarmLimits,
+  createApiKey,
+  formatId,
+  type IdSource,
+  ProductError,
+  parseId,
+  scopes,
+} from '@valija/core'
 import {
   type Database,
   deleteTenant,
@@ -20,12 +28,16 @@ export interface TenantDesk {
   nextId: IdSource
 }
 
+type OrNull<T> = { [Name in keyof T]: T[Name] | null }
+
 /** The body of POST /tenants, and of PATCH /tenants/:id with every field optional. */
 export interface TenantInput {
   name: string
   weight?: number
   /** Null: as for any tenant. */
-  limits?: { [Name in keyof TenantLimits]: TenantLimits[Name] | null }
+  limits?: OrNull<Omit<TenantLimits, 'alarms'>> & {
+    alarms?: OrNull<Partial<AlarmLimits>> | null
+  }
   at_most_once?: boolean
 }
 
@@ -134,9 +146,12 @@ function toChanges({ at_most_once, limits, ...input }: Partial<TenantInput>): Te
 }
 
 /** What is null is not kept: no limit of its own. */
-function limitsOf(limits: TenantInput['limits'] = {}): TenantLimits {
-  return Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== null))
+function limitsOf({ alarms, ...limits }: TenantInput['limits'] = {}): TenantLimits {
+  return { ...withoutNulls(limits), ...(alarms && { alarms: withoutNulls(alarms) }) }
 }
+
+const withoutNulls = (fields: object) =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
 
 function nameTaken(name: string | undefined): ProductError {
   return new ProductError('conflict', { detail: `There is a tenant named ${JSON.stringify(name)} already.` })

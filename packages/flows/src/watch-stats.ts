@@ -1,7 +1,9 @@
 /**
- * Counts events into the statistics, by any worker, one at a time: every few seconds what is new, and without a pause while much is.
+ * Counts events into the statistics, by any worker, one at a time: every few seconds what is new, and without a pause while much is. What was
+ * counted is judged: rates that are too high are alarms.
  */
-import { countEvents, type Database } from '@valija/store'
+import { countEvents, type Database, type Wake } from '@valija/store'
+import { raiseAlarms } from './judge-rates.ts'
 import { createSleeper } from './sleeper.ts'
 
 export interface StatsWatch {
@@ -12,6 +14,7 @@ export interface StatsWatch {
 
 export interface StatsWatchParts {
   database: Database
+  wake: Wake
   onError: (error: Error) => void
 }
 
@@ -19,10 +22,12 @@ const everyMs = 5_000
 /** Some 0.4 s of PostgreSQL's time, and rows that are locked for as long. */
 const together = 20_000
 
-export function createStatsWatch({ database, onError }: StatsWatchParts): StatsWatch {
+export function createStatsWatch({ database, wake, onError }: StatsWatchParts): StatsWatch {
   const round = async () => {
     const outcome = await countEvents(database.engine, { notWithinMs: everyMs / 2, most: together })
-    return outcome === 'busy' || outcome.isUpToDate ? everyMs : 0
+    if (outcome !== 'busy' && !outcome.isUpToDate) return 0
+    await raiseAlarms({ database, wake })
+    return everyMs
   }
   const sleeper = createSleeper({ round, onError, afterErrorMs: everyMs })
   return { start: () => sleeper.wake(), stop: () => sleeper.stop() }

@@ -130,9 +130,9 @@ place AS MATERIALIZED (
     ORDER BY e.transaction, e.id LIMIT $2) AS e
   LIMIT $2
 ), cursor AS (
-  INSERT INTO valija.stats_cursors (tenant_id, transaction, id)
-  SELECT DISTINCT ON (tenant_id) tenant_id, transaction, id FROM page ORDER BY tenant_id, transaction DESC, id DESC
-  ON CONFLICT (tenant_id) DO UPDATE SET transaction = excluded.transaction, id = excluded.id
+  INSERT INTO valija.stats_cursors (tenant_id, transaction, id, moved_at)
+  SELECT DISTINCT ON (tenant_id) tenant_id, transaction, id, now() FROM page ORDER BY tenant_id, transaction DESC, id DESC
+  ON CONFLICT (tenant_id) DO UPDATE SET transaction = excluded.transaction, id = excluded.id, moved_at = excluded.moved_at
 ), known AS MATERIALIZED (
   SELECT r.domain, (SELECT d.provider FROM valija.destinations AS d WHERE d.domain = r.domain ORDER BY d.seen_at DESC LIMIT 1) AS provider
   FROM (SELECT DISTINCT recipient_domain AS domain FROM page WHERE outcome IS NOT NULL AND provider IS NULL) AS r

@@ -34,6 +34,7 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   stats_cursors: () => ({ transaction: '1', id: newId() }),
   stats_names: () => ({ span: 'day', starts_at: now, kind: 'tag', count: 1 }),
   stats: () => ({ ...figure(), domain: 'a.test', stream: 'bulk', provider: '' }),
+  alarms: () => ({ stream: 'bulk', alarm: 'bounce_rate', figures: '{}' }),
   tag_stats: () => ({ ...figure(), tag: 't' }),
   latency_stats: () => ({ span: 'day', starts_at: now, stream: 'bulk', provider: '', bucket: 1, count: 1 }),
   webhooks: () => ({ id: newId(), url: 'http://a.test', events: '{*}', secret: Buffer.alloc(1) }),

@@ -1,7 +1,7 @@
 /**
  * Tenants: the operator's table. Read and written with the engine's rights, because the operator works for all of them.
  */
-import type { SizeLimits, UsageLimits, Uuid } from '@valija/core'
+import type { AlarmLimits, SizeLimits, UsageLimits, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
 import type { TenantModel } from './generated/prisma/models/Tenant.ts'
@@ -72,6 +72,8 @@ export type TenantLimits = UsageLimits &
   SizeLimits & {
     /** Recipients that wait at the same time. */
     queued?: number
+    /** When its rates are worth an alarm. */
+    alarms?: Partial<AlarmLimits>
   }
 
 export interface NewTenant {

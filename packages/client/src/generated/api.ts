@@ -404,7 +404,7 @@ export type MessagePreview = {
 
 export type Event = {
   id: string
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
   /** When it happened. */
   timestamp: string
   /** Of every message event: message_id, recipient_id, email, domain (the sender’s), stream, tags, metadata, seq (numbers a recipient’s events); where it applies: reason, explanation (what the reason means), remedy, bounce_type, reply, enhanced_status, next_attempt_at, provider (who receives for the recipient’s domain), latency_ms (from acceptance or send_at to the receiving server’s yes), uncertain (it ended, and may have been delivered), simulated. */
@@ -569,7 +569,7 @@ export type WebhookDelivery = {
   event_id: string
   /** The `webhook-id` of the batch that it was told in. */
   batch_id: string | null
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
   /** Which try of this event at this endpoint, from 1. */
   number: number
   /** `delivered` or `failed`. */
@@ -591,7 +591,7 @@ export type WebhookDelivery = {
 export type PendingWebhook = {
   /** The event. */
   event_id: string
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
   /** When the event happened. */
   timestamp: string
   /** Tries made so far. */
@@ -605,7 +605,7 @@ export type PendingWebhook = {
 export type EventAtWebhook = {
   /** The event. */
   event_id: string
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
   /** When the event happened. */
   timestamp: string
   status: 'delivered' | 'sending' | 'waiting' | 'not_told'
@@ -1434,6 +1434,17 @@ export type TenantInput = {
     max_recipients?: number | null
     /** Attachments of one message that is not raw. Absent or null: no limit. */
     max_attachments?: number | null
+    /** When the rates of a stream over the last 24 hours are worth an alarm: an event `tenant.alarm`, once until they are well below again. */
+    alarms?: {
+      /** Hard bounces, of delivered and bounced, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.05. */
+      bounce_rate?: number | null
+      /** Complaints, of delivered, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.001. */
+      complaint_rate?: number | null
+      /** Deferred tries, of all that were answered, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.3. */
+      deferral_rate?: number | null
+      /** Under so much mail in 24 hours no rate counts. Absent or null: 200. */
+      minimum_volume?: number | null
+    } | null
   }
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once?: boolean
@@ -1468,6 +1479,17 @@ export type TenantChange = {
     max_recipients?: number | null
     /** Attachments of one message that is not raw. Absent or null: no limit. */
     max_attachments?: number | null
+    /** When the rates of a stream over the last 24 hours are worth an alarm: an event `tenant.alarm`, once until they are well below again. */
+    alarms?: {
+      /** Hard bounces, of delivered and bounced, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.05. */
+      bounce_rate?: number | null
+      /** Complaints, of delivered, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.001. */
+      complaint_rate?: number | null
+      /** Deferred tries, of all that were answered, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.3. */
+      deferral_rate?: number | null
+      /** Under so much mail in 24 hours no rate counts. Absent or null: 200. */
+      minimum_volume?: number | null
+    } | null
   }
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once?: boolean

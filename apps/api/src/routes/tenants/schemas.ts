@@ -1,8 +1,46 @@
 /** What the operator's routes of tenants take and answer. */
+import { usualAlarmLimits } from '@valija/core'
 import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
 import { limitFields, oneLine } from '../keys/schemas.ts'
 
+const alarmRate = (usual: number, what: string) =>
+  Type.Optional(
+    nullable(
+      Type.Number({
+        exclusiveMinimum: 0,
+        maximum: 1,
+        description: `${what}, as a part of one; 1: never. Absent or null: ${usual}.`,
+      }),
+    ),
+  )
+const { bounce_rate, complaint_rate, deferral_rate, minimum_volume } = usualAlarmLimits(false)
+const alarms = strictObject(
+  {
+    bounce_rate: alarmRate(
+      bounce_rate,
+      'Hard bounces, of delivered and bounced, over which there is an alarm',
+    ),
+    complaint_rate: alarmRate(complaint_rate, 'Complaints, of delivered, over which there is an alarm'),
+    deferral_rate: alarmRate(
+      deferral_rate,
+      'Deferred tries, of all that were answered, over which there is an alarm',
+    ),
+    minimum_volume: Type.Optional(
+      nullable(
+        Type.Integer({
+          minimum: 1,
+          maximum: 1_000_000_000,
+          description: `Under so much mail in 24 hours no rate counts. Absent or null: ${minimum_volume}.`,
+        }),
+      ),
+    ),
+  },
+  {
+    description:
+      'When the rates of a stream over the last 24 hours are worth an alarm: an event `tenant.alarm`, once until they are well below again.',
+  },
+)
 const name = oneLine(128, 'Unique in this installation.')
 const limits = strictObject(
   {
@@ -17,6 +55,7 @@ const limits = strictObject(
       ),
     ),
     ...limitFields,
+    alarms: Type.Optional(nullable(alarms)),
   },
   { description: 'What the tenant may do at most. A change replaces all of it: `{}` is as for any tenant.' },
 )
