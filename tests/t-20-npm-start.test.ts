@@ -7,6 +7,7 @@ import { post, readMessage, untilEnded } from './support/message-life.ts'
 import { type DevFile, processesOf, runStart, type Started, startAll } from './support/npm-start.ts'
 import { freePort } from './support/ports.ts'
 import { type Running, startApp } from './support/processes.ts'
+import { handOver, mailWith, openLoggedIn } from './support/submission.ts'
 import { needsEnterableCheckout, until } from './support/until.ts'
 
 const MAIL = { from: 'Acme <hi@acme.test>', to: 'ann@example.org', subject: 'Hello', text: 'It works.' }
@@ -69,6 +70,16 @@ describe('npm start, again and again in one folder', () => {
     const id = await post(started.call, MAIL)
     expect((await waiting).json.data).toMatchObject([{ subject: 'Hello', rcpt_to: ['ann@example.org'] }])
     expect(await untilEnded(started.call, id)).toMatchObject({ status: 'delivered' })
+  })
+
+  test('mail is handed in over SMTP with what dev.json says', async () => {
+    const { port, pass } = first.smtp as { port: number; pass: string }
+    const client = await openLoggedIn(port, pass)
+    const reply = await handOver(client, mailWith(), { to: 'smtp@example.org' })
+    client.end()
+    expect(reply).toMatch(/^250 2\.6\.0 Accepted as msg_/)
+    const found = await started.call<Inbox>('GET', '/inbox?to=smtp@example.org&wait=20s')
+    expect(found.json.data).toMatchObject([{ subject: 'Hello', rcpt_to: ['smtp@example.org'] }])
   })
 
   test('valija explain finds the running instance by the data folder, and refuses what it does not know in a sentence', async () => {

@@ -23,6 +23,8 @@ export type PostfixOptions = {
   maxMailBytes?: number
   /** Address of a milter: `inet:127.0.0.1:20000`. */
   milter?: string
+  /** Nothing is delivered here: everything is handed on, over TLS, after a login. Debian: libsasl2-modules. */
+  relay?: { host: string; port: number; user: string; password: string }
   /** Further addresses on the same port, each with EHLO keywords that are left out there: `{ '127.0.9.9': 'size, chunking' }`. */
   withoutKeywords?: Record<string, string>
 }
@@ -48,6 +50,7 @@ const services = [
   'retry unix - - n - - error',
   'discard unix - - n - - discard',
   'virtual unix - n n - - virtual',
+  'smtp unix - - n - - smtp',
   'anvil unix - - n - 1 anvil',
   'postlog unix-dgram n - n - 1 postlogd',
 ]
@@ -96,7 +99,23 @@ export async function startPostfix(options: PostfixOptions): Promise<MailServer>
   }
 }
 
-function mainCf({ hostName, maxMailBytes = 10_000_000, milter }: PostfixOptions, folder: string): string {
+function relaySettings({ host, port, user, password }: NonNullable<PostfixOptions['relay']>) {
+  return {
+    relayhost: `[${host}]:${port}`,
+    mynetworks: '127.0.0.0/8',
+    virtual_mailbox_domains: '',
+    smtpd_relay_restrictions: 'permit_mynetworks, reject',
+    smtp_tls_security_level: 'encrypt',
+    smtp_sasl_auth_enable: 'yes',
+    smtp_sasl_password_maps: `static:${user}:${password}`,
+    smtp_sasl_security_options: 'noanonymous',
+  }
+}
+
+function mainCf(
+  { hostName, maxMailBytes = 10_000_000, milter, relay }: PostfixOptions,
+  folder: string,
+): string {
   const settings: Record<string, string | number> = {
     compatibility_level: '3.6',
     queue_directory: path.join(folder, 'queue'),
@@ -129,6 +148,7 @@ function mainCf({ hostName, maxMailBytes = 10_000_000, milter }: PostfixOptions,
     notify_classes: '',
     // It would slow senders down when mails come faster than they are delivered.
     in_flow_delay: 0,
+    ...(relay && relaySettings(relay)),
     ...(milter && { smtpd_milters: milter, milter_default_action: 'tempfail' }),
   }
   return Object.entries(settings)

@@ -58,8 +58,9 @@ class Replies {
   }
 }
 
-export async function connectSmtp(port: number, host = '127.0.0.1'): Promise<SmtpClient> {
-  let socket: net.Socket = net.connect(port, host)
+/** @param from our own address, where the server goes by it */
+export async function connectSmtp(port: number, host = '127.0.0.1', from?: string): Promise<SmtpClient> {
+  let socket: net.Socket = net.connect({ port, host, ...(from !== undefined && { localAddress: from }) })
   const replies = new Replies()
   replies.attach(socket)
   await once(socket, 'connect')

@@ -1,6 +1,6 @@
 /** Waiting for what gives no signal, and skipping what needs something that is not there. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmdirSync } from 'node:fs'
+import { existsSync, globSync, mkdtempSync, rmdirSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -48,6 +48,8 @@ const DEBIAN_PACKAGE: Record<string, string> = {
   psql: 'postgresql-client',
   openssl: 'openssl',
   postfix: 'postfix',
+  'smtp-source': 'postfix',
+  swaks: 'swaks libnet-ssleay-perl',
   'ldns-signzone': 'ldnsutils',
   faketime: 'faketime',
   exim4: 'exim4-daemon-light; beside Postfix as .ci/run does it',
@@ -65,6 +67,14 @@ const isInstalled = (program: string): boolean =>
 export function needsProgram(program: string): boolean {
   if (isInstalled(program)) return false
   return skip(`${program} is not installed (Debian: apt-get install ${DEBIAN_PACKAGE[program] ?? program})`)
+}
+
+/** For tests in which Postfix logs in somewhere: true, and one line, where its library has no PLAIN. */
+export function needsSaslPlain(): boolean {
+  const isThere = ['/usr/lib', ...globSync('/usr/lib/*')].some((folder) =>
+    existsSync(`${folder}/sasl2/libplain.so`),
+  )
+  return isThere ? false : skip('SASL PLAIN is not installed (Debian: apt-get install libsasl2-modules)')
 }
 
 /** For tests that start programs which change their user, or listen at ports below 1024: true, and one line, unless we are root. */

@@ -51,7 +51,7 @@ export interface CertificateWatch {
 }
 
 /** A renewal is taken within this time, without a restart. Asked for, because links and mounts that are exchanged tell nobody. */
-const lookEveryMs = 10_000
+const lookEveryMs = 5_000
 
 /** @returns stops watching */
 export function watchCertificate(

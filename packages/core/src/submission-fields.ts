@@ -34,8 +34,10 @@ const PREFIX = 'x-valija-'
 const METADATA = 'metadata-'
 const YES_OR_NO = 'Must be true or false.'
 
+type ReadField = (value: string, into: SubmissionFields) => string | null
+
 /** Fields that stand once: how each is read into the input; a text is what is wrong with it. */
-const single: Record<string, (value: string, into: SubmissionFields) => string | null> = {
+const single = {
   'send-at': (value, { input }) => {
     input.send_at = value
     return null
@@ -71,7 +73,10 @@ const single: Record<string, (value: string, into: SubmissionFields) => string |
       ? null
       : 'Must be true (a link of ours for each recipient); write List-Unsubscribe yourself for another way.'
   },
-}
+} satisfies Record<string, ReadField>
+
+/** By name: a field may have the name of what every object has. */
+const readers = new Map<string, ReadField>(Object.entries(single))
 
 /** @param name in lower case */
 export function isSubmissionField(name: string): boolean {
@@ -94,7 +99,7 @@ export function readSubmissionFields(fields: readonly { name: string; value: str
     const fault = value.includes('\ufffd') ? 'Is not UTF-8.' : null
     if (key === 'tag') tags.push(value)
     else if (key.startsWith(METADATA)) metadata.push([key.slice(METADATA.length), value])
-    const readOne = key === 'tag' || key.startsWith(METADATA) ? () => fault : single[key]
+    const readOne = key === 'tag' || key.startsWith(METADATA) ? () => fault : readers.get(key)
     const message = seen.has(key) && key !== 'tag' ? 'Stands twice. Leave only one.' : readOne?.(value, read)
     seen.add(key)
     if (message !== null) read.faults.push({ path: titleOf(key), message: message ?? unknown })
