@@ -270,7 +270,7 @@ test('with PostgreSQL away everything else is still looked at', async () => {
 
 test('a word that is none is refused', async () => {
   const running = startApp('doctor', secret, ['--connect', 'smtp://mx.example.com'])
-  expect((await running.ended).code).toBe(1)
+  expect((await running.ended).code).toBe(2)
   expect(running.lines.join('\n')).toContain('--connect takes host[:port]')
 })
 

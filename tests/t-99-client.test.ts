@@ -1,9 +1,10 @@
-/** packages/client at a real API: as it is published, and through lost answers, streams and webhooks. */
+/** packages/client at a real API, as it is published, through lost answers, streams and webhooks; and the command line, which stands on it. */
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { Webhook } from 'standardwebhooks'
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import {
   type BatchResult,
   Valija as Client,
@@ -13,10 +14,12 @@ import {
 import { packClient } from '../tools/pack-client.ts'
 import { startCuttingProxy } from './support/cutting-proxy.ts'
 import { endOfMail } from './support/messages.ts'
-import { startNode } from './support/processes.ts'
+import { NO_ENV_FILE, REPOSITORY, type Running, startApp, startNode } from './support/processes.ts'
 import { PATIENCE_MS, until } from './support/until.ts'
 import { startValija, type Valija } from './support/valija.ts'
 import { startWebhookReceiver } from './support/webhook-receiver.ts'
+
+const CLI = path.join(REPOSITORY, 'apps/cli/src/main.ts')
 
 let valija: Valija
 let client: Client
@@ -153,4 +156,178 @@ test('a webhook that comes is genuine to the client and to the official library,
       { type: 'webhook.test' },
     ])
   await client.request('DELETE /webhooks/{id}', { path })
+})
+
+describe('the command line', () => {
+  let keyFile: string
+  beforeAll(() => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'valija-cli-'))
+    keyFile = path.join(folder, 'key')
+    writeFileSync(keyFile, `${valija.tenantKey}\n`)
+  })
+  afterAll(() => rmSync(path.dirname(keyFile), { recursive: true, force: true }))
+
+  const start = (words: string[], key: string[]) =>
+    startApp(words[0]!, {}, [...words.slice(1), '--url', valija.url, ...key])
+  /** With the tenant's key. */
+  const run = async (...words: string[]) => outcome(start(words, ['--key-file', keyFile]))
+  const runAsOperator = async (...words: string[]) => outcome(start(words, ['--key', valija.adminKey]))
+  const outcome = async (running: Running) => {
+    const { code } = await running.ended
+    return { code, text: running.lines.join('\n') }
+  }
+  const json = async <T = Record<string, unknown>>(
+    answer: Promise<{ code: number | null; text: string }>,
+  ) => {
+    const { code, text } = await answer
+    expect({ code, text: code === 0 ? '' : text }).toEqual({ code: 0, text: '' })
+    return JSON.parse(text) as T
+  }
+  const from = ['--from', 'Acme <hi@acme.test>']
+
+  test('send prints the id; message and explain show what became of it', async () => {
+    const content = ['--subject', 'From a terminal', '--text', 'It works.', '--metadata', 'run=t-99']
+    const { code, text } = await run('send', ...from, '--to', 'cli@example.org', ...content, '--wait')
+    expect(code).toBe(0)
+    const id = /^msg_[0-9a-f]{32}$/m.exec(text)![0]
+    expect(text).toMatch(/^cli@example\.org +to +delivered +1 /m)
+
+    const found = await json<{ data: { id: string }[]; next_cursor: null }>(
+      run('message', 'list', '--metadata', 'run=t-99', '--to', 'CLI@example.org', '--json'),
+    )
+    expect(found).toMatchObject({ data: [{ id, status: 'delivered' }], next_cursor: null })
+    expect((await run('message', 'show', id)).text).toMatch(/^subject +From a terminal\n/m)
+    expect((await run('message', 'events', id)).text).toMatch(
+      / message\.accepted +1 .*\n.* message\.delivered +3 /,
+    )
+    expect((await run('message', 'attempts', id, '--transcript')).text).toMatch(
+      / delivered .*\n[\s\S]*attempt 1, /,
+    )
+    expect((await run('message', 'raw', id)).text).toContain('Subject: From a terminal')
+    expect((await run('explain', id)).text).toMatch(/^cli@example\.org {2}delivered$/m)
+  })
+
+  test('send reads its text from standard input, and is once with an idempotency key', async () => {
+    const words = [
+      'send',
+      ...from,
+      '--to',
+      'piped@example.org',
+      '--subject',
+      'Piped',
+      '--idempotency-key',
+      't-99',
+    ]
+    const all = [...words, '--url', valija.url, '--key-file', keyFile]
+    const send = () =>
+      execFileSync(process.execPath, [CLI, ...all], { input: 'Through a pipe.\n', env: NO_ENV_FILE })
+    const id = send().toString().trim()
+    expect(send().toString().trim()).toBe(id)
+    expect((await run('message', 'raw', id)).text).toContain('Through a pipe.')
+  })
+
+  test('what ends badly with --wait is exit code 1, what is refused too, what is typed wrongly 2', async () => {
+    const bounced = ['--to', 'bounced@simulator.valija.test', '--subject', 'x', '--text', 'x', '--wait']
+    expect(await run('send', ...from, ...bounced)).toMatchObject({
+      code: 1,
+      text: expect.stringContaining('550'),
+    })
+    const foreign = await run(
+      'send',
+      '--from',
+      'hi@not-ours.test',
+      '--to',
+      'a@b.test',
+      '--subject',
+      'x',
+      '--text',
+      'x',
+    )
+    expect(foreign).toMatchObject({
+      code: 1,
+      text: expect.stringMatching(/^valija: .*not-ours\.test.* Send from a domain/),
+    })
+    const faulty = await run('send', '--from', 'nobody', '--to', 'nobody', '--subject', 'x', '--text', 'x')
+    expect(faulty.code).toBe(1)
+    expect(faulty.text).toMatch(/\n {2}\/from: .*\n {2}\/to\/0: /)
+    expect(await run('message', 'show', 'msg_1')).toMatchObject({
+      code: 2,
+      text: expect.stringContaining('usage: '),
+    })
+    const unknown = await run('message', 'show', 'msg_0192f0c1a2b37c4d8e5f60718293a4b5')
+    expect(unknown).toMatchObject({
+      code: 1,
+      text: expect.stringMatching(/^valija: There is no such message\./),
+    })
+  })
+
+  test('keys and domains of a tenant', async () => {
+    const made = await json<{ id: string; key: string }>(
+      run('key', 'create', '--name', 'cli', '--scope', 'read', '--json'),
+    )
+    expect(made.key).toMatch(/^vlj_/)
+    expect((await run('key', 'list')).text).toMatch(new RegExp(`^${made.id} +cli +vlj_\\S+… +read `, 'm'))
+    expect(await run('key', 'revoke', made.id)).toEqual({ code: 0, text: `revoked  ${made.id}` })
+    expect((await run('key', 'list')).text).not.toContain(made.id)
+
+    const added = await run('domain', 'add', 'cli.example')
+    expect(added.text).toMatch(/^cli\.example {2}pending {2}dom_[\s\S]*^ownership +yes +unchecked +TXT /m)
+    expect((await run('domain', 'list')).text).toMatch(/^dom_\S+ +cli\.example +pending /m)
+    expect((await run('domain', 'zone', 'cli.example')).text).toMatch(/^_valija IN TXT /m)
+    expect((await run('domain', 'rotate-dkim', 'cli.example')).code).toBe(0)
+    expect((await json(run('domain', 'show', 'cli.example', '--json'))).name).toBe('cli.example')
+    expect((await run('domain', 'delete', 'cli.example')).code).toBe(0)
+    expect(await run('domain', 'show', 'cli.example')).toMatchObject({ code: 1 })
+  })
+
+  test('the operator: tenants, for a tenant by its name, and the queue', async () => {
+    const made = await json<{ id: string; key: string }>(
+      runAsOperator('tenant', 'create', '--name', 'by hand', '--json'),
+    )
+    expect((await runAsOperator('tenant', 'list')).text).toMatch(new RegExp(`^${made.id} +by hand +1 `, 'm'))
+    const changed = runAsOperator(
+      'tenant',
+      'update',
+      'by hand',
+      '--weight',
+      '3',
+      '--limit',
+      'queued=5',
+      '--json',
+    )
+    expect(await json(changed)).toMatchObject({ id: made.id, weight: 3, limits: { queued: 5 } })
+    const vouched = await runAsOperator('domain', 'add', 'hand.test', '--vouched', '--tenant', 'by hand')
+    expect(vouched).toMatchObject({ code: 0, text: expect.stringContaining('hand.test  vouched') })
+    const mine = await runAsOperator('domain', 'list', '--tenant', made.id)
+    expect(mine.text).toContain('hand.test')
+    expect((await runAsOperator('queue')).text).toMatch(/^waiting +\d/)
+    expect(await runAsOperator('tenant', 'delete', 'by hand')).toMatchObject({ code: 2 })
+    expect(await runAsOperator('tenant', 'delete', 'by hand', '--yes')).toMatchObject({ code: 0 })
+    expect(await run('queue')).toMatchObject({ code: 1, text: expect.stringContaining('operator') })
+  })
+
+  test('webhooks: one of its own prints what happens until it is interrupted, and is gone then', async () => {
+    const listening = start(['webhook', 'listen', '--event', 'message.delivered'], ['--key-file', keyFile])
+    onTestFinished(() => listening.kill())
+    const id = /whk_\w+/.exec(await listening.line('listens at'))![0]
+    expect((await run('webhook', 'list')).text).toMatch(
+      new RegExp(`^${id} +enabled +message\\.delivered `, 'm'),
+    )
+    expect(await run('webhook', 'test', id)).toMatchObject({
+      code: 0,
+      text: expect.stringMatching(/^taken +yes/),
+    })
+    await client.send(mail({ to: 'listened@example.org' }))
+    await listening.line(/ message\.delivered +listened@example\.org {2}#3 /)
+    expect((await run('webhook', 'replay', id, '--after', '2026-01-01T00:00:00Z')).text).toMatch(
+      /^\d+ events? will be told/,
+    )
+    listening.signal('SIGINT')
+    expect(await listening.ended).toEqual({ code: 0, signal: null })
+    expect((await run('webhook', 'list')).text).not.toContain(id)
+
+    const made = await run('webhook', 'create', 'https://127.0.0.1:1/', '--event', 'message.bounced')
+    expect(made.text).toMatch(/^webhook +whk_.*\nsecret +whsec_/)
+    expect(await run('webhook', 'test', /whk_\w+/.exec(made.text)![0])).toMatchObject({ code: 1 })
+  })
 })

@@ -30,6 +30,7 @@ const steps: readonly Step[] = [
   { name: 'reasons', command: ['node', 'tools/generate-reasons.ts', '--check'] },
   { name: 'causes', command: ['node', 'tools/generate-causes.ts', '--check'] },
   { name: 'configuration', command: ['node', 'tools/generate-configuration.ts', '--check'] },
+  { name: 'cli', command: ['node', 'tools/generate-cli.ts', '--check'] },
   { name: 'states', command: ['node', 'tools/check-states.ts'] },
   { name: 'openapi', command: ['node', 'tools/generate-openapi.ts', '--check'] },
   { name: 'openapi-lint', command: ['redocly', 'lint', 'openapi.yaml'] },

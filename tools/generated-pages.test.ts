@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { clientTypes } from './client-types.ts'
 import { causesPage } from './generate-causes.ts'
+import { cliPage } from './generate-cli.ts'
 import { errorsPage } from './generate-errors.ts'
 import { reasonsPage } from './generate-reasons.ts'
 import { firstDifference } from './step.ts'
@@ -56,6 +57,29 @@ describe('docs/causes.md', () => {
     expect(page).toContain('| `no_worker` | Nobody works. |')
     expect(page).toContain('Reasons: [`spam`](reasons.md#spam).')
     expect(page).not.toContain('It is spam.')
+  })
+})
+
+describe('docs/cli.md', () => {
+  it('has every command with its summary, its example and the flags of its own', () => {
+    const flags = {
+      mode: { type: 'string', value: '<a|b>', help: 'which of <a> and <b>' },
+      json: { type: 'boolean', help: '' },
+    } as const
+    const page = cliPage([
+      {
+        name: 'thing add',
+        args: '<id>',
+        summary: 'adds a thing',
+        flags,
+        example: 'thing add 1',
+        run: async () => undefined,
+      },
+    ])
+    expect(page).toContain(
+      '## thing\n\n**`thing add <id>`**: adds a thing.\n\n```sh\nnpm run valija -- thing add 1\n```\n',
+    )
+    expect(page).toContain('| `--mode <a\\|b>` | which of `<a>` and `<b>` |\n\nAlso `--json`.\n')
   })
 })
 

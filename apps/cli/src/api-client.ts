@@ -1,80 +1,102 @@
 /**
- * How commands ask the HTTP API: where it is and with which key, and refusals as sentences.
+ * How commands ask the HTTP API: where it is, and with which key.
  *
  * `--url` and `--key` (or `--key-file`, since the arguments of a program are there for everybody on the machine to see) say so; without
- * them it is the `npm start` that runs in the data folder.
+ * them it is the `npm start` that runs in the data folder. What only the operator may do goes with the operator's key: that of the
+ * same `npm start`, or VALIJA_ADMIN_KEY.
  */
 import { readFile } from 'node:fs/promises'
-import { environment, loadConfig } from '@valija/runtime'
-import { findRunning } from './data-folder.ts'
+import type { Valija } from '@valija/client'
+import { UsageError } from './command.ts'
 
-/** The options of every command that asks the API, for `parseArgs`. */
-export const apiOptions = {
-  url: { type: 'string' },
-  key: { type: 'string' },
-  'key-file': { type: 'string' },
+const placeFlags = {
+  url: { type: 'string', value: '<url>', help: 'where the API is; the npm start that runs here' },
+  key: { type: 'string', value: '<key>', help: 'the API key; that of the npm start that runs here' },
+  'key-file': { type: 'string', value: '<file>', help: 'a file with the key, instead of --key' },
 } as const
 
-/** As `parseArgs` gives them. */
-export interface ApiArguments {
+/** The flags of every command that a tenant's key is for. */
+export const apiFlags = {
+  ...placeFlags,
+  tenant: {
+    type: 'string',
+    value: '<tenant>',
+    help: 'with the operator’s key, for this tenant: its id or name',
+  },
+} as const
+
+/** The flags of what only the operator may do. */
+export const operatorFlags = {
+  ...placeFlags,
+  key: {
+    type: 'string',
+    value: '<key>',
+    help: 'the operator’s key; that of the npm start that runs here, or VALIJA_ADMIN_KEY',
+  },
+} as const
+
+export interface ApiFlags {
   url?: string | undefined
   key?: string | undefined
   'key-file'?: string | undefined
+  tenant?: string | undefined
 }
 
-export interface ApiClient {
-  /**
-   * @param path with a slash in front
-   * @throws {Error} a sentence for whoever typed the command
-   */
-  get<T>(path: string): Promise<T>
+interface Place {
+  url: string
+  apiKey: string
 }
 
-/** A production API answers within its own limits; whoever is slower than this is not going to. */
-const answerMs = 30_000
+/** @throws {Error} a sentence, when it is not said where the API is, and none runs here */
+export async function openApi(flags: ApiFlags): Promise<Valija> {
+  const { tenant } = flags
+  if (tenant === undefined) return await clientOf(await findApi(flags, 'tenant'))
+  const place = await findApi(flags, 'operator')
+  return await clientOf({ ...place, tenant: await findTenant(await clientOf(place), tenant) })
+}
 
-/** @throws {Error} when it is not said where the API is, and none runs here */
-export async function openApiClient(given: ApiArguments): Promise<ApiClient> {
-  const { url, key } = await findApi(given)
-  return {
-    get: async <T>(path: string) => {
-      const response = await fetch(`${url.replace(/\/$/, '')}${path}`, {
-        headers: { authorization: `Bearer ${key}` },
-        signal: AbortSignal.timeout(answerMs),
-      }).catch((cause: Error) => {
-        throw new Error(`The API at ${url} cannot be reached: ${reasonOf(cause)}.`, { cause })
-      })
-      const body: unknown = await response.json().catch(() => null)
-      if (!response.ok) throw new Error(refusalOf(response.status, body))
-      return body as T
-    },
+/** With the operator's key, for no tenant. */
+export async function openApiAsOperator(flags: ApiFlags): Promise<Valija> {
+  return await clientOf(await findApi(flags, 'operator'))
+}
+
+/** @param tenant its id or its name @throws {Error} a sentence, when there is none of the name */
+export async function findTenant(operator: Valija, tenant: string): Promise<string> {
+  if (/^ten_[0-9a-f]{32}$/.test(tenant)) return tenant
+  for await (const { id, name } of operator.list('GET /tenants', { query: { limit: 100 } })) {
+    if (name === tenant) return id
   }
+  throw new Error(`There is no tenant "${tenant}". "tenant list" shows all.`)
 }
 
-async function findApi(given: ApiArguments): Promise<{ url: string; key: string }> {
-  const fileKey =
-    given['key-file'] === undefined ? undefined : (await readFile(given['key-file'], 'utf8')).trim()
-  const key = given.key ?? fileKey
-  if (given.url !== undefined && key !== undefined) return { url: given.url, key }
-  const { dataDir } = loadConfig(environment(), 'cli')
+/** Somebody waits at a terminal: trouble is told soon. */
+async function clientOf(place: Place & { tenant?: string }): Promise<Valija> {
+  const { Valija } = await import('@valija/client')
+  return new Valija({ ...place, maxTries: 3 })
+}
+
+async function findApi(flags: ApiFlags, whose: 'tenant' | 'operator'): Promise<Place> {
+  const { url } = flags
+  if (url !== undefined && !URL.canParse(url)) throw new UsageError(`--url takes a URL, not "${url}".`)
+  const given =
+    flags['key-file'] === undefined ? flags.key : (await readFile(flags['key-file'], 'utf8')).trim()
+  if (url !== undefined && given !== undefined) return { url, apiKey: given }
+  const [{ environment, loadConfig }, { findRunning }] = await Promise.all([
+    import('@valija/runtime'),
+    import('./data-folder.ts'),
+  ])
+  const { dataDir, adminKey } = loadConfig(environment(), 'cli')
   const running = await findRunning(dataDir)
-  if (running === null) {
-    throw new Error(
-      `No "npm start" runs in ${dataDir}: say where the API is by --url, and with which key by --key or --key-file.`,
-    )
-  }
-  return { url: given.url ?? running.url, key: key ?? running.apiKey }
-}
-
-/** `fetch` hides what happened behind "fetch failed". */
-function reasonOf(error: Error): string {
-  const { cause } = error
-  return cause instanceof Error && cause.message !== '' ? cause.message : error.message
-}
-
-/** A problem (RFC 9457) on one line: what is wrong, and what to do. */
-function refusalOf(status: number, body: unknown): string {
-  const { title, detail, fix } = (body ?? {}) as { title?: string; detail?: string; fix?: string }
-  if (title === undefined) return `The API answered ${status}, which is no answer of Valija's: check --url.`
-  return [detail ?? `${title}.`, fix].filter((part) => part !== undefined).join(' ')
+  const isHere =
+    running !== null && (url === undefined || new URL(url).origin === new URL(running.url).origin)
+  // The keys of one installation are nothing for another one to see.
+  const own = isHere ? (whose === 'operator' ? running.adminKey : running.apiKey) : undefined
+  const apiKey = given ?? own ?? (whose === 'operator' ? adminKey : null)
+  const place = url ?? running?.url
+  if (place !== undefined && apiKey !== null) return { url: place, apiKey }
+  throw new Error(
+    place === undefined
+      ? `No "npm start" runs in ${dataDir}: say where the API is by --url, and with which key by --key or --key-file.`
+      : `Say with which key by --key or --key-file${whose === 'operator' ? ', or set VALIJA_ADMIN_KEY to the operator’s' : ''}.`,
+  )
 }

@@ -1,58 +1,66 @@
-/** The commands that exist, each with a line for the help. */
-export interface Command {
-  summary: string
-  /** @throws {Error} whose message is a sentence for the operator */
-  run(args: string[]): Promise<unknown>
-}
+/** The table of all commands. What a command needs to run is loaded when it is asked for. */
+import { type Command, command } from './command.ts'
+import { domainCommands } from './commands/domain.ts'
+import { keyCommands } from './commands/key.ts'
+import { messageCommands } from './commands/message.ts'
+import { queueCommands } from './commands/queue.ts'
+import { sendCommand } from './commands/send.ts'
+import { tenantCommands } from './commands/tenant.ts'
+import { webhookCommands } from './commands/webhook.ts'
+import { jsonFlag } from './output.ts'
 
-export const commands: Record<string, Command> = {
-  start: {
+const processes: readonly Command[] = [
+  command({
+    name: 'start',
     summary: 'everything on this machine, with an embedded PostgreSQL unless DATABASE_URL is set',
-    run: async (args) => (await import('./start.ts')).start(args),
-  },
-  api: {
+    run: async () => (await import('./start.ts')).start(),
+  }),
+  command({
+    name: 'api',
     summary: 'one API process',
     run: async () => (await import('@valija/api')).main(),
-  },
-  worker: {
+  }),
+  command({
+    name: 'worker',
     summary: 'one worker process: delivery, webhooks, sweeps',
     run: async () => (await import('@valija/worker')).main(),
-  },
-  smtp: {
+  }),
+  command({
+    name: 'smtp',
     summary: 'one process that takes bounces and complaints over SMTP',
     run: async () => (await import('@valija/smtp')).main(),
-  },
-  migrate: {
+  }),
+  command({
+    name: 'migrate',
     summary: 'brings the database at DATABASE_URL to this version',
-    run: async (args) => (await import('./migrate.ts')).migrateDatabase(args),
-  },
-  tenant: {
-    summary: 'create --name <name>: makes a tenant and prints its first API key',
-    run: async (args) => (await import('./tenant.ts')).tenant(args),
-  },
-  explain: {
-    summary:
-      '<message id> [--json] [--url <URL> --key <key>|--key-file <file>]: where each recipient of a message stands, why, and what to do',
-    run: async (args) => (await import('./explain.ts')).explain(args),
-  },
-  doctor: {
-    summary:
-      '[--json] [--connect <host[:port]>]: looks at everything that delivery needs, and how to mend what is wrong',
-    run: async (args) => (await import('./doctor.ts')).doctor(args),
-  },
-  'eval-bounces': {
-    summary:
-      '<folder> [--json]: reads the mails in <folder>/mail and tells how far that agrees with <folder>/expected.json',
-    run: async (args) => (await import('./eval-bounces.ts')).evalBounces(args),
-  },
-  help: {
-    summary: 'this list',
-    run: async () => {
-      const width = Math.max(...Object.keys(commands).map((name) => name.length))
-      const lines = Object.entries(commands).map(
-        ([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`,
-      )
-      process.stdout.write(`npm run valija -- <command>\n\n${lines.join('\n')}\n`)
+    run: async () => (await import('./migrate.ts')).migrateDatabase(),
+  }),
+  command({
+    name: 'doctor',
+    summary: 'looks at everything that delivery needs, and how to mend what is wrong',
+    flags: {
+      connect: { type: 'string', multiple: true, value: '<host[:port]>', help: 'tries this server, too' },
+      ...jsonFlag,
     },
-  },
-}
+    example: 'doctor --connect gmail-smtp-in.l.google.com',
+    run: async ({ flags }) => (await import('./doctor.ts')).doctor(flags),
+  }),
+  command({
+    name: 'eval-bounces',
+    args: '<folder>',
+    summary: 'reads the mails in <folder>/mail and tells how far that agrees with <folder>/expected.json',
+    flags: jsonFlag,
+    run: async ({ args, flags }) => (await import('./eval-bounces.ts')).evalBounces(args[0] ?? '', flags),
+  }),
+]
+
+export const commands: readonly Command[] = [
+  ...processes,
+  ...tenantCommands,
+  ...keyCommands,
+  ...domainCommands,
+  sendCommand,
+  ...messageCommands,
+  ...queueCommands,
+  ...webhookCommands,
+]

@@ -3,7 +3,6 @@
  */
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { StartError } from '@valija/flows'
 
 export interface DevFile {
   url: string
@@ -25,6 +24,8 @@ export interface DevFile {
  * @throws {StartError} when it cannot be written or another instance runs in it
  */
 export async function claimDataFolder(folder: string): Promise<() => Promise<void>> {
+  // Loaded only here: commands that look for a running instance do without.
+  const { StartError } = await import('@valija/flows')
   const file = path.join(folder, 'start.pid')
   try {
     await mkdir(folder, { recursive: true })

@@ -5,7 +5,6 @@
 import { existsSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import {
   type Check,
   checkOf,
@@ -25,29 +24,21 @@ import {
   examineConfig,
   readSecrets,
 } from '@valija/runtime'
+import { UsageError } from './command.ts'
 import { type DevFile, findRunning } from './data-folder.ts'
 
-export async function doctor(args: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      json: { type: 'boolean', default: false },
-      connect: { type: 'string', multiple: true, default: [] },
-    },
-  })
-  const peers = values.connect.map(peerOf)
+export async function doctor({ connect, json }: { connect: string[]; json: boolean }): Promise<void> {
+  const peers = connect.map(peerOf)
   const { installation, checks } = await readInstallation(environment())
   const all = [...checks, ...(await examineInstallation(installation, { ...publicWorld, peers }))]
   const isWell = all.every(({ status }) => status !== 'failed')
-  process.stdout.write(
-    values.json ? `${JSON.stringify({ ok: isWell, checks: all }, null, 2)}\n` : textOf(all),
-  )
+  process.stdout.write(json ? `${JSON.stringify({ ok: isWell, checks: all }, null, 2)}\n` : textOf(all))
   if (!isWell) process.exitCode = 1
 }
 
 function peerOf(text: string): PeerWish {
   const peer = parsePeer(text)
-  if (peer === null) throw new Error(`--connect takes host[:port] or [IPv6]:port, not "${text}"`)
+  if (peer === null) throw new UsageError(`--connect takes host[:port] or [IPv6]:port, not "${text}"`)
   return peer
 }
 

@@ -6,21 +6,11 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { createBounceJudge, loadBounceRules } from '@valija/core'
 import { readIncoming } from '@valija/mail'
 import { compareMail, type ExpectedRecipient, type Miss, summarize } from './compare-bounces.ts'
 
-export async function evalBounces(args: string[]): Promise<void> {
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: { json: { type: 'boolean', default: false } },
-  })
-  const [folder, ...others] = positionals
-  if (folder === undefined || others.length > 0) {
-    throw new Error('use: eval-bounces <folder with mail/ and expected.json> [--json]')
-  }
+export async function evalBounces(folder: string, { json }: { json: boolean }): Promise<void> {
   const expected = await readExpected(join(folder, 'expected.json'))
   const judge = createBounceJudge(loadBounceRules())
   const outcomes = []
@@ -30,9 +20,7 @@ export async function evalBounces(args: string[]): Promise<void> {
   }
   const { summary, byReason } = summarize(outcomes)
   const misses = outcomes.flatMap((outcome) => outcome.misses)
-  process.stdout.write(
-    values.json ? `${JSON.stringify({ summary, misses })}\n` : toText(summary, byReason, misses),
-  )
+  process.stdout.write(json ? `${JSON.stringify({ summary, misses })}\n` : toText(summary, byReason, misses))
 }
 
 async function readExpected(path: string): Promise<[string, ExpectedRecipient[]][]> {

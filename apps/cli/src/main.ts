@@ -1,29 +1,77 @@
 /**
  * `npm run valija -- <command>`: the command line, and the way in for every process.
  *
- * A command is a file that is loaded only when it is asked for. Faults of the operator's making are one sentence on standard
- * error and exit code 1.
+ * What a command needs is loaded only when it is asked for. Faults of the operator's making are one sentence on standard error:
+ * exit code 2 for what was typed wrongly, 1 for what was refused or failed.
  */
+import { type Command, findCommand, readArguments, UsageError } from './command.ts'
 import { commands } from './commands.ts'
 import { keepCompiled } from './compile-cache.ts'
+import { commandHelp, groupHelp, overview, titleOf } from './help.ts'
 
 keepCompiled()
 
-const [asked = 'help', ...rest] = process.argv.slice(2)
-const name = asked === '--help' || asked === '-h' ? 'help' : asked
-const command = commands[name]
-if (command === undefined) {
-  process.stderr.write(`valija: there is no command "${name}". "npm run valija -- help" lists them.\n`)
-  process.exit(1)
+const isHelp = (word: string | undefined) => word === '--help' || word === '-h' || word === 'help'
+
+/** @returns the exit code, for what did not set one itself */
+async function main(argv: readonly string[]): Promise<number> {
+  const [word = 'help', ...others] = argv
+  const found = findCommand(commands, argv)
+  if (isHelp(word)) return answer(overview(commands))
+  if (found === null) return explainWord(word, others)
+  const { command, rest } = found
+  if (rest.some((one) => one === '--help' || one === '-h')) return answer(helpOf(command, rest))
+  try {
+    const given = readArguments(command, rest)
+    ;(await import('@valija/runtime')).readEnvFile()
+    await command.run(given)
+    return 0
+  } catch (error) {
+    return refuse(command, error)
+  }
 }
-if (rest.includes('--help') || rest.includes('-h')) {
-  process.stdout.write(`npm run valija -- ${name}  ${command.summary}\n`)
-  process.exit(0)
+
+/** `queue --help` is about `queue resume` as well. */
+function helpOf(command: Command, rest: readonly string[]): string {
+  const group = groupHelp(commands, command.name)
+  const isGroup = commands.filter(({ name }) => name.startsWith(`${command.name} `)).length > 0
+  return isGroup && rest.length === 1 ? `${commandHelp(command)}\n${group}` : commandHelp(command)
 }
-try {
-  if (name !== 'help') (await import('@valija/runtime')).readEnvFile()
-  await command.run(rest)
-} catch (error) {
-  process.stderr.write(`valija: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exit(1)
+
+/** A word that is no command: the first of some, or none at all. */
+function explainWord(word: string, others: readonly string[]): number {
+  const group = groupHelp(commands, word)
+  if (group === null) {
+    process.stderr.write(`valija: there is no command "${word}". "npm run valija -- help" lists them.\n`)
+    return 2
+  }
+  if (isHelp(others[0])) return answer(group)
+  process.stderr.write(`valija: ${word} what?\n\n${group}`)
+  return 2
 }
+
+function answer(text: string): number {
+  process.stdout.write(text)
+  return 0
+}
+
+function refuse(command: Command, error: unknown): number {
+  const text = error instanceof Error ? sentenceOf(error) : String(error)
+  process.stderr.write(`valija: ${text}\n`)
+  if (!(error instanceof UsageError)) return 1
+  process.stderr.write(`usage: npm run valija -- ${titleOf(command)}; --help shows the flags\n`)
+  return 2
+}
+
+/** A refusal of the API says what is wrong, what to do, and every fault if there are several. */
+function sentenceOf(error: Error & { fix?: unknown; errors?: unknown }): string {
+  const faults = Array.isArray(error.errors) ? (error.errors as { path: string; message: string }[]) : []
+  const lines = faults.length > 1 ? faults.map(({ path, message }) => `\n  ${path}: ${message}`) : []
+  return (
+    [error.message, error.fix].filter((part) => typeof part === 'string' && part !== '').join(' ') +
+    lines.join('')
+  )
+}
+
+const code = await main(process.argv.slice(2))
+if (code !== 0) process.exit(code)

@@ -1,10 +1,8 @@
 /** `valija migrate`: brings the database to this version. Safe to run twice, and by several at the same time. */
-import { parseArgs } from 'node:util'
 import { environment, loadConfig } from '@valija/runtime'
 import { migrate, migrateQueue } from '@valija/store'
 
-export async function migrateDatabase(args: string[]): Promise<void> {
-  parseArgs({ args, options: {} })
+export async function migrateDatabase(): Promise<void> {
   const config = loadConfig(environment(), 'migrate')
   const databaseUrl = config.databaseUrl ?? ''
   const applied = await migrate(databaseUrl)

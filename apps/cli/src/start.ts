@@ -4,7 +4,6 @@
  */
 import { createServer } from 'node:net'
 import { hostname } from 'node:os'
-import { parseArgs } from 'node:util'
 import { openServer, whyNotListening } from '@valija/api'
 import { type DefaultTenant, openDefaultTenant, openFoundation, StartError } from '@valija/flows'
 import {
@@ -27,8 +26,7 @@ import { startWorker } from '@valija/worker'
 import { claimDataFolder, writeDevFile } from './data-folder.ts'
 import { loadOrCreateCertificate } from './own-certificate.ts'
 
-export async function start(args: string[]): Promise<never> {
-  parseArgs({ args, options: {} })
+export async function start(): Promise<never> {
   const given = loadConfig(environment(), 'start')
   const format = process.stdout.isTTY ? 'readable' : 'json'
   const log = createLogger({ level: given.logLevel, name: 'valija', format })

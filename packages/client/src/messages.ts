@@ -8,6 +8,9 @@ import type { Valija } from './valija.ts'
 /** What GET /messages looks for; `metadata.<key>` by its value. */
 export type MessageSearch = Operations['GET /messages']['query'] & { [key: `metadata.${string}`]: string }
 
+/** @property limit of a page, 1 to 100; 25 */
+type PageOptions = CallOptions & { limit?: number }
+
 export class Messages {
   readonly #valija: Valija
 
@@ -26,14 +29,16 @@ export class Messages {
   }
 
   /** Its timeline, oldest first. */
-  events(id: string, options: CallOptions = {}): Listing<ValijaEvent> {
-    const events = this.#valija.list('GET /messages/{id}/events', { ...options, path: { id } })
+  events(id: string, { limit, ...options }: PageOptions = {}): Listing<ValijaEvent> {
+    const query = limit === undefined ? {} : { limit }
+    const events = this.#valija.list('GET /messages/{id}/events', { ...options, query, path: { id } })
     return events as Listing<unknown> as Listing<ValijaEvent>
   }
 
   /** Each try to deliver it, oldest first. */
-  attempts(id: string, options: CallOptions = {}): Listing<Attempt> {
-    return this.#valija.list('GET /messages/{id}/attempts', { ...options, path: { id } })
+  attempts(id: string, { limit, ...options }: PageOptions = {}): Listing<Attempt> {
+    const query = limit === undefined ? {} : { limit }
+    return this.#valija.list('GET /messages/{id}/attempts', { ...options, query, path: { id } })
   }
 
   /** Why each recipient waits or failed, and what to do. */

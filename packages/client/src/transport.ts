@@ -16,6 +16,8 @@ export interface TransportOptions {
   timeoutMs?: number
   /** How long a call may take with all its tries and the waits between; 120,000. No try begins after it. */
   deadlineMs?: number
+  /** How many tries at most, where somebody waits who wants to know soon; as many as the deadline allows. */
+  maxTries?: number
   /** Instead of the platform's. */
   fetch?: typeof fetch
 }
@@ -58,12 +60,13 @@ export class Transport {
       tenant,
       timeoutMs = 30_000,
       deadlineMs = 120_000,
+      maxTries = Number.POSITIVE_INFINITY,
       fetch = globalThis.fetch,
     } = options
     this.#base = new URL(url).href.replace(/\/$/, '')
     this.#headers = { authorization: `Bearer ${apiKey}`, ...(tenant && { 'valija-tenant': tenant }) }
     // Bound: some platforms refuse a fetch that is called as a method of something else.
-    this.#options = { apiKey, timeoutMs, deadlineMs, fetch: (...args) => fetch(...args) }
+    this.#options = { apiKey, timeoutMs, deadlineMs, maxTries, fetch: (...args) => fetch(...args) }
   }
 
   /**
@@ -76,7 +79,7 @@ export class Transport {
       try {
         return await this.#try(call, options, endMs - performance.now())
       } catch (error) {
-        const waitMs = waitBefore(error, call, tries)
+        const waitMs = tries < this.#options.maxTries ? waitBefore(error, call, tries) : null
         if (waitMs === null || performance.now() + waitMs >= endMs) throw error
         await wait(waitMs, options.signal)
       }

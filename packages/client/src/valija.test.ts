@@ -115,6 +115,13 @@ test('the deadline ends the tries, with what the last one met', async () => {
   expect(asked.length).toBeGreaterThan(1)
 })
 
+test('as many tries as were allowed, and no more', async () => {
+  const { url, asked } = await startScriptedApi([problem(503, 'database_unavailable')])
+  const client = new Valija({ url, apiKey: 'vlj_key', maxTries: 2 })
+  expect(await refusal(client.send(mail))).toMatchObject({ status: 503 })
+  expect(asked).toHaveLength(2)
+})
+
 test('a try without an answer is given up and repeated; when all were, it says that it may have been accepted', async () => {
   const { asked, client } = await startScriptedApi(['silence', accepted])
   expect(await client.send(mail, { timeoutMs: 300 })).toEqual(accepted.json)

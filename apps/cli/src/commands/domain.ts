@@ -1,0 +1,156 @@
+/** `valija domain …`: the domains that a tenant sends from, and what DNS says of them. */
+import type { Domain, Valija } from '@valija/client'
+import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
+import { type Command, command, UsageError } from '../command.ts'
+import { given } from '../flag-values.ts'
+import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList, printTable } from '../output.ts'
+
+const flags = { ...apiFlags, ...jsonFlag }
+
+export const domainCommands: readonly Command[] = [
+  command({
+    name: 'domain add',
+    args: '<domain>',
+    summary: 'adds a domain and shows the DNS records to publish',
+    flags: {
+      vouched: { type: 'boolean', help: 'the operator stands in for it, without DNS; with --tenant' },
+      dkim: { type: 'boolean', help: 'of a vouched one: signed without looking at DNS' },
+      algorithm: {
+        type: 'string',
+        multiple: true,
+        value: '<rsa|ed25519>',
+        help: 'how its mails are signed; both',
+      },
+      'return-path-host': {
+        type: 'string',
+        value: '<host>',
+        help: 'the name below it that bounces come back to; bounce',
+      },
+      ...flags,
+    },
+    example: 'domain add acme.example',
+    run: async ({ args: [name = ''], flags }) => {
+      const { vouched, dkim, algorithm, 'return-path-host': host, tenant } = flags
+      if (vouched && tenant === undefined)
+        throw new UsageError('--vouched is the operator’s: say for which --tenant.')
+      const body = {
+        name,
+        ...given({ dkim_algorithms: algorithm as Domain['dkim_algorithms'], return_path_host: host }),
+        ...(vouched && { vouched, ...(dkim && { dkim }) }),
+      }
+      showDomain(await (await openApi(flags)).request('POST /domains', { body }), flags)
+    },
+  }),
+  command({
+    name: 'domain list',
+    summary: 'all domains, newest first',
+    flags: { ...apiFlags, ...listFlags },
+    example: 'domain list',
+    run: async ({ flags }) => {
+      const api = await openApi(flags)
+      await printList(api.list('GET /domains', { query: pageQuery(flags) }), flags, {
+        id: ({ id }) => id,
+        name: ({ name }) => name,
+        status: ({ status, vouched }) => (vouched ? 'vouched' : status),
+        'how it stands': ({ summary }) => summary,
+      })
+    },
+  }),
+  command({
+    name: 'domain show',
+    args: '<domain>',
+    summary: 'its records, and for each what DNS said and how to mend it; by name or id',
+    flags,
+    example: 'domain show acme.example',
+    run: async ({ args, flags }) => {
+      const { api, path } = await openDomain(flags, args)
+      showDomain(await api.request('GET /domains/{id}', { path }), flags)
+    },
+  }),
+  command({
+    name: 'domain verify',
+    args: '<domain>',
+    summary: 'looks for its records now; exit code 1 while it is not verified',
+    flags,
+    example: 'domain verify acme.example',
+    run: async ({ args, flags }) => {
+      const { api, path } = await openDomain(flags, args)
+      const domain = await api.request('POST /domains/{id}/verify', { path })
+      showDomain(domain, flags)
+      if (domain.status !== 'verified') process.exitCode = 1
+    },
+  }),
+  command({
+    name: 'domain zone',
+    args: '<domain>',
+    summary: 'its records as lines of a zone file',
+    flags: apiFlags,
+    example: 'domain zone acme.example >> acme.example.zone',
+    run: async ({ args, flags }) => {
+      const { api, path } = await openDomain(flags, args)
+      print(await api.request('GET /domains/{id}/zone', { path }))
+    },
+  }),
+  command({
+    name: 'domain rotate-dkim',
+    args: '<domain>',
+    summary: 'makes new DKIM keys, which sign once their records are seen',
+    flags,
+    example: 'domain rotate-dkim acme.example',
+    run: async ({ args, flags }) => {
+      const { api, path } = await openDomain(flags, args)
+      showDomain(await api.request('POST /domains/{id}/rotate-dkim', { path, body: null }), flags)
+    },
+  }),
+  command({
+    name: 'domain delete',
+    args: '<domain>',
+    summary: 'nothing is sent from it any more',
+    flags: apiFlags,
+    example: 'domain delete acme.example',
+    run: async ({ args, flags }) => {
+      const { api, path } = await openDomain(flags, args)
+      await api.request('DELETE /domains/{id}', { path })
+      print(`deleted  ${path.id}\n`)
+    },
+  }),
+]
+
+async function openDomain(flags: ApiFlags, [domain = '']: readonly string[]) {
+  const api = await openApi(flags)
+  return { api, path: { id: await findDomain(api, domain) } }
+}
+
+async function findDomain(api: Valija, domain: string): Promise<string> {
+  if (domain.startsWith('dom_')) return domain
+  const wanted = new URL(`http://${domain}`).hostname // its A-label
+  for await (const { id, name } of api.list('GET /domains', { query: { limit: 100 } }))
+    if (name === wanted) return id
+  throw new Error(`There is no domain "${domain}". "domain list" shows all.`)
+}
+
+function showDomain(domain: Domain, { json }: { json: boolean }): void {
+  if (json) return void printJson(domain)
+  const { id, name, status, vouched, summary, records, notes } = domain
+  print(`${name}  ${vouched ? 'vouched' : status}  ${id}\n${summary}\n`)
+  for (const text of notes) print(`${text}\n`)
+  print('\n')
+  printTable(
+    ['purpose', 'needed', 'status', 'type', 'name', 'value'],
+    records.map(({ purpose, required, status: seen, type, name: owner, value }) => [
+      purpose,
+      required,
+      seen,
+      type,
+      owner,
+      value,
+    ]),
+  )
+  for (const { purpose, status: seen, name: owner, found, fix } of records.filter(
+    ({ fault }) => fault !== null,
+  )) {
+    print(`\n${purpose} ${owner} is ${seen}: ${fix}\n`)
+    for (const text of found) print(`  found  ${text}\n`)
+  }
+  if (status !== 'verified' && !vouched) note(`\nOnce they are published: domain verify ${name}`)
+}

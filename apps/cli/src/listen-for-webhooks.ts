@@ -1,0 +1,83 @@
+/**
+ * `valija webhook listen`: an endpoint on loopback for as long as it runs. What is not signed by its webhook's secret is answered 400
+ * and told on standard error; so is nothing else that comes by.
+ */
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { buffer } from 'node:stream/consumers'
+import { verifyWebhook, type WebhookEvent } from '@valija/client'
+import { openApi } from './api-client.ts'
+import type { FlagValues } from './command.ts'
+import { type listenFlags, narrowed } from './commands/webhook.ts'
+import { readNumber } from './flag-values.ts'
+import { print } from './output.ts'
+
+type ListenFlags = FlagValues<typeof listenFlags>
+
+/** An event has less than this: the largest batch, of 100, may have it all. */
+const largestBody = 8 * 1024 * 1024
+
+/** @param tell says to people where it listens, and what was refused */
+export async function listenForWebhooks(flags: ListenFlags, tell: (text: string) => void): Promise<void> {
+  const api = await openApi(flags)
+  let secret = ''
+  const server = createServer((request, response) => {
+    take(request, response, secret)
+      .then((events) => events.forEach((event) => void print(lineOf(event, flags.json))))
+      .catch((error: Error) => tell(`refused: ${error.message}`))
+  })
+  server.listen(readNumber('port', flags.port) ?? 0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const url = flags['public-url'] ?? `http://127.0.0.1:${port}/`
+  try {
+    const made = await api.request('POST /webhooks', { body: { url, ...narrowed(flags) } })
+    secret = made.secret
+    tell(`webhook ${made.id} listens at ${url}; Ctrl-C ends and deletes it`)
+    try {
+      await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+    } finally {
+      await api.request('DELETE /webhooks/{id}', { path: { id: made.id } })
+      tell(`webhook ${made.id} is deleted`)
+    }
+  } finally {
+    server.close()
+    server.closeAllConnections()
+  }
+}
+
+/** @throws what makes it no webhook of ours, which is answered 400 */
+async function take(
+  request: IncomingMessage,
+  response: ServerResponse,
+  secret: string,
+): Promise<WebhookEvent[]> {
+  try {
+    if (Number(request.headers['content-length'] ?? 0) > largestBody)
+      throw new Error('The body is too large.')
+    const events = await verifyWebhook(await buffer(request), request.headers, secret)
+    response.writeHead(204).end()
+    return events
+  } catch (error) {
+    response.writeHead(400, { connection: 'close' }).end()
+    throw error
+  }
+}
+
+function lineOf(event: WebhookEvent, isJson: boolean): string {
+  if (isJson) return `${JSON.stringify(event)}\n`
+  const { timestamp, type, data } = event
+  const { email, seq, reason, reply, message_id } = data as Record<string, unknown>
+  const parts = [
+    timestamp,
+    type.padEnd(20),
+    email,
+    seq === undefined ? undefined : `#${seq}`,
+    message_id,
+    reason,
+    reply,
+  ]
+  const line = parts.filter((part) => part !== undefined).join('  ')
+  return `${line.replace(/\p{Cc}+/gu, ' ').trimEnd()}\n`
+}

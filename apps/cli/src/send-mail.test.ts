@@ -1,0 +1,112 @@
+/** The flags of `valija send` as a body of POST /send. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { type FlagValues, readArguments, UsageError } from './command.ts'
+import { sendCommand, type sendFlags } from './commands/send.ts'
+import { readMail } from './send-mail.ts'
+
+const read = (...argv: string[]) =>
+  readMail(readArguments(sendCommand, argv).flags as FlagValues<typeof sendFlags>)
+const least = [
+  '--from',
+  'hi@acme.test',
+  '--to',
+  'ann@example.org',
+  '--subject',
+  'Hello',
+  '--text',
+  'It works.',
+]
+
+test('what was not said is not in it', async () => {
+  expect(await read(...least)).toEqual({
+    from: 'hi@acme.test',
+    to: ['ann@example.org'],
+    subject: 'Hello',
+    text: 'It works.',
+  })
+})
+
+test('every flag has its field, and files go with it', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'valija-send-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const file = path.join(folder, 'order.txt')
+  writeFileSync(file, '42')
+  const more = [
+    '--cc',
+    'c@d.test',
+    '--bcc',
+    'e@f.test',
+    '--reply-to',
+    'g@h.test',
+    '--html',
+    '<p>',
+    '--attach',
+    file,
+  ]
+  const marks = [
+    '--header',
+    'X-Order: a:b',
+    '--tag',
+    'a',
+    '--tag',
+    'b',
+    '--metadata',
+    'order=4=2',
+    '--stream',
+    'bulk',
+  ]
+  const ways = [
+    '--send-at',
+    '2030-01-01T00:00:00Z',
+    '--ttl',
+    '60',
+    '--route',
+    'r',
+    '--require-tls',
+    '--unsubscribe',
+    '--sandbox',
+  ]
+  expect(await read(...least, ...more, ...marks, ...ways)).toEqual({
+    from: 'hi@acme.test',
+    to: ['ann@example.org'],
+    cc: ['c@d.test'],
+    bcc: ['e@f.test'],
+    reply_to: ['g@h.test'],
+    subject: 'Hello',
+    text: 'It works.',
+    html: '<p>',
+    attachments: [{ filename: 'order.txt', content: 'NDI=' }],
+    headers: { 'X-Order': 'a:b' },
+    tags: ['a', 'b'],
+    metadata: { order: '4=2' },
+    stream: 'bulk',
+    send_at: '2030-01-01T00:00:00Z',
+    ttl_seconds: 60,
+    route: 'r',
+    require_tls: true,
+    unsubscribe: true,
+    sandbox: true,
+  })
+  expect(await read('--from', 'a@b.test', '--to', 'c@d.test', '--raw', file)).toEqual({
+    from: 'a@b.test',
+    to: ['c@d.test'],
+    raw: 'NDI=',
+  })
+})
+
+test.each([
+  ['--from is missing.', ['--to', 'a@b.test']],
+  ['--to is missing.', ['--from', 'a@b.test']],
+  ['--subject is missing.', ['--from', 'a@b.test', '--to', 'a@b.test', '--text', 'x']],
+  ['--metadata takes name=value, not "order".', [...least, '--metadata', 'order']],
+  ['--header takes name:value, not "X".', [...least, '--header', 'X']],
+  ['--ttl takes a number, not "soon".', [...least, '--ttl', 'soon']],
+  ['The file of --attach, /nowhere/x, cannot be read: ENOENT.', [...least, '--attach', '/nowhere/x']],
+])('refused as typed wrongly: %s', async (sentence, argv) => {
+  const error = await read(...argv).catch((thrown: unknown) => thrown)
+  expect(error).toBeInstanceOf(UsageError)
+  expect((error as Error).message).toBe(sentence)
+})

@@ -1,0 +1,92 @@
+/** Builds the mail that the flags of `valija send` describe, sends it, and with `--wait` follows it to its end. */
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
+import { text as readText } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Message, MessageInput, Valija } from '@valija/client'
+import { openApi } from './api-client.ts'
+import { type FlagValues, UsageError } from './command.ts'
+import type { sendFlags } from './commands/send.ts'
+import { given, need, readNumber, readPairs } from './flag-values.ts'
+import { print, printJson } from './output.ts'
+import { showRecipients } from './show-message.ts'
+
+type SendFlags = FlagValues<typeof sendFlags>
+
+/** Between two looks at a message that is waited for. */
+const lookMs = 300
+
+export async function sendMail(flags: SendFlags): Promise<void> {
+  const mail = await readMail(flags)
+  const api = await openApi(flags)
+  const accepted = await api.send(mail, given({ idempotencyKey: flags['idempotency-key'] }))
+  if (!flags.wait) return flags.json ? printJson(accepted) : print(`${accepted.id}\n`)
+  if (!flags.json) print(`${accepted.id}\n`)
+  const message = await untilEnded(api, accepted.id)
+  if (flags.json) printJson(message)
+  else showRecipients(message.recipients)
+  if (message.status !== 'delivered') process.exitCode = 1
+}
+
+/** The body of POST /send. @throws {UsageError} */
+export async function readMail(flags: SendFlags): Promise<MessageInput> {
+  const from = need('from', flags.from)
+  if ([...flags.to, ...flags.cc, ...flags.bcc].length === 0) throw new UsageError('--to is missing.')
+  const [headers, metadata] = [readPairs('header', flags.header, ':'), readPairs('metadata', flags.metadata)]
+  return {
+    from,
+    ...given({ to: flags.to, cc: flags.cc, bcc: flags.bcc, reply_to: flags['reply-to'] }),
+    ...(await readContent(flags)),
+    ...(flags.header.length > 0 && { headers }),
+    ...(flags.metadata.length > 0 && { metadata }),
+    ...given({
+      tags: flags.tag,
+      stream: flags.stream as MessageInput['stream'],
+      send_at: flags['send-at'],
+      ttl_seconds: readNumber('ttl', flags.ttl),
+      route: flags.route,
+    }),
+    ...(flags['require-tls'] && { require_tls: true }),
+    ...(flags.unsubscribe && { unsubscribe: true }),
+    ...(flags.sandbox && { sandbox: true }),
+  }
+}
+
+async function readContent(flags: SendFlags): Promise<Partial<MessageInput>> {
+  const { raw, attach } = flags
+  if (raw !== undefined) {
+    const bytes = raw === '-' ? Buffer.from(await readText(process.stdin)) : await readNamed('raw', raw)
+    return { raw: bytes.toString('base64') }
+  }
+  const html =
+    flags['html-file'] === undefined
+      ? flags.html
+      : (await readNamed('html-file', flags['html-file'])).toString()
+  const text = flags.text ?? (html === undefined ? await readStandardInput() : undefined)
+  const attachments = await Promise.all(
+    attach.map(async (file) => ({
+      filename: path.basename(file),
+      content: (await readNamed('attach', file)).toString('base64'),
+    })),
+  )
+  return { subject: need('subject', flags.subject), ...given({ text, html, attachments }) }
+}
+
+async function readStandardInput(): Promise<string> {
+  if (process.stdin.isTTY) throw new UsageError('--text is missing, and nothing comes from standard input.')
+  return await readText(process.stdin)
+}
+
+async function readNamed(flag: string, file: string): Promise<Buffer> {
+  return await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(`The file of --${flag}, ${file}, cannot be read: ${error.code}.`, { cause: error })
+  })
+}
+
+async function untilEnded(api: Valija, id: string): Promise<Message> {
+  for (;;) {
+    const message = await api.messages.get(id)
+    if (!['scheduled', 'queued', 'sending', 'deferred'].includes(message.status)) return message
+    await delay(lookMs)
+  }
+}

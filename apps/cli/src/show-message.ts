@@ -1,0 +1,81 @@
+/** Messages, events and attempts for people. */
+import type { Attempt, Message, MessageSummary, ValijaEvent } from '@valija/client'
+import { print, printFields, printTable } from './output.ts'
+import type { Cell } from './text-table.ts'
+
+export function showMessage(message: Message): void {
+  const { id, status, from, subject, stream, tags, metadata, size_bytes, rfc_message_id } = message
+  printFields([
+    ['id', id],
+    ['status', status],
+    ['from', from],
+    ['subject', subject],
+    ['stream', stream],
+    ['tags', tags.join(' ')],
+    ['metadata', pairs(metadata)],
+    ['accepted', message.created_at],
+    ['send at', message.send_at],
+    ['given up at', message.expires_at],
+    ['Message-ID', rfc_message_id],
+    ['octets', size_bytes],
+  ])
+  print('\n')
+  showRecipients(message.recipients)
+}
+
+export function showRecipients(recipients: Message['recipients']): void {
+  printTable(
+    ['recipient', 'type', 'status', 'attempts', 'next attempt', 'reason', 'reply'],
+    recipients.map((one) => [
+      ...[one.email, one.type, one.status, one.attempts],
+      ...[one.next_attempt_at, one.reason, one.reply],
+    ]),
+  )
+}
+
+/** The columns of a list of messages. */
+export const messageColumns: Readonly<Record<string, (message: MessageSummary) => Cell>> = {
+  id: ({ id }) => id,
+  accepted: ({ created_at }) => created_at,
+  status: ({ status }) => status,
+  to: ({ recipient_count }) => recipient_count,
+  from: ({ from }) => from,
+  subject: ({ subject }) => subject,
+}
+
+export const eventColumns: Readonly<Record<string, (event: ValijaEvent) => Cell>> = {
+  time: ({ timestamp }) => timestamp,
+  type: ({ type }) => type,
+  seq: ({ data }) => cell(data.seq),
+  recipient: ({ data }) => cell(data.email),
+  reason: ({ data }) => cell(data.reason),
+  reply: ({ data }) => cell(data.reply),
+}
+
+export const attemptColumns: Readonly<Record<string, (attempt: Attempt) => Cell>> = {
+  began: ({ started_at }) => started_at,
+  number: ({ number }) => number,
+  outcome: ({ outcome, uncertain }) => (uncertain ? `${outcome}, uncertain` : outcome),
+  route: ({ route }) => route,
+  host: ({ host, port }) => (host === null ? null : `${host}:${port}`),
+  TLS: ({ tls }) => (tls === null ? 'no' : `${tls.version}${tls.verified ? ', verified' : ''}`),
+  ms: ({ duration_ms }) => Math.round(duration_ms),
+  phase: ({ phase }) => phase,
+  reply: ({ reply }) => reply,
+}
+
+export function showTranscript({ number, host, transcript }: Attempt): void {
+  print(`\nattempt ${number}, ${host ?? 'nobody was reached'}\n`)
+  for (const { t_ms, from, line } of transcript) {
+    print(
+      `${String(Math.round(t_ms)).padStart(6)} ms ${from === 'client' ? '>' : '<'} ${line.replace(/\p{Cc}+/gu, ' ')}\n`,
+    )
+  }
+}
+
+const cell = (value: unknown): Cell => (typeof value === 'string' || typeof value === 'number' ? value : null)
+
+const pairs = (values: Record<string, string>) =>
+  Object.entries(values)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ')
