@@ -289,6 +289,23 @@ export const routes: SeededCause[] = [
 export const workers: SeededCause[] = [
   tenantShare(),
   {
+    name: 'a tenant that the operator suspended',
+    kind: 'tenant_suspended',
+    status: 'scheduled',
+    remedy: /PATCH \/tenants\/:id with "status": "active"/,
+    isAlone: true,
+    seed: async (world) => {
+      await world.site('held.test')
+      const id = await world.send('ann@held.test', { send_at: new Date(Date.now() + 1_000).toISOString() })
+      await world.operate('PATCH', `/tenants/${world.valija.tenantId}`, { status: 'suspended' })
+      return id
+    },
+    cure: async (world, id) => {
+      await world.operate('PATCH', `/tenants/${world.valija.tenantId}`, { status: 'active' })
+      return id
+    },
+  },
+  {
     name: 'a worker that stands still',
     kind: 'workers_busy',
     status: 'queued',

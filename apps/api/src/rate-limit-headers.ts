@@ -7,12 +7,11 @@
  * They tell what this request has found: the limits of recipients stand in answers to requests that send.
  */
 import { type UsageState, usageLimits, windowS } from '@valija/core'
-import { latestStates } from '@valija/flows'
 import type { App } from './route.ts'
 
 export function registerRateLimitHeaders(app: App): void {
   app.addHook('onSend', async (request, reply) => {
-    const states = latestStates(request.caller?.limits.seen ?? [])
+    const states = request.caller?.limits.seen ?? []
     if (states.length === 0) return
     reply.header('ratelimit-policy', states.map(policyOf).join(', '))
     reply.header('ratelimit', states.map(stateOf).join(', '))

@@ -30,11 +30,13 @@ export interface Caller {
 export interface CallerLimits {
   usage: readonly UsageLimit[]
   size: readonly SizeLimit[]
-  /** What this request has found of the limits of usage, the latest last: the answer's headers tell it. */
+  /** The tenant is suspended: nothing is accepted for it. */
+  isSuspended: boolean
+  /** What was found of each limit of usage, as far as the request drew from it: the answer's headers tell it. */
   seen: UsageState[]
 }
 
 /** Those of somebody for whom none is set. */
 export function noLimits(): CallerLimits {
-  return { usage: [], size: [], seen: [] }
+  return { usage: [], size: [], isSuspended: false, seen: [] }
 }

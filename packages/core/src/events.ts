@@ -28,6 +28,7 @@ export const eventTypes = [
   'route.recovered',
   'tenant.paused',
   'tenant.alarm',
+  'tenant.resumed',
   'quota.reached',
   'webhook.disabled',
 ] as const

@@ -1,5 +1,5 @@
 /** Within which time and number mail is accepted, for single requests and for batches. */
-import { ProductError } from '@valija/core'
+import { type Caller, ProductError } from '@valija/core'
 
 /** A repeated request waits this long for the first one's answer (docs/api-guide.md). */
 export const inProgressWaitMs = 2_000
@@ -33,4 +33,12 @@ export function acceptLine(maxItems: number) {
 /** Whether nothing was accepted. Of a COMMIT without an answer nobody knows: what was drawn for it stays drawn. */
 export function isSurelyNotKept(error: unknown): boolean {
   return error instanceof ProductError && error.code !== 'database_unavailable'
+}
+
+/** @throws {ProductError} tenant_suspended */
+export function refuseSuspended({ limits }: Caller): void {
+  if (!limits.isSuspended) return
+  throw new ProductError('tenant_suspended', {
+    detail: 'Nothing was accepted. What was accepted before is held.',
+  })
 }

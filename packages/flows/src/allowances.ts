@@ -90,7 +90,8 @@ export function createAllowances({ database, wake, onError }: AllowanceParts): A
     const result = await line.add(item).catch((error: unknown) => {
       throw asProductError(error)
     })
-    caller.limits.seen.push(...result.states)
+    const { seen } = caller.limits
+    seen.splice(0, seen.length, ...latestStates([...seen, ...result.states]))
     if (result.kind === 'refused') throw refusalOf(result.by)
     return result.states
   }
@@ -167,8 +168,8 @@ function timeOf(ms: number): string {
   return new Date(ms).toISOString()
 }
 
-/** What the headers of an answer tell of each limit: the latest that its request found; of one that counts addresses, that with least left. */
-export function latestStates(seen: readonly UsageState[]): UsageState[] {
+/** Of each limit the latest that was found; of one that counts addresses, that with least left. */
+function latestStates(seen: readonly UsageState[]): UsageState[] {
   const latest = new Map<string, UsageState>()
   for (const state of seen) {
     const name = `${state.of} ${state.name}`

@@ -65,7 +65,7 @@ const rememberedKeys = 10_000
 /** A key with its networks made ready to be asked. */
 interface Credential extends KeyCredential {
   allowed: BlockList | null
-  known: Pick<CallerLimits, 'usage' | 'size'>
+  known: Pick<CallerLimits, 'usage' | 'size' | 'isSuspended'>
 }
 
 /** @throws {RangeError} when the operator's key is empty: it would then match an empty token */
@@ -141,7 +141,7 @@ async function actAsOperator(
   if (!tenantId || !found) {
     throw new ProductError('not_found', { detail: 'There is no tenant with the id in Valija-Tenant.' })
   }
-  const { isDefaultTenant, queuedLimit, limits } = found
+  const { isDefaultTenant, queuedLimit, limits, isSuspended } = found
   const usage = usageLimitsOf('tenant', tenantId, limits)
   const size = sizeLimitsOf('tenant', limits)
   return {
@@ -150,7 +150,7 @@ async function actAsOperator(
     scopes: new Set(scopes),
     isDefaultTenant,
     queuedLimit,
-    limits: { usage, size, seen: [] },
+    limits: { usage, size, isSuspended, seen: [] },
   }
 }
 
@@ -205,8 +205,9 @@ function toCaller(key: Credential): Caller {
   }
 }
 
-function limitsOf({ id, tenantId, limits, tenantLimits }: KeyCredential) {
+function limitsOf({ id, tenantId, limits, tenantLimits, isSuspended }: KeyCredential) {
   return {
+    isSuspended,
     usage: [...usageLimitsOf('tenant', tenantId, tenantLimits), ...usageLimitsOf('key', id, limits)],
     size: [...sizeLimitsOf('tenant', tenantLimits), ...sizeLimitsOf('key', limits)],
   }

@@ -14,7 +14,6 @@ import {
   steadyNowMs,
   type TransactionReport,
   type UnsubscribeTokens,
-  type Uuid,
 } from '@valija/core'
 import type {
   Session,
@@ -47,7 +46,7 @@ import { createHeldLeases, type HeldLease, type HeldLeases } from './held-leases
 import { type Cell, createIsolation, type Isolation } from './isolate-suspects.ts'
 import { complain, discard, expire, type JudgeDependencies, judgeAttempt, suppress } from './judge-attempt.ts'
 import { firstOf, pauseUnless, unlessStopped } from './pause.ts'
-import { hearRecalls, recalledForMs } from './recall-mail.ts'
+import { hearRecalls, type Recalled, recalledForMs } from './recall-mail.ts'
 import type { ReportFields } from './report-fields.ts'
 import type { ReturnPaths } from './return-path.ts'
 import type { ChosenRoute, RouteChoice, RouteChooser, TakenWay } from './route-choice.ts'
@@ -153,7 +152,7 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
   const { parts, heldBack } = openParts(dependencies, stopping.signal, hurried.signal)
   const { leases, sites } = parts
   const expiryTimer = watchExpiry(parts)
-  const stopRecalls = hearRecalls(parts.wake, leases, (messageId) => withdrawMail(parts, messageId))
+  const stopRecalls = hearRecalls(parts.wake, leases, (isMeant) => withdrawMail(parts, isMeant))
   const stopHearing = parts.routing.onUnavailable((routeKey) => {
     // Not in the middle of what the scheduler is doing.
     setImmediate(() => placeAnew(parts, routeKey))
@@ -323,11 +322,11 @@ function dueAgain({ isRecalled }: HeldLease): number {
   return isRecalled ? steadyNowMs() + recalledForMs : 0
 }
 
-/** Gives back what of a message is not begun. */
-function withdrawMail({ sites, backDesk, isolation }: Parts, messageId: Uuid): void {
-  const withdrawn = sites.withdraw(({ delivery }) => delivery.messageId === messageId)
+/** Gives back what of the mail that is meant is not begun. */
+function withdrawMail({ sites, backDesk, isolation }: Parts, isMeant: (mail: Recalled) => boolean): void {
+  const withdrawn = sites.withdraw(({ delivery }) => isMeant(delivery))
   giveBack(backDesk, withdrawn, steadyNowMs() + recalledForMs, null)
-  isolation?.giveBackIf((delivery) => delivery.messageId === messageId)
+  isolation?.giveBackIf(isMeant)
 }
 
 /** Counts rows that were more than their site may keep. */

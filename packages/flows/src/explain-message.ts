@@ -249,6 +249,7 @@ function factsOf(
       delivery: message.delivery,
       sendAtMs: message.sendAt?.getTime() ?? null,
       expiresAtMs: message.expiresAt.getTime(),
+      suspendedAtMs: message.suspendedAt?.getTime() ?? null,
       requireTls: message.requireTls,
       fromDomain: message.fromDomain,
     },

@@ -8,10 +8,11 @@ import { type Database, leaseMs, renewLeases } from '@valija/store'
 export interface HeldLease {
   readonly recipientId: Uuid
   readonly messageId: Uuid
+  readonly tenantId: Uuid
   readonly epoch: number
   /** By the monotonic clock, in milliseconds; kept short of the database's end by a margin. */
   validUntilMs: number
-  /** Somebody cancels or moves the message (recall-mail.ts): no longer valid, though the row is ours until it is given back. */
+  /** Somebody cancels or moves the message, or suspends the tenant (recall-mail.ts): no longer valid, though the row is ours until it is given back. */
   isRecalled: boolean
   /** A mark is being written that its final dot went out (dot-marks.ts): it is not recalled any more. */
   isEnding: boolean
@@ -21,11 +22,14 @@ export interface HeldLease {
 
 export interface HeldLeases {
   /** @param askedAtMs the monotonic clock before the lease was asked for: it cannot have begun earlier */
-  add(delivery: Pick<HeldLease, 'recipientId' | 'messageId' | 'epoch'>, askedAtMs: number): HeldLease
+  add(
+    delivery: Pick<HeldLease, 'recipientId' | 'messageId' | 'tenantId' | 'epoch'>,
+    askedAtMs: number,
+  ): HeldLease
   drop(lease: HeldLease): void
   isValid(lease: HeldLease): boolean
-  /** Of a message's leases none is valid any more; whether there were any. */
-  recall(messageId: Uuid): boolean
+  /** Of the leases that are meant none is valid any more; whether there were any. */
+  recall(isMeant: (lease: Pick<HeldLease, 'messageId' | 'tenantId'>) => boolean): boolean
   readonly size: number
   /** Resolves when there is room, asking each time that a lease has gone. */
   waitUntil(hasRoom: () => boolean): Promise<void>
@@ -54,11 +58,12 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
   }
   const timer = setInterval(() => void renew().catch(onError), renewEveryMs)
   return {
-    add: ({ recipientId, messageId, epoch }, askedAtMs) => {
+    add: ({ recipientId, messageId, tenantId, epoch }, askedAtMs) => {
       const validUntilMs = askedAtMs + leaseMs - marginMs
       const lease: HeldLease = {
         recipientId,
         messageId,
+        tenantId,
         epoch,
         validUntilMs,
         isRecalled: false,
@@ -75,8 +80,8 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
       for (const wake of woken) wake()
     },
     isValid: (lease) => !lease.isRecalled && performance.now() < lease.validUntilMs,
-    recall: (messageId) => {
-      const recalled = [...held.values()].filter((lease) => lease.messageId === messageId && !lease.isEnding)
+    recall: (isMeant) => {
+      const recalled = [...held.values()].filter((lease) => isMeant(lease) && !lease.isEnding)
       for (const lease of recalled) lease.isRecalled = true
       return recalled.length > 0
     },

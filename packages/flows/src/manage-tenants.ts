@@ -7,6 +7,7 @@ import {
   ProductError,
   parseId,
   scopes,
+  type Uuid,
 } from '@valija/core'
 import {
   type Database,
@@ -14,13 +15,16 @@ import {
   findTenant,
   insertTenant,
   listTenants,
+  readmitTenant,
   type StoredTenant,
+  setSuspended,
   type TenantChanges,
   type TenantLimits,
   updateTenant,
   type Wake,
 } from '@valija/store'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
+import { recallOfTenant } from './recall-mail.ts'
 
 export interface TenantDesk {
   database: Database
@@ -41,12 +45,17 @@ export interface TenantInput {
   at_most_once?: boolean
 }
 
+/** The body of PATCH /tenants/:id. */
+export type TenantChange = Partial<TenantInput> & { status?: TenantView['status'] }
+
 export interface TenantView {
   id: string
   name: string
   weight: number
   limits: Record<string, unknown>
   at_most_once: boolean
+  status: 'active' | 'suspended'
+  suspended_at: string | null
   is_default: boolean
   created_at: string
 }
@@ -111,7 +120,7 @@ export async function addTenant(
 export async function changeTenant(
   desk: TenantDesk,
   id: string,
-  input: Partial<TenantInput>,
+  { status, ...input }: TenantChange,
 ): Promise<TenantView> {
   const uuid = parseId('tenant', id)
   const changed = uuid && (await updateTenant(desk.database, uuid, toChanges(input)))
@@ -119,7 +128,25 @@ export async function changeTenant(
   if (changed === 'name_taken') throw nameTaken(input.name)
   // Its limits are known with its keys.
   if (input.limits) desk.wake.send('keys', uuid)
-  return toView(changed)
+  if (status === undefined) return toView(changed)
+  await changeStatus(desk, uuid, status)
+  return showTenant(desk, id)
+}
+
+/** Whoever is suspended has nothing accepted, and nothing sent: what is with the workers is given back, but for what is past its final dot. */
+async function changeStatus(
+  { database, wake }: TenantDesk,
+  id: Uuid,
+  status: TenantView['status'],
+): Promise<void> {
+  const isSuspended = status === 'suspended'
+  const { isChanged, hasWebhooks } = await setSuspended(database, id, isSuspended)
+  if (!isChanged) return
+  wake.send('keys', id)
+  if (hasWebhooks) wake.send('webhooks')
+  if (!isSuspended) return wake.send('dispatch')
+  await readmitTenant(database.engine, id)
+  wake.send('recall', recallOfTenant(id))
 }
 
 /** @throws {ProductError} not_found; conflict for the default tenant, and while mails of the tenant are on their way */
@@ -164,6 +191,8 @@ function toView(tenant: StoredTenant): TenantView {
     weight: tenant.weight,
     limits: tenant.limits,
     at_most_once: tenant.atMostOnce,
+    status: tenant.suspendedAt === null ? 'active' : 'suspended',
+    suspended_at: tenant.suspendedAt?.toISOString() ?? null,
     is_default: tenant.isDefault,
     created_at: tenant.createdAt.toISOString(),
   }

@@ -12,13 +12,29 @@ import type { HeldLeases } from './held-leases.ts'
 /** What was recalled is due again after this, in milliseconds: whoever recalled it takes it meanwhile (change-message.ts). */
 export const recalledForMs = 3_000
 
+/** What a recall is about: a message, or everything of a tenant. */
+export interface Recalled {
+  messageId: Uuid
+  tenantId: Uuid
+}
+
+const tenantMark = 'tenant:'
+
+/** What is sent under the topic `recall` for all of a tenant's mail; for a message its id is sent. */
+export function recallOfTenant(tenantId: Uuid): string {
+  return `${tenantMark}${tenantId}`
+}
+
 /** @returns a function that ends the hearing */
 export function hearRecalls(
   wake: Pick<Wake, 'on'>,
   leases: Pick<HeldLeases, 'recall'>,
-  withdraw: (messageId: Uuid) => void,
+  withdraw: (isMeant: (mail: Recalled) => boolean) => void,
 ): () => void {
-  return wake.on('recall', (messageId) => {
-    if (messageId !== '' && leases.recall(messageId as Uuid)) withdraw(messageId as Uuid)
+  return wake.on('recall', (meant) => {
+    if (meant === '') return
+    const isMeant = ({ messageId, tenantId }: Recalled) =>
+      meant === messageId || meant === recallOfTenant(tenantId)
+    if (leases.recall(isMeant)) withdraw(isMeant)
   })
 }

@@ -26,6 +26,7 @@ import {
   inProgressProbeMs,
   inProgressWaitMs,
   isSurelyNotKept,
+  refuseSuspended,
 } from './accept-limits.ts'
 import type { Admission } from './admit-deliveries.ts'
 import type { Allowances, Drawn } from './allowances.ts'
@@ -101,7 +102,10 @@ export function createBatchDesk(parts: BatchDeskParts) {
       )
     await findAnswers(database, caller, findOpen(), answers)
     const open = findOpen()
-    if (open.length > 0) await queueLimits.check(caller)
+    if (open.length > 0) {
+      refuseSuspended(caller)
+      await queueLimits.check(caller)
+    }
     const prepared = await prepareAll(parts, caller, open, answers)
     const all = () => answers.map((answer, index) => answer ?? repeated(answers[sameAs.get(index) ?? index]))
     if (isStrict) refuseWhole(all())

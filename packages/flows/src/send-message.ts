@@ -22,6 +22,7 @@ import {
   inProgressProbeMs,
   inProgressWaitMs,
   isSurelyNotKept,
+  refuseSuspended,
 } from './accept-limits.ts'
 import type { Admission } from './admit-deliveries.ts'
 import type { Allowances } from './allowances.ts'
@@ -38,7 +39,7 @@ export interface SendDesk {
    *
    * @param answerByMs by `performance.now()`: then the caller is answered without us, so nothing is begun or committed any more
    *   shortly before it
-   * @throws {ProductError} invalid_request, message_too_large, domain_not_verified, key_restricted, idempotency_key_reused,
+   * @throws {ProductError} invalid_request, message_too_large, domain_not_verified, key_restricted, tenant_suspended, idempotency_key_reused,
    *   idempotency_in_progress, rate_limited, quota_exceeded, queue_full, overloaded, database_unavailable
    */
   send(
@@ -155,6 +156,7 @@ function createSender(
   const send: SendDesk['send'] = async (caller, input, claim, answerByMs) => {
     const stored = claim && (await findAnswer(database, caller.tenantId, claim))
     if (stored !== null) return stored
+    refuseSuspended(caller)
     await dependencies.queueLimits.check(caller)
     const message = await prepareMessage(dependencies, caller, input, claim)
     const needed = [addressesOf(message)]

@@ -59,26 +59,44 @@ export function isInState(column: string, state: 'admitted' | 'leased'): string 
   return `${column} || '' = '${state}'`
 }
 
+/** An expression `tenant` of those that have something waiting; walks the index from one to the next. */
+const waitingTenants = `tenant AS (
+  (SELECT tenant_id FROM valija.deliveries WHERE state = 'waiting' ORDER BY tenant_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT d.tenant_id FROM valija.deliveries AS d
+          WHERE d.state = 'waiting' AND d.tenant_id > tenant.tenant_id ORDER BY d.tenant_id LIMIT 1)
+  FROM tenant WHERE tenant.tenant_id IS NOT NULL
+)`
+
 /**
- * The streams that have something waiting and due. Walks the index from tenant to tenant, so its cost grows with the
+ * The earliest time at which a waiting row is due, as an SQL expression; rows of suspended tenants do not count. While there are none such, the
+ * first entry of one index says it; else the first of each tenant and stream.
+ */
+const earliestDue = `CASE WHEN EXISTS (SELECT FROM valija.tenants WHERE suspended_at IS NOT NULL) THEN (
+    WITH RECURSIVE ${waitingTenants}
+    SELECT min(first.due_at) FROM tenant JOIN valija.tenants AS t ON t.id = tenant.tenant_id AND t.suspended_at IS NULL
+      CROSS JOIN (VALUES ('transactional'), ('bulk')) AS s (stream)
+      CROSS JOIN LATERAL (
+        SELECT d.stream, d.due_at FROM valija.deliveries AS d
+        WHERE d.tenant_id = tenant.tenant_id AND d.state = 'waiting' AND (d.stream, d.due_at) >= (s.stream, '-infinity'::timestamptz)
+        ORDER BY d.stream, d.due_at LIMIT 1) AS first
+    WHERE first.stream = s.stream)
+  ELSE (SELECT min(due_at) FROM valija.deliveries WHERE state = 'waiting') END`
+
+/**
+ * The streams that have something waiting and due, of tenants that are not suspended. Walks the index from tenant to tenant, so its cost grows with the
  * number of tenants that wait, not with the number of rows.
  */
 export async function findWaitingStreams(pool: pg.Pool): Promise<WaitingStream[]> {
   const result = await pool.query<WaitingStream>({
     name: 'waiting-streams',
     text: `
-WITH RECURSIVE tenant AS (
-  (SELECT tenant_id FROM valija.deliveries WHERE state = 'waiting' ORDER BY tenant_id LIMIT 1)
-  UNION ALL
-  SELECT (SELECT d.tenant_id FROM valija.deliveries AS d
-          WHERE d.state = 'waiting' AND d.tenant_id > tenant.tenant_id ORDER BY d.tenant_id LIMIT 1)
-  FROM tenant WHERE tenant.tenant_id IS NOT NULL
-)
+WITH RECURSIVE ${waitingTenants}
 SELECT tenant.tenant_id AS "tenantId", coalesce(t.weight, 1) AS weight, s.stream
 FROM tenant
 LEFT JOIN valija.tenants AS t ON t.id = tenant.tenant_id
 CROSS JOIN (VALUES ('transactional'), ('bulk')) AS s (stream)
-WHERE tenant.tenant_id IS NOT NULL AND ${hasDueRow('tenant.tenant_id', 's.stream')}`,
+WHERE tenant.tenant_id IS NOT NULL AND t.suspended_at IS NULL AND ${hasDueRow('tenant.tenant_id', 's.stream')}`,
   })
   return result.rows
 }
@@ -179,8 +197,7 @@ RETURNING d.recipient_id AS "recipientId", d.tenant_id AS "tenantId", d.stream`,
 export async function msUntilDue(pool: pg.Pool): Promise<number | null> {
   const result = await pool.query<{ ms: number | null }>({
     name: 'ms-until-due',
-    text: `SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000)::float8 AS ms
-           FROM valija.deliveries WHERE state = 'waiting'`,
+    text: `SELECT (extract(epoch FROM ${earliestDue} - clock_timestamp()) * 1000)::float8 AS ms`,
   })
   return result.rows[0]?.ms ?? null
 }
@@ -203,7 +220,7 @@ WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))`
 export async function oldestDueMs(pool: pg.Pool): Promise<number> {
   const result = await pool.query<{ ms: number | null }>(
     `SELECT (extract(epoch FROM clock_timestamp() - least(
-       (SELECT min(due_at) FROM valija.deliveries WHERE state = 'waiting'),
+       ${earliestDue},
        (SELECT min(due_at) FROM valija.deliveries WHERE state = 'admitted'))) * 1000)::float8 AS ms`,
   )
   return Math.max(0, result.rows[0]?.ms ?? 0)
@@ -223,6 +240,11 @@ export async function readmit(pool: pg.Pool, recipientIds: readonly Uuid[]): Pro
 export async function readmitAll(pool: pg.Pool): Promise<number> {
   const result = await pool.query(returnSql(`state = 'admitted'`))
   return result.rowCount ?? 0
+}
+
+/** What of a tenant was admitted waits again: no worker takes it any more. */
+export async function readmitTenant(pool: pg.Pool, tenantId: Uuid): Promise<void> {
+  await pool.query(returnSql(`tenant_id = $1 AND state = 'admitted'`), [tenantId])
 }
 
 /** Rows admitted longer ago than this wait again: their hint is taken for lost. */

@@ -19,6 +19,7 @@ import { type Database, readAsTenant } from './database.ts'
 import { earliestIdOf } from './message-ids.ts'
 import { lateEventsMs } from './read-events.ts'
 import type { RouteCondition } from './route-health.ts'
+import { extendedSql } from './suspend-tenant.ts'
 
 export interface ExplainedMessage {
   id: Uuid
@@ -28,6 +29,8 @@ export interface ExplainedMessage {
   fromDomain: string
   sendAt: Date | null
   expiresAt: Date
+  /** Since when the tenant is suspended; null when it is not. */
+  suspendedAt: Date | null
   requireTls: boolean
 }
 
@@ -126,7 +129,8 @@ async function findMessageRow(
   const result = await client.query<ExplainedMessage>({
     name: 'explain-message',
     text: `SELECT m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_domain AS "fromDomain", m.send_at AS "sendAt",
-             m.expires_at AS "expiresAt", m.require_tls AS "requireTls"
+             ${extendedSql('m', 'id')} AS "expiresAt", m.require_tls AS "requireTls",
+             (SELECT t.suspended_at FROM valija.tenants AS t WHERE t.id = m.tenant_id) AS "suspendedAt"
            FROM valija.messages AS m WHERE m.tenant_id = $1 AND m.id = $2`,
     values: [tenantId, id],
   })

@@ -51,6 +51,8 @@ export interface KeyCredential extends KeyGrant {
   /** The tenant's own `limits.queued`. */
   queuedLimit: number | null
   tenantLimits: Record<string, unknown>
+  /** The tenant is. */
+  isSuspended: boolean
 }
 
 /** A page of a list: at most `limit` rows, those after the row with id `after` in the list's order. */
@@ -69,7 +71,8 @@ export async function findKeyByHash(engine: pg.Pool, hash: Buffer): Promise<KeyC
     name: 'find-key-by-hash',
     text: `SELECT k.id, k.tenant_id AS "tenantId", k.scopes, k.domains, k.networks, k.route, k.recipients, k.limits,
                   k.expires_at AS "expiresAt", t.is_default AS "isDefaultTenant",
-                  (t.limits->>'queued')::int AS "queuedLimit", t.limits AS "tenantLimits"
+                  (t.limits->>'queued')::int AS "queuedLimit", t.limits AS "tenantLimits",
+                  t.suspended_at IS NOT NULL AS "isSuspended"
              FROM valija.api_keys k JOIN valija.tenants t ON t.id = k.tenant_id
             WHERE k.hash = $1 AND k.revoked_at IS NULL`,
     values: [hash],

@@ -18,6 +18,7 @@ import {
 import type pg from 'pg'
 import { isInState } from './admission.ts'
 import { leasedHitSql, type SuppressionHit } from './suppressions.ts'
+import { extendedSql } from './suspend-tenant.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 /** How long a lease holds without renewal, in milliseconds. */
@@ -111,14 +112,15 @@ WITH locked AS MATERIALIZED (
 )
 SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", leased.tenant_id AS "tenantId", leased.stream,
   coalesce((SELECT weight FROM valija.tenants AS t WHERE t.id = leased.tenant_id), 1) AS weight,
-  leased.route, leased.simulation, leased.avoid, r.attempts, leased.retry_steps AS "retrySteps", leased.epoch, leased.crashes, leased.due_at AS "dueAt", leased.expires_at AS "expiresAt",
-  leased.expires_at <= now() AS "isExpired", r.id IS NULL OR m.id IS NULL AS "isOrphan", r.email, r.domain, r.ordinal, r.status, r.reason, r.seq, m.from_email AS "fromEmail",
+  leased.route, leased.simulation, leased.avoid, r.attempts, leased.retry_steps AS "retrySteps", leased.epoch, leased.crashes, leased.due_at AS "dueAt", time.over_at AS "expiresAt",
+  time.over_at <= now() AS "isExpired", r.id IS NULL OR m.id IS NULL AS "isOrphan", r.email, r.domain, r.ordinal, r.status, r.reason, r.seq, m.from_email AS "fromEmail",
   m.from_domain AS "fromDomain", m.tags, m.metadata, m.created_at AS "createdAt", m.send_at AS "sendAt", m.require_tls AS "requireTls", m.is_simulated AS "isSimulated",
   m.is_sensitive AS "isSensitive",
   leased.dot_epoch IS NOT NULL AS "isPastDot",
   coalesce((SELECT t.at_most_once FROM valija.tenants AS t WHERE t.id = leased.tenant_id), false) AS "atMostOnce",
   ${leasedHitSql} AS suppression
 FROM leased
+CROSS JOIN LATERAL (SELECT ${extendedSql('leased', 'recipient_id')} AS over_at) AS time
 LEFT JOIN LATERAL (
   SELECT * FROM valija.recipients WHERE id = leased.recipient_id AND id BETWEEN $2::uuid AND $3::uuid LIMIT 1) AS r ON true
 LEFT JOIN LATERAL (
@@ -258,7 +260,7 @@ WITH locked AS MATERIALIZED (${lockSql}) AS d
 ), released AS (
   UPDATE valija.deliveries AS d
   SET state = 'waiting', leased_until = NULL, hold = $6::text,
-    due_at = CASE WHEN $3::float8 > 0 THEN least(d.expires_at, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
+    due_at = CASE WHEN $3::float8 > 0 THEN least(${extendedSql('d', 'recipient_id')}, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
   WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
   RETURNING d.recipient_id, d.due_at
 )

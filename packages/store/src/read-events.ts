@@ -12,6 +12,7 @@
 import { type EventType, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import { type Database, readAsTenant } from './database.ts'
 import { earliestIdOf } from './message-ids.ts'
+import { extendedSql } from './suspend-tenant.ts'
 
 export interface EventRow {
   id: Uuid
@@ -150,7 +151,7 @@ export async function readMessageEvents(
   return readAsTenant(database, tenantId, async (client) => {
     const message = await client.query<{ expiresAt: Date }>({
       name: 'find-message-expiry',
-      text: 'SELECT expires_at AS "expiresAt" FROM valija.messages WHERE tenant_id = $1 AND id = $2',
+      text: `SELECT ${extendedSql('m', 'id')} AS "expiresAt" FROM valija.messages AS m WHERE m.tenant_id = $1 AND m.id = $2`,
       values: [tenantId, messageId],
     })
     const expiresAt = message.rows[0]?.expiresAt

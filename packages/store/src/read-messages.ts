@@ -21,6 +21,7 @@ import type pg from 'pg'
 import { isInState } from './admission.ts'
 import { type Database, readAsTenant } from './database.ts'
 import { earliestIdOf } from './message-ids.ts'
+import { extendedSql } from './suspend-tenant.ts'
 
 /** A message as its list shows it. */
 export interface MessageRow {
@@ -123,7 +124,7 @@ const leaseSql = `LEFT JOIN valija.deliveries AS d
       ON d.recipient_id = r.id AND d.tenant_id = r.tenant_id AND ${isInState('d.state', 'leased')} AND d.leased_until > now()`
 
 const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
-  m.metadata, m.send_at AS "sendAt", m.expires_at AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
+  m.metadata, m.send_at AS "sendAt", ${extendedSql('m', 'id')} AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
   m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", m.recipient_count AS "recipientCount"`
 
 type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes'>

@@ -167,6 +167,7 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   }),
   shaping_holds: () => ({ scope_key: 'provider:a', part: '*', hold: {} }),
   shaping_witnesses: () => ({ scope_key: 'provider:a' }),
+  tenant_suspensions: () => ({ began_at: now }),
   usage: () => ({ owner_id: newId(), name: 'recipients_per_day', email_key: '', used: 1, ends_at: now }),
   taken_reports: () => ({ recipient_id: newId(), fingerprint: '', message_id: newId(), kind: 'bounce' }),
 }

@@ -16,6 +16,8 @@ export interface StoredTenant {
   isDefault: boolean
   /** What may have arrived is not sent again. */
   atMostOnce: boolean
+  /** Since when it is suspended; null: it is not. */
+  suspendedAt: Date | null
   createdAt: Date
 }
 
@@ -24,13 +26,14 @@ export interface TenantToActFor {
   isDefaultTenant: boolean
   queuedLimit: number | null
   limits: Record<string, unknown>
+  isSuspended: boolean
 }
 
 /** Whether the tenant exists, and what acting for it needs to know. */
 export async function findTenantToActFor(engine: pg.Pool, id: Uuid): Promise<TenantToActFor | null> {
   const result = await engine.query<TenantToActFor>({
     name: 'find-tenant-to-act-for',
-    text: `SELECT is_default AS "isDefaultTenant", (limits->>'queued')::int AS "queuedLimit", limits FROM valija.tenants WHERE id = $1`,
+    text: `SELECT is_default AS "isDefaultTenant", (limits->>'queued')::int AS "queuedLimit", limits, suspended_at IS NOT NULL AS "isSuspended" FROM valija.tenants WHERE id = $1`,
     values: [id],
   })
   return result.rows[0] ?? null
@@ -139,46 +142,81 @@ export async function updateTenant(
 
 export type TenantDeletion = 'deleted' | 'unknown' | 'default' | { live: number }
 
+/** What of a tenant can be much, and does not go with its row; no day of the partitioned tables, which retention drops. */
+const ownTables = [
+  'inbox',
+  'idempotency_keys',
+  'suppressions',
+  'suppression_removals',
+  'mailbox_faults',
+  'usage',
+  'webhook_outbox',
+]
+/** Rows of one transaction: a long one would keep readers of events waiting, of all tenants. */
+const rowsAtOnce = 5_000
+
 /**
  * Removes a tenant with its keys, domains, webhooks, suppressions (those of the past as well), statistics, inbox and idempotency rows. Its messages
  * and events stay until retention drops their partitions: nobody can read them any more.
  *
+ * Piece by piece: from the first on nothing is accepted for it, and when a piece fails the same call goes on where that one stopped.
+ *
  * @returns `live`, and nothing is changed, while recipients of it are not at their end: a 202 is a promise
  */
 export async function deleteTenant(database: Database, id: Uuid): Promise<TenantDeletion> {
-  return asEngine(database, async (client) => {
-    const found = await client.query<{ is_default: boolean }>(
-      'SELECT is_default FROM valija.tenants WHERE id = $1 FOR UPDATE',
-      [id],
-    )
-    if (found.rows[0] === undefined) return 'unknown'
-    if (found.rows[0].is_default) return 'default'
-    const live = await client.query<{ count: number }>(
-      'SELECT count(*) AS count FROM valija.deliveries WHERE tenant_id = $1',
-      [id],
-    )
-    const count = live.rows[0]?.count ?? 0
-    // A request that is being accepted this moment may add more: they are delivered all the same, only nobody reads of it.
-    if (count > 0) return { live: count }
-    for (const table of [
-      // First: whoever counts its events this moment ends before, or finds it gone (count-events.ts).
-      'stats_cursors',
-      'stats',
-      'tag_stats',
-      'latency_stats',
-      'stats_names',
-      'inbox',
-      'idempotency_keys',
-      'suppressions',
-      'suppression_removals',
-      'mailbox_faults',
-      'usage',
-    ]) {
-      await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
+  const refusal = await asEngine(database, (client) => closeTenant(client, id))
+  if (refusal !== null) return refusal
+  for (const table of ownTables) {
+    let deleted = rowsAtOnce
+    while (deleted === rowsAtOnce) {
+      const result = await database.engine.query(
+        `DELETE FROM valija.${table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM valija.${table} WHERE tenant_id = $1 LIMIT ${rowsAtOnce}))`,
+        [id],
+      )
+      deleted = result.rowCount ?? 0
     }
-    await client.query('DELETE FROM valija.tenants WHERE id = $1', [id])
-    return 'deleted'
-  })
+  }
+  return asEngine(database, (client) => deleteRest(client, id))
+}
+
+/** Sums, which are few, and the tenant's own row with all that goes with it. */
+async function deleteRest(client: pg.PoolClient, id: Uuid): Promise<TenantDeletion> {
+  for (const table of [
+    // First: whoever counts its events this moment ends before, or finds it gone (count-events.ts).
+    'stats_cursors',
+    'stats',
+    'tag_stats',
+    'latency_stats',
+    'stats_names',
+  ]) {
+    await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
+  }
+  const { rowCount } = await client.query('DELETE FROM valija.tenants WHERE id = $1', [id])
+  return rowCount === 0 ? 'unknown' : 'deleted'
+}
+
+/** Has nothing more accepted for it, unless it cannot be deleted. */
+async function closeTenant(
+  client: pg.PoolClient,
+  id: Uuid,
+): Promise<Exclude<TenantDeletion, 'deleted'> | null> {
+  const found = await client.query<{ is_default: boolean }>(
+    'SELECT is_default FROM valija.tenants WHERE id = $1 FOR UPDATE',
+    [id],
+  )
+  if (found.rows[0] === undefined) return 'unknown'
+  if (found.rows[0].is_default) return 'default'
+  const live = await client.query<{ count: number }>(
+    'SELECT count(*) AS count FROM valija.deliveries WHERE tenant_id = $1',
+    [id],
+  )
+  const count = live.rows[0]?.count ?? 0
+  // A request that is being accepted this moment may add more: they are delivered all the same, only nobody reads of it.
+  if (count > 0) return { live: count }
+  await client.query('UPDATE valija.tenants SET suspended_at = coalesce(suspended_at, now()) WHERE id = $1', [
+    id,
+  ])
+  return null
 }
 
 /** Prisma's P2002: a unique index refused the row. */

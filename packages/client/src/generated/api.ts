@@ -312,7 +312,7 @@ export type MessageExplanation = {
     /** The most likely true cause first. */
     because: ({
       /** New ones may come. */
-      kind: 'mailbox_unknown' | 'mailbox_full' | 'mailbox_disabled' | 'domain_unknown' | 'spam' | 'policy' | 'reputation' | 'authentication' | 'throttled' | 'greylisted' | 'size' | 'content' | 'protocol' | 'tls' | 'network' | 'expired' | 'internal' | 'rejected' | 'other' | 'delivered' | 'captured' | 'simulated' | 'scheduled' | 'sending' | 'cancelled' | 'suppressed' | 'complained' | 'unsubscribed' | 'next_in_line' | 'tenant_share' | 'workers_busy' | 'no_worker' | 'queue_away' | 'retry_schedule' | 'expires_first' | 'crashed_workers' | 'site_paused' | 'site_slowed' | 'sender_held' | 'route_paused' | 'route_down' | 'no_route' | 'warm_up' | 'no_source' | 'name_unavailable' | 'null_mx' | 'connection_refused' | 'connection_timeout' | 'connection_lost' | 'timeout' | 'address_refused' | 'login_refused' | 'capability' | 'signing' | 'at_most_once' | 'rule' | 'uncertain' | 'earlier_attempts' | 'require_tls' | 'mta_sts' | 'dane' | 'domain_unsigned' | 'dns_records' | 'quarantined'
+      kind: 'mailbox_unknown' | 'mailbox_full' | 'mailbox_disabled' | 'domain_unknown' | 'spam' | 'policy' | 'reputation' | 'authentication' | 'throttled' | 'greylisted' | 'size' | 'content' | 'protocol' | 'tls' | 'network' | 'expired' | 'internal' | 'rejected' | 'other' | 'delivered' | 'captured' | 'simulated' | 'scheduled' | 'sending' | 'cancelled' | 'suppressed' | 'complained' | 'unsubscribed' | 'next_in_line' | 'tenant_share' | 'workers_busy' | 'no_worker' | 'tenant_suspended' | 'queue_away' | 'retry_schedule' | 'expires_first' | 'crashed_workers' | 'site_paused' | 'site_slowed' | 'sender_held' | 'route_paused' | 'route_down' | 'no_route' | 'warm_up' | 'no_source' | 'name_unavailable' | 'null_mx' | 'connection_refused' | 'connection_timeout' | 'connection_lost' | 'timeout' | 'address_refused' | 'login_refused' | 'capability' | 'signing' | 'at_most_once' | 'rule' | 'uncertain' | 'earlier_attempts' | 'require_tls' | 'mta_sts' | 'dane' | 'domain_unsigned' | 'dns_records' | 'quarantined'
       /** A sentence or two for people. */
       detail: string
     })[]
@@ -404,7 +404,7 @@ export type MessagePreview = {
 
 export type Event = {
   id: string
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'tenant.resumed' | 'quota.reached' | 'webhook.disabled'
   /** When it happened. */
   timestamp: string
   /** Of every message event: message_id, recipient_id, email, domain (the sender’s), stream, tags, metadata, seq (numbers a recipient’s events); where it applies: reason, explanation (what the reason means), remedy, bounce_type, reply, enhanced_status, next_attempt_at, provider (who receives for the recipient’s domain), latency_ms (from acceptance or send_at to the receiving server’s yes), uncertain (it ended, and may have been delivered), simulated. */
@@ -569,7 +569,7 @@ export type WebhookDelivery = {
   event_id: string
   /** The `webhook-id` of the batch that it was told in. */
   batch_id: string | null
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'tenant.resumed' | 'quota.reached' | 'webhook.disabled'
   /** Which try of this event at this endpoint, from 1. */
   number: number
   /** `delivered` or `failed`. */
@@ -591,7 +591,7 @@ export type WebhookDelivery = {
 export type PendingWebhook = {
   /** The event. */
   event_id: string
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'tenant.resumed' | 'quota.reached' | 'webhook.disabled'
   /** When the event happened. */
   timestamp: string
   /** Tries made so far. */
@@ -605,7 +605,7 @@ export type PendingWebhook = {
 export type EventAtWebhook = {
   /** The event. */
   event_id: string
-  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'quota.reached' | 'webhook.disabled'
+  type: 'message.accepted' | 'message.scheduled' | 'message.suppressed' | 'message.attempted' | 'message.delivered' | 'message.deferred' | 'message.late' | 'message.bounced' | 'message.failed' | 'message.cancelled' | 'message.complained' | 'message.opened' | 'message.clicked' | 'message.unsubscribed' | 'domain.verified' | 'domain.failed' | 'suppression.added' | 'suppression.removed' | 'destination.throttled' | 'destination.recovered' | 'route.down' | 'route.recovered' | 'tenant.paused' | 'tenant.alarm' | 'tenant.resumed' | 'quota.reached' | 'webhook.disabled'
   /** When the event happened. */
   timestamp: string
   status: 'delivered' | 'sending' | 'waiting' | 'not_told'
@@ -1380,6 +1380,10 @@ export type Tenant = {
   limits: Record<string, unknown>
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once: boolean
+  /** suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once. */
+  status: 'active' | 'suspended'
+  /** Since when it is suspended; null: it is not. */
+  suspended_at: string | null
   /** The tenant that `npm start` made. */
   is_default: boolean
   /** When it was made. */
@@ -1397,6 +1401,10 @@ export type CreatedTenant = {
   limits: Record<string, unknown>
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once: boolean
+  /** suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once. */
+  status: 'active' | 'suspended'
+  /** Since when it is suspended; null: it is not. */
+  suspended_at: string | null
   /** The tenant that `npm start` made. */
   is_default: boolean
   /** When it was made. */
@@ -1493,6 +1501,8 @@ export type TenantChange = {
   }
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once?: boolean
+  /** suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once. */
+  status?: 'active' | 'suspended'
 }
 
 /** What waits, and where. */

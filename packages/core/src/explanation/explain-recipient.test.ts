@@ -19,6 +19,7 @@ const facts: ExplanationFacts = {
     delivery: 'mx',
     sendAtMs: null,
     expiresAtMs: nowMs + 24 * 60 * minuteMs,
+    suspendedAtMs: null,
     requireTls: false,
     fromDomain: 'acme.test',
   },
@@ -334,6 +335,11 @@ describe('what was tried is explained by its last attempt', () => {
 
   test('a mail that may arrive twice says so', () => {
     expect(kinds(deferred({ isUncertain: true }, { uncertainAttempts: 1 }))).toContain('uncertain')
+  })
+
+  test('a suspended tenant’s mail is held by that alone', () => {
+    const message = { suspendedAtMs: nowMs - minuteMs }
+    expect(kinds(deferred({}, { message }))).toEqual(['tenant_suspended'])
   })
 
   test('a next attempt behind the expiry is none', () => {

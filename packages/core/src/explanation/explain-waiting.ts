@@ -20,7 +20,8 @@ export function explainWaiting(facts: ExplanationFacts): Explanation {
   if (recipient.status === 'sending') return withSuspicion(facts, explainSending(facts))
   // Between the end of a recipient and what is read of its row.
   if (delivery === null) return { summary: 'Its end is being written down.', ...nextInLine }
-  const { sendAtMs } = facts.message
+  const { sendAtMs, suspendedAtMs } = facts.message
+  if (suspendedAtMs !== null) return explainSuspended(facts, suspendedAtMs)
   if (recipient.status === 'scheduled' && sendAtMs !== null && sendAtMs > nowMs)
     return explainScheduled(facts, sendAtMs)
   const failure = explainFailure(facts)
@@ -61,6 +62,17 @@ function explainSending(facts: ExplanationFacts): Explanation {
     summary: failure === null ? 'It is being sent this moment.' : 'It is being tried again this moment.',
     because: [...(failure?.because ?? []), ...(site?.because ?? []), sending],
     remedy: (failure ?? site)?.remedy ?? 'Nothing has to be done: ask again in a moment.',
+  }
+}
+
+/** Whatever else it waits for: while this lasts nothing is sent. */
+function explainSuspended({ nowMs }: ExplanationFacts, suspendedAtMs: number): Explanation {
+  const detail = `Since ${atTime(suspendedAtMs, nowMs)} the tenant is suspended. Nothing is lost: its mail is held, and its time does not run on meanwhile.`
+  return {
+    summary: 'Is held: the tenant is suspended.',
+    because: [{ kind: 'tenant_suspended', detail }],
+    remedy:
+      'Only the operator of this installation can lift it (PATCH /tenants/:id with "status": "active"); what is due then goes at once.',
   }
 }
 

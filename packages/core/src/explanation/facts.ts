@@ -40,6 +40,8 @@ export interface MessageFacts {
   delivery: string
   sendAtMs: number | null
   expiresAtMs: number
+  /** Since when the tenant is suspended; null when it is not. */
+  suspendedAtMs: number | null
   requireTls: boolean
   fromDomain: string
 }

@@ -22,6 +22,8 @@ describe('201', () => {
       limits: {},
       at_most_once: false,
       is_default: false,
+      status: 'active',
+      suspended_at: null,
       created_at: expect.stringMatching(/Z$/),
       key: expect.stringMatching(/^vlj_/),
     })

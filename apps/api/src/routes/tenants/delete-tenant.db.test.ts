@@ -38,6 +38,28 @@ test('204: its key works no more, and what it had is gone', async () => {
   await expect.poll(async () => (await api.ask('GET', '/keys', asOperator(tenantId))).statusCode).toBe(404)
 })
 
+test('204: of a tenant with 20,000 rows of a kind, in pieces that keep nobody else from sending', async () => {
+  const { id, key } = (await api.ask('POST', '/tenants', { key: adminKey, body: { name: 'large' } })).json()
+  const { engine } = api.foundation.database
+  await engine.query(
+    `INSERT INTO valija.idempotency_keys (tenant_id, key, body_hash, message_id, response, expires_at)
+     SELECT t.id, i, '', t.id, '', now() + interval '1 day' FROM valija.tenants AS t, generate_series(1, 20000) AS i WHERE t.name = 'large'`,
+  )
+  const removed = remove(id)
+  let isGone = false
+  const gone = removed.then(() => {
+    isGone = true
+  })
+  while (!isGone) await api.send()
+  await gone
+  expect((await removed).statusCode).toBe(204)
+  const left = await engine.query(
+    'SELECT FROM valija.idempotency_keys WHERE tenant_id NOT IN (SELECT id FROM valija.tenants) LIMIT 1',
+  )
+  expect(left.rowCount).toBe(0)
+  await expect.poll(async () => (await api.ask('GET', '/keys', { key })).statusCode).toBe(401)
+})
+
 test('401 and 403 for everybody but the operator', () =>
   expectScope(api, 'DELETE', '/tenants/ten_x', 'operator'))
 

@@ -71,6 +71,11 @@ const atMostOnce = Type.Boolean({
     'When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on.',
 })
 
+const status = Type.Enum(['active', 'suspended'], {
+  description:
+    'suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once.',
+})
+
 export const TenantInput = named(
   'TenantInput',
   strictObject({
@@ -88,6 +93,7 @@ export const TenantChange = named(
     weight: Type.Optional(weight),
     limits: Type.Optional(limits),
     at_most_once: Type.Optional(atMostOnce),
+    status: Type.Optional(status),
   }),
 )
 
@@ -97,6 +103,8 @@ const shown = {
   weight,
   limits: Type.Object({}, { additionalProperties: true }),
   at_most_once: atMostOnce,
+  status,
+  suspended_at: nullable(time('Since when it is suspended; null: it is not.')),
   is_default: Type.Boolean({ description: 'The tenant that `npm start` made.' }),
   created_at: time('When it was made.'),
 }

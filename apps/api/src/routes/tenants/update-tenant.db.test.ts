@@ -1,6 +1,7 @@
 /** PATCH /tenants/:id. */
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { adminKey, openTestApi, type TestApi } from '../../open-api.test-support.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../../../../tests/support/until.ts'
+import { adminKey, message, openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { expectFault, expectScope } from '../keys/refusals.test-support.ts'
 
 let api: TestApi
@@ -23,6 +24,44 @@ test('200: changes what is given and nothing else', async () => {
 test('200: a limit of its own is taken away by null', async () => {
   expect((await change({ limits: { queued: 5 } })).json()).toMatchObject({ limits: { queued: 5 } })
   expect((await change({ limits: { queued: null } })).json().limits).toEqual({})
+})
+
+describe('200: a tenant that is suspended', () => {
+  const send = (key: string, headers: Record<string, string> = {}) =>
+    api.ask('POST', '/send', { key, headers, body: { ...message, from: 'a@held.test' } })
+  const status = (of: string, to: string) => change({ status: to }, of)
+
+  test('has nothing accepted, but stored answers; what it has waits, and its time does not run on', async () => {
+    const made = (await api.ask('POST', '/tenants', { key: adminKey, body: { name: 'held' } })).json()
+    const acting = { 'valija-tenant': made.id }
+    const domain = { name: 'held.test', vouched: true }
+    await api.ask('POST', '/domains', { key: adminKey, headers: acting, body: domain })
+    const sent = (await send(made.key, { 'idempotency-key': 'once' })).json()
+    expect((await status(made.id, 'suspended')).json()).toMatchObject({
+      status: 'suspended',
+      suspended_at: expect.stringMatching(/Z$/),
+    })
+    await until('a refusal', async () => (await send(made.key)).statusCode === 403)
+    expect((await send(made.key)).json()).toMatchObject({ code: 'tenant_suspended' })
+    const batch = { messages: [{ ...message, from: 'a@held.test' }] }
+    expect((await api.ask('POST', '/send/batch', { key: made.key, body: batch })).json().code).toBe(
+      'tenant_suspended',
+    )
+    expect((await send(adminKey, acting)).statusCode).toBe(403)
+    expect((await send(made.key, { 'idempotency-key': 'once' })).json()).toEqual(sent)
+    const read = async () => (await api.ask('GET', `/messages/${sent.id}`, { key: made.key })).json()
+    const { expires_at } = await read()
+    await until('a later end', async () => (await read()).expires_at > expires_at)
+    const explained = (await api.ask('GET', `/messages/${sent.id}/explain`, { key: made.key })).json()
+      .recipients[0]
+    expect(explained).toMatchObject({ because: [{ kind: 'tenant_suspended' }] })
+    expect(explained.remedy).toContain('"status": "active"')
+    expect((await status(made.id, 'active')).json()).toMatchObject({ status: 'active', suspended_at: null })
+    await until('an acceptance', async () => (await send(made.key)).statusCode === 202)
+    const end = (await read()).expires_at
+    expect(end > expires_at).toBe(true)
+    expect((await read()).expires_at).toBe(end)
+  })
 })
 
 test('400 names what is wrong', async () => {

@@ -1,0 +1,142 @@
+/** What a suspension holds back, and what is left of it when it is lifted: on a real PostgreSQL. */
+import { createIdSource, type Uuid } from '@valija/core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { acceptMessages } from './accept-messages.ts'
+import { findWaitingStreams, msUntilDue, oldestDueMs, readmitTenant } from './admission.ts'
+import { type Database, openDatabase } from './database.ts'
+import { leaseDeliveries, releaseLeases } from './lease-deliveries.ts'
+import { makeMessage } from './make-message.test-support.ts'
+import { setSuspended } from './suspend-tenant.ts'
+
+const nextId = createIdSource(() => Date.now())
+let target: TestDatabase
+let database: Database
+
+beforeAll(async () => {
+  target = await createDatabase()
+  database = openDatabase({ url: target.url, onError: () => undefined })
+})
+afterAll(async () => {
+  await database.close()
+  await target.drop()
+})
+
+const sql = async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> =>
+  (await database.engine.query<Row>(text, values)).rows
+
+async function newTenant(): Promise<Uuid> {
+  const id = nextId()
+  await sql('INSERT INTO valija.tenants (id, name) VALUES ($1, $2)', [id, id])
+  return id
+}
+
+/** A mail that waits, accepted an hour ago, whose time is over in `ttlMs` from its acceptance. */
+async function accept(tenantId: Uuid, ttlMs: number, directShare = 0): Promise<Uuid> {
+  const message = makeMessage(nextId, tenantId, { expiresAtMs: Date.now() + ttlMs })
+  await acceptMessages(database.engine, [message], { directShare })
+  return message.recipients[0]!.id
+}
+
+/** As if it had begun, and all of it had been accepted, so long ago. */
+const hourMs = 3_600_000
+async function lastFor(tenantId: Uuid, ms: number): Promise<void> {
+  await sql(
+    `UPDATE valija.tenant_suspensions SET began_at = began_at - make_interval(secs => $2) WHERE tenant_id = $1 AND ended_at IS NULL`,
+    [tenantId, ms / 1000],
+  )
+}
+
+const waits = async (tenantId: Uuid) =>
+  (await findWaitingStreams(database.engine)).some((stream) => stream.tenantId === tenantId)
+
+async function leaseAnew(recipientId: Uuid) {
+  await sql(`UPDATE valija.deliveries SET state = 'admitted' WHERE recipient_id = $1`, [recipientId])
+  return (await leaseDeliveries(database.engine, [recipientId])).deliveries[0]!
+}
+
+test('what a suspended tenant has waiting is not admitted, and no reason to look or to alarm; others go on', async () => {
+  const [held, other] = [await newTenant(), await newTenant()]
+  await accept(held, hourMs)
+  await setSuspended(database, held, true)
+  expect(await waits(held)).toBe(false)
+  expect(await msUntilDue(database.engine)).toBeNull()
+  expect(await oldestDueMs(database.engine)).toBe(0)
+  await accept(other, hourMs)
+  expect(await waits(other)).toBe(true)
+  expect(await msUntilDue(database.engine)).toBeLessThanOrEqual(0)
+  await setSuspended(database, held, false)
+  expect(await waits(held)).toBe(true)
+})
+
+test('what was admitted already waits again', async () => {
+  const tenantId = await newTenant()
+  const id = await accept(tenantId, hourMs, 100)
+  await setSuspended(database, tenantId, true)
+  await readmitTenant(database.engine, tenantId)
+  expect((await leaseDeliveries(database.engine, [id])).deliveries).toEqual([])
+})
+
+describe('the time of a mail', () => {
+  test('does not run on while its tenant is suspended, and no row of it is written', async () => {
+    const tenantId = await newTenant()
+    const id = await accept(tenantId, hourMs)
+    const read = () =>
+      sql<{ xmin: string }>('SELECT xmin FROM valija.deliveries WHERE tenant_id = $1', [tenantId])
+    const before = await read()
+    await setSuspended(database, tenantId, true)
+    await lastFor(tenantId, 5 * hourMs)
+    await setSuspended(database, tenantId, false)
+    expect(await read()).toEqual(before)
+    const { expiresAt, isExpired } = await leaseAnew(id)
+    expect(isExpired).toBe(false)
+    expect(expiresAt.getTime() - Date.now()).toBeGreaterThan(5.9 * hourMs)
+    expect(expiresAt.getTime() - Date.now()).toBeLessThan(6.1 * hourMs)
+  })
+
+  test('that was over before the suspension is not brought back, and what comes later has its own', async () => {
+    const tenantId = await newTenant()
+    const over = await accept(tenantId, -hourMs)
+    await setSuspended(database, tenantId, true)
+    await setSuspended(database, tenantId, false)
+    await sql(
+      `UPDATE valija.tenant_suspensions SET began_at = ended_at - interval '1 minute' WHERE tenant_id = $1`,
+      [tenantId],
+    )
+    expect((await leaseAnew(over)).isExpired).toBe(true)
+    const later = await accept(tenantId, hourMs)
+    const { expiresAt } = await leaseAnew(later)
+    expect(expiresAt.getTime() - Date.now()).toBeLessThanOrEqual(hourMs)
+  })
+
+  test('is longer by several suspensions, and a retry is not called for by the time that it had at first', async () => {
+    const tenantId = await newTenant()
+    const id = await accept(tenantId, hourMs)
+    for (let i = 0; i < 2; i++) {
+      await setSuspended(database, tenantId, true)
+      await lastFor(tenantId, (3 - i) * hourMs)
+      await setSuspended(database, tenantId, false)
+    }
+    const delivery = await leaseAnew(id)
+    expect(delivery.expiresAt.getTime() - Date.now()).toBeGreaterThan(5.9 * hourMs)
+    await releaseLeases(database.engine, [delivery], { dueInMs: 2 * hourMs, hold: null })
+    const [row] = await sql<{ due: Date }>(
+      'SELECT due_at AS due FROM valija.deliveries WHERE recipient_id = $1',
+      [id],
+    )
+    expect(row!.due.getTime() - Date.now()).toBeGreaterThan(1.9 * hourMs)
+  })
+})
+
+test('is told once when it begins and once when it ends', async () => {
+  const tenantId = await newTenant()
+  const turns = [true, true, false, false]
+  const changed: boolean[] = []
+  for (const turn of turns) changed.push((await setSuspended(database, tenantId, turn)).isChanged)
+  expect(changed).toEqual([true, false, true, false])
+  const told = await sql('SELECT type, data FROM valija.events WHERE tenant_id = $1 ORDER BY id', [tenantId])
+  expect(told).toEqual([
+    { type: 'tenant.paused', data: { reason: 'suspended' } },
+    { type: 'tenant.resumed', data: { suspended_seconds: 0 } },
+  ])
+})
