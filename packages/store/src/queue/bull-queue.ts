@@ -67,8 +67,6 @@ export type BullProcessor = (job: BullJob, token?: string) => Promise<void>
 
 /** The part of BullMQ's Worker that is used. */
 export interface BullWorker {
-  pause(doNotWaitActive?: boolean): Promise<void>
-  resume(): Promise<void>
   close(force?: boolean): Promise<void>
   on(event: 'error', listener: (error: Error) => void): unknown
 }
@@ -173,14 +171,6 @@ function startHintWorker(store: HintStore, handler: HintHandler, options: HintWo
   let started = start()
 
   return {
-    pause: async () => {
-      takesHints = false
-      await started.worker.pause(true)
-    },
-    resume: () => {
-      takesHints = true
-      void started.worker.resume()
-    },
     restartIfIdle: (idleMs) => {
       const isIdle = running.size === 0 && performance.now() - takenAtMs > idleMs
       if (!isIdle || !takesHints || !store.status.isUp) return false

@@ -51,9 +51,6 @@ export interface HintWorkerOptions {
 }
 
 export interface HintWorker {
-  /** No handler starts after this resolves; those that run go on. A hint taken meanwhile goes back to the queue. */
-  pause(): Promise<void>
-  resume(): void
   /**
    * Starts anew on fresh connections, unless a hint was taken within the last `idleMs` or a handler runs: whoever calls this
    * knows that hints wait. Handlers go on, and a hint that was on its way to the old connections is lost, as hints may be.

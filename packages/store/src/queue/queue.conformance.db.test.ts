@@ -259,43 +259,6 @@ function describeQueue(name: string, start: () => Promise<Store>): void {
       expect(later).toEqual(['next'])
     })
 
-    test('a paused worker starts nothing, another one does, and resuming goes on', async () => {
-      const one = await openAndCollect()
-      await warmUp(one)
-      await one.worker.pause()
-      await one.queue.add(hintsOf(idsOf(5)))
-      const other = await open(one.prefix)
-      const taken: string[] = []
-      const second = other.work(async ({ ids }) => void taken.push(...ids))
-      await until('five ids', () => taken.length === 5)
-      expect(one.seen).toEqual([])
-      await second.close()
-      one.worker.resume()
-      await one.queue.add([{ ids: ['after'] }])
-      await until('the hint after resuming', () => one.seen.includes('after'))
-    })
-
-    test('a handler that runs at pause ends, and what waits is taken after resume', async () => {
-      const gate = Promise.withResolvers<void>()
-      const seen: string[] = []
-      const { queue, work } = await open()
-      const worker = work(
-        async ({ ids }) => {
-          if (ids.includes('slow')) await gate.promise
-          seen.push(...ids)
-        },
-        { concurrency: 1 },
-      )
-      await queue.add([{ ids: ['slow'] }])
-      await until('the slow one to be taken', async () => (await queue.depth()) === 0)
-      await queue.add([{ ids: ['waiting'] }])
-      await worker.pause()
-      gate.resolve()
-      await until('the slow one', () => seen.length === 1)
-      worker.resume()
-      await until('the waiting one', () => seen.length === 2)
-    })
-
     test('closing a worker waits for its running handlers', async () => {
       const gate = Promise.withResolvers<void>()
       const begun = Promise.withResolvers<void>()
@@ -345,16 +308,15 @@ function describeQueue(name: string, start: () => Promise<Store>): void {
       expect(await (await open(prefix)).queue.readEpoch()).toBe('two')
     })
 
-    test('a store that lost its data has no epoch and no hints, and goes on', async () => {
+    test('a store that lost its data has no epoch and no hints, and who waited for some goes on', async () => {
       const one = await openAndCollect()
       await warmUp(one)
-      await one.worker.pause()
-      await one.queue.writeEpoch('one')
-      await one.queue.add(hintsOf(idsOf(5)))
+      const { queue } = await open()
+      await queue.writeEpoch('one')
+      await queue.add(hintsOf(idsOf(5)))
       await store.forget()
-      expect(await one.queue.readEpoch()).toBeNull()
-      expect(await one.queue.depth()).toBe(0)
-      one.worker.resume()
+      expect(await queue.readEpoch()).toBeNull()
+      expect(await queue.depth()).toBe(0)
       await one.queue.add([{ ids: ['after'] }])
       await until('a hint after the loss', () => one.seen.includes('after'))
       expect(one.seen).toEqual(['after'])
