@@ -42,6 +42,8 @@ const handWritten = [
   'tag_stats',
   'latency_stats',
   'alarms',
+  'templates',
+  'template_versions',
 ]
 
 export default defineConfig({

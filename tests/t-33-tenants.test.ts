@@ -72,6 +72,7 @@ async function makeOneOfEach(call: Call): Promise<Record<string, string>> {
     keys: await make('/keys', { name: 'k', scopes: ['read'] }),
     domains: await make('/domains', { name: 'pending.test' }),
     mailboxes: await make('/mailboxes', pausedMailbox),
+    templates: await make('/templates', { slug: 'hello', subject: 'Hello', text: 'Hello' }),
     suppressions: await make('/suppressions', { email: 'gone@example.org' }),
     routes: await make('/routes', { name: 'relay', kind: 'smarthost', host: 'relay.test' }),
     'route-lists': await make('/route-lists', { routes: [{ route: 'capture' }] }),
@@ -84,7 +85,11 @@ async function makeOneOfEach(call: Call): Promise<Record<string, string>> {
 
 /** The path with an id in the place of `{id}`, and of something of the first tenant's in the place of the others. */
 function pathOf(path: string, id: string): string {
-  return path.replace('{id}', id).replace('{index}', '0').replace('{event_id}', eventId)
+  return path
+    .replace('{id}', id)
+    .replace('{index}', '0')
+    .replace('{event_id}', eventId)
+    .replace('{version}', '1')
 }
 
 /** An id of the same kind that nothing has. */

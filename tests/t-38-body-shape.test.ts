@@ -24,7 +24,7 @@ describe('the shape of the body', () => {
     await expectRefused([
       { what: 'root', body: { sbject: 'x' }, path: '/sbject' },
       { what: 'escaped', body: { 'a/b~c': 'x' }, path: '/a~1b~0c' },
-      { what: 'later version', body: { template: { slug: 'x' } }, path: '/template' },
+      { what: 'template', body: { template: { slug: 'x', vars: {} } }, path: '/template/vars' },
       { what: 'from', body: { from: { email: 'hi@acme.test', nmae: 'A' } }, path: '/from/nmae' },
       ...(['to', 'cc', 'bcc', 'reply_to'] as const).flatMap((field) => [
         { what: field, body: { [field]: address }, path: `/${field}/nmae` },

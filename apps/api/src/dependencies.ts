@@ -14,9 +14,11 @@ import type {
   ReportFields,
   SendDesk,
   SendingHost,
+  TemplateDesk,
   UnsubscribeDesk,
 } from '@valija/flows'
 import type { Database, HintQueue, Wake } from '@valija/store'
+import type { TemplateRenderer } from '@valija/templates'
 import type { FastifyBaseLogger } from 'fastify'
 
 export interface ReadinessCheck {
@@ -61,6 +63,8 @@ export interface ApiDependencies {
   messageDesk: MessageDesk
   /** Throws what `sendDesk.send` would refuse the message with. */
   previewMessage: (caller: Caller, input: MessageInput) => Promise<MessagePreview>
+  templateDesk: TemplateDesk
+  renderer: TemplateRenderer
   authenticate: Authenticate
   /** Counts requests against the limits of their callers. */
   allowances: Pick<Allowances, 'countRequest'>

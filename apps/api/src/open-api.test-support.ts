@@ -21,6 +21,7 @@ import {
   noHosts,
   openFoundation,
   openRouteDirectory,
+  openTemplates,
   openUnsubscribing,
 } from '@valija/flows'
 import { migrateQueue } from '@valija/store'
@@ -168,6 +169,7 @@ async function assemble(
   const routes = await openRouteDirectory({ database, wake, onError: ignore })
   const mailLog = createMailLog(ignore)
   const allowances = createAllowances({ database, wake, onError: ignore })
+  const templates = openTemplates(foundation, maxMessageSizeBytes)
   const sendDesk = createSendDesk({
     database,
     clock,
@@ -179,18 +181,13 @@ async function assemble(
     mailLog,
     queueLimits: createQueueLimits({ database, limits: unlimited, onError: () => undefined }),
     allowances,
+    templates: templates.templateDesk,
     options: { maxMessageSizeBytes, delivery, messageTtlMs, publicUrl },
   })
   const desks = { foundation, sendDesk, routes, signer }
   const preview = openPreview({ resolver, ...unknownOutside, ...replaced, ...desks })
   const dependencies: ApiDependencies = {
-    database,
-    clock,
-    nextId,
-    wake,
-    queue,
-    sealer,
-    signer,
+    ...{ database, clock, nextId, wake, queue, sealer, signer },
     ...openUnsubscribing(foundation),
     reportFields: createReportFields({ sealer, bounceDomain: null }),
     resolver,
@@ -200,6 +197,7 @@ async function assemble(
     sendDesk,
     messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
     ...preview,
+    ...templates,
     authenticate: authenticator.authenticate,
     allowances,
     readiness: async () => readyAnswer,
@@ -214,6 +212,7 @@ async function assemble(
     senderDomains.close()
     signer.close()
     preview.close()
+    await templates.renderer.close()
     resolver.close()
     await http.close()
     await routes.close()

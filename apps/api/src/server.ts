@@ -2,7 +2,7 @@
  * The API process: everything that the app needs, built and connected, then the port opened. Wired here and nowhere else.
  */
 import { hostname } from 'node:os'
-import { createMailLog } from '@valija/core'
+import { createMailLog, formatId, type Uuid } from '@valija/core'
 import {
   createNetworkGuard,
   createOpenMailbox,
@@ -70,7 +70,6 @@ export async function startServer(parts: ServerParts): Promise<void> {
 export async function openServer(parts: ServerParts): Promise<OpenedServer> {
   const { config, foundation, metrics, log, life } = parts
   const { database, clock, nextId, wake, queue, sealer } = foundation
-  const lines = lineLogger(log)
   const onError = (err: Error) => log.error({ err }, 'api trouble')
   const isAllInOne = config.profile === 'start'
   const delivery = config.delivery ?? 'capture'
@@ -78,12 +77,9 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
   const authenticator = createAuthenticator({ database, wake, clock, adminKey: config.adminKey ?? '' })
   const signer = createMailSigner({ database, sealer, wake })
   const http = openWebHttp({ allowNetworks: config.allowNetworks, dnsServers: config.dnsServers })
-  const counters = createCounters(metrics, database)
-  const mailLog = meterMailLog(
-    createMailLog((fields, text) => lines.info(fields, text)),
-    counters,
-  )
-  const sending = await openSending({ foundation, config, mailLog, onError })
+  const mailLog = openMailLog(log, createCounters(metrics, database))
+  const onRenderEnded = renderWarner(log)
+  const sending = await openSending({ foundation, config, mailLog, onError, onRenderEnded })
   const { sendDesk, allowances, routes } = sending
   const dns = openDomainDns(config, routes, sealer)
   const preview = openPreview({ ...dns, foundation, sendDesk, routes, signer })
@@ -103,6 +99,7 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
     sendDesk,
     messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
     ...preview,
+    ...sending.templates,
     authenticate: authenticator.authenticate,
     allowances,
     readiness: createReadiness({ ...foundation, delivery, mx: mxOf(config, dns.resolver, routes) }),
@@ -126,6 +123,20 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
       log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
     },
   }
+}
+
+function openMailLog(log: Logger, counters: MailCounters) {
+  const lines = lineLogger(log)
+  const mailLog = createMailLog((fields, text) => lines.info(fields, text))
+  return meterMailLog(mailLog, counters)
+}
+
+function renderWarner(log: Logger) {
+  return (tenantId: Uuid, why: string) =>
+    log.warn(
+      { tenant: formatId('tenant', tenantId), why },
+      'the render of a template was ended with its thread',
+    )
 }
 
 async function listen(app: FastifyInstance, config: Config): Promise<void> {

@@ -119,18 +119,10 @@ function toMessage(error: FastifySchemaValidationError): string {
   return toKindMessage ? toKindMessage(error.params) : `Is not valid: ${error.message ?? error.keyword}.`
 }
 
-/** Fields that a message is to have one day, in the documentation of what it has: no slips of the pen. */
-const notYet: Record<string, string> = {
-  template: 'This version has no templates. Give subject with text or html.',
-}
-
 /** @param error where the validator is verbose, with the schema in which the name is unknown */
 function toUnknownMessage(
   error: FastifySchemaValidationError & { parentSchema?: { $id?: string; properties?: object } },
 ): string {
-  const later =
-    error.parentSchema?.$id === 'MessageInput' ? notYet[String(error.params.additionalProperty)] : undefined
-  if (later !== undefined) return later
   const known = Object.keys(error.parentSchema?.properties ?? {})
   const name = String(error.params.additionalProperty)
   const nearest = nearestName(name, known, Math.min(2, name.length - 2))

@@ -19,6 +19,7 @@ export const idPrefixes = {
   webhookTry: 'wht',
   webhookBatch: 'whb',
   template: 'tpl',
+  templateVersion: 'tpv',
   suppression: 'sup',
   mailbox: 'mbx',
   inbox: 'inb',

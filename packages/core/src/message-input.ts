@@ -29,6 +29,7 @@ import { type Fault, findLengthFault, findLineFault, findTextFault, pointer } fr
 import { checkLateLimit, checkTtl, readSendAt } from './message-input-times.ts'
 import { readUnsubscribe, type UnsubscribeInput, type UnsubscribeWay } from './message-input-unsubscribe.ts'
 import type { Stream } from './stream.ts'
+import type { TemplateUse } from './template-input.ts'
 
 export type {
   AddressInput,
@@ -54,6 +55,8 @@ export interface MessageInput {
   attachments?: AttachmentInput[]
   /** RFC 5322 text in base64, instead of subject, text, html, headers, attachments and reply_to. */
   raw?: string
+  /** Instead of text and html, and of subject unless that is given: rendered before the message is judged. */
+  template?: TemplateUse
   tags?: string[]
   metadata?: Record<string, string>
   stream?: Stream

@@ -1,7 +1,7 @@
 /**
  * POST /send/batch: many messages, accepted in one commit. Strict: all of them or none. Permissive: all that can be.
  *
- *   stored answers → queue limits → validate and authorise each → refused in strict mode for the fault of one → accept → hint
+ *   stored answers → queue limits → render templates → validate and authorise each → refused in strict mode for the fault of one → accept → hint
  *
  * Whole batches follow one another, one transaction at a time, beside the lines of single messages (send-message.ts): a batch may take
  * a second, and a one-time code does not wait for it.
@@ -36,6 +36,7 @@ import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipien
 import { type PrepareParts, prepareMessage } from './prepare-message.ts'
 import type { QueueLimits } from './queue-limits.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
+import type { TemplateDesk } from './template-desk.ts'
 
 /** A message of a batch, or why it is refused already. */
 export type BatchEntry = { input: MessageInput; claim: IdempotencyClaim | null } | ProductError
@@ -49,6 +50,7 @@ export interface BatchDeskParts extends PrepareParts {
   mailLog: MailLog
   queueLimits: QueueLimits
   allowances: Allowances
+  templates: Pick<TemplateDesk, 'renderMessages'>
 }
 
 interface BatchJob {
@@ -226,8 +228,17 @@ async function prepareAll(
 ): Promise<BuiltEntry[]> {
   const prepareParts = { ...parts, routes: refreshedOnce(parts.routes) }
   const built: BuiltEntry[] = []
+  const rendered = await parts.templates.renderMessages(
+    caller,
+    open.map(({ input }) => input),
+  )
   let turnEndMs = performance.now() + turnMs
-  for (const { input, claim, index } of open) {
+  for (const [position, { claim, index }] of open.entries()) {
+    const input = rendered[position]!
+    if (input instanceof ProductError) {
+      answers[index] = input
+      continue
+    }
     if (performance.now() > turnEndMs) {
       await setImmediate()
       turnEndMs = performance.now() + turnMs

@@ -1,5 +1,5 @@
 /**
- * POST /send and everything that means the same: validate → authorise → accept → hint to the workers.
+ * POST /send and everything that means the same: render its template → validate → authorise → accept → hint to the workers.
  *
  * The answer is given after the commit and before the hint: from there on the row in PostgreSQL is what counts, and the
  * sweep finds it should this process die.
@@ -32,6 +32,7 @@ import { type MessageSource, type PrepareParts, prepareMessage } from './prepare
 import type { QueueLimits } from './queue-limits.ts'
 import { type BatchEntry, createBatchDesk } from './send-batch.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
+import type { TemplateDesk } from './template-desk.ts'
 
 export interface SendDesk {
   /**
@@ -85,6 +86,7 @@ export interface SendDeskDependencies extends PrepareParts {
   mailLog: MailLog
   queueLimits: QueueLimits
   allowances: Allowances
+  templates: Pick<TemplateDesk, 'renderMessages'>
 }
 
 /** A batch: about what one statement carries without making the first of it wait; larger messages go alone, in a line of their own. */
@@ -139,7 +141,7 @@ export function createSendDesk(dependencies: SendDeskDependencies): SendDesk {
     send: (caller, input, claim, answerByMs) =>
       claim ? sendInTurn(caller, input, claim, answerByMs) : send(caller, input, null, answerByMs),
     sendBatch: batches.send,
-    prepare: async (caller, input) => (await prepareMessage(dependencies, caller, input, null)).row,
+    prepare: async (caller, input) => (await prepareRendered(dependencies, caller, input, null)).row,
     drain: async () => {
       await Promise.all([acceptance.drain(), batches.drain()])
       await admission.drain()
@@ -158,7 +160,7 @@ function createSender(
     if (stored !== null) return stored
     refuseSuspended(caller)
     await dependencies.queueLimits.check(caller)
-    const message = await prepareMessage(dependencies, caller, input, claim)
+    const message = await prepareRendered(dependencies, caller, input, claim)
     const needed = [addressesOf(message)]
     const drawn = await dependencies.allowances.drawAll(caller, needed)
     try {
@@ -194,6 +196,19 @@ function createSender(
     }
   }
   return send
+}
+
+async function prepareRendered(
+  dependencies: SendDeskDependencies,
+  caller: Caller,
+  input: MessageSource,
+  claim: IdempotencyClaim | null,
+): Promise<BuiltMessage> {
+  if ('readAgain' in input || input.template === undefined)
+    return prepareMessage(dependencies, caller, input, claim)
+  const [message] = await dependencies.templates.renderMessages(caller, [input])
+  if (message instanceof ProductError) throw message
+  return prepareMessage(dependencies, caller, message!, claim)
 }
 
 async function findAnswer(

@@ -169,10 +169,19 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   shaping_witnesses: () => ({ scope_key: 'provider:a' }),
   tenant_suspensions: () => ({ began_at: now }),
   usage: () => ({ owner_id: newId(), name: 'recipients_per_day', email_key: '', used: 1, ends_at: now }),
+  templates: (tenantId) => ({
+    id: templateOf.get(tenantId),
+    slug: 's',
+    name: 'n',
+    kind: 'template',
+    latest_version: 1,
+  }),
+  template_versions: (tenantId) => ({ id: newId(), template_id: templateOf.get(tenantId), number: 1 }),
   taken_reports: () => ({ recipient_id: newId(), fingerprint: '', message_id: newId(), kind: 'bounce' }),
 }
 const now = new Date()
 const domainOf = new Map([mine, theirs].map((tenantId) => [tenantId, newId()]))
+const templateOf = new Map([mine, theirs].map((tenantId) => [tenantId, newId()]))
 const webhookOf = new Map<string, unknown>()
 const message = () => ({ id: newId(), from_header: '', subject: '' })
 const child = () => ({ id: newId(), message_id: newId() })
@@ -187,6 +196,8 @@ const ownTables = [
   'routes',
   'route_lists',
   'mailboxes',
+  'template_versions',
+  'templates',
 ]
 /** What they have no business in at all. */
 const engineTables = [

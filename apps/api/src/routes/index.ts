@@ -13,6 +13,7 @@ import { sourceRoutes } from './source-ips/index.ts'
 import { statsRoutes } from './stats/index.ts'
 import { suppressionRoutes } from './suppressions/index.ts'
 import { systemRoutes } from './system/index.ts'
+import { templateRoutes } from './templates/index.ts'
 import { tenantRoutes } from './tenants/index.ts'
 import { tlsReportRoutes } from './tls-report/index.ts'
 import { unsubscribeRoutes } from './unsubscribe/index.ts'
@@ -24,6 +25,7 @@ export const routeGroups: readonly RouteGroup[] = [
   statsRoutes,
   webhookRoutes,
   domainRoutes,
+  templateRoutes,
   suppressionRoutes,
   unsubscribeRoutes,
   inboxRoutes,

@@ -7,7 +7,7 @@ import { streams } from '@valija/core'
 import { type Static, Type } from 'typebox'
 import { named, ref, strictObject } from '../route.ts'
 
-const AddressInput = named(
+export const AddressInput = named(
   'AddressInput',
   Type.Union(
     [
@@ -24,7 +24,7 @@ const AddressInput = named(
   ),
 )
 
-const AddressListInput = named(
+export const AddressListInput = named(
   'AddressListInput',
   Type.Union(
     [
@@ -48,6 +48,20 @@ const AttachmentInput = named(
     content_id: Type.Optional(Type.String({ description: 'What `cid:` links in html name it by.' })),
     disposition: Type.Optional(Type.Enum(['attachment', 'inline'])),
   }),
+)
+
+const TemplateUse = named(
+  'TemplateUse',
+  strictObject(
+    {
+      slug: Type.String({ description: 'The template’s.' }),
+      version: Type.Optional(Type.Integer({ minimum: 1, description: 'Absent: the published one.' })),
+      variables: Type.Optional(
+        Type.Record(Type.String(), Type.Unknown(), { description: 'The values of its variables.' }),
+      ),
+    },
+    { description: 'A template of GET /templates, and what to fill it with.' },
+  ),
 )
 
 const UnsubscribeWays = strictObject({
@@ -86,6 +100,7 @@ export const MessageInput = named(
             'RFC 5322 text in base64, instead of subject, text, html, headers, attachments and reply_to.',
         }),
       ),
+      template: Type.Optional(ref(TemplateUse)),
       tags: Type.Optional(
         Type.Array(Type.String(), { maxItems: 20, description: 'At most 128 characters each.' }),
       ),
@@ -142,7 +157,7 @@ export const MessageInput = named(
     },
     {
       description:
-        'A message. Required: from; a recipient in to, cc or bcc; and raw, or subject with text or html.',
+        'A message. Required: from; a recipient in to, cc or bcc; and raw, or template, or subject with text or html. A subject beside template stands in for the template’s.',
       examples: [
         {
           from: 'Acme <hello@acme.example>',
@@ -159,4 +174,10 @@ export const MessageInput = named(
 
 export type MessageInputShape = Static<typeof MessageInput>
 
-export const messageInputSchemas = [AddressInput, AddressListInput, AttachmentInput, MessageInput]
+export const messageInputSchemas = [
+  AddressInput,
+  AddressListInput,
+  AttachmentInput,
+  TemplateUse,
+  MessageInput,
+]

@@ -57,7 +57,17 @@ export type AttachmentInput = {
   disposition?: 'attachment' | 'inline'
 }
 
-/** A message. Required: from; a recipient in to, cc or bcc; and raw, or subject with text or html. */
+/** A template of GET /templates, and what to fill it with. */
+export type TemplateUse = {
+  /** The template’s. */
+  slug: string
+  /** Absent: the published one. */
+  version?: number
+  /** The values of its variables. */
+  variables?: Record<string, unknown>
+}
+
+/** A message. Required: from; a recipient in to, cc or bcc; and raw, or template, or subject with text or html. A subject beside template stands in for the template’s. */
 export type MessageInput = {
   from: AddressInput
   to?: AddressListInput
@@ -75,6 +85,7 @@ export type MessageInput = {
   attachments?: (AttachmentInput)[]
   /** RFC 5322 text in base64, instead of subject, text, html, headers, attachments and reply_to. */
   raw?: string
+  template?: TemplateUse
   /** At most 128 characters each. */
   tags?: (string)[]
   /** Keys of at most 64 and values of at most 512 characters; given back in events. */
@@ -121,6 +132,7 @@ export type BatchMessageInput = {
   attachments?: (AttachmentInput)[]
   /** RFC 5322 text in base64, instead of subject, text, html, headers, attachments and reply_to. */
   raw?: string
+  template?: TemplateUse
   /** At most 128 characters each. */
   tags?: (string)[]
   /** Keys of at most 64 and values of at most 512 characters; given back in events. */
@@ -846,6 +858,195 @@ export type ReportDay = {
   day: string
   dmarc: DmarcSum | null
   tls: TlsSum | null
+}
+
+/** A template, layout or partial as its newest version is. */
+export type Template = {
+  id: string
+  /** What it is named by, unique among all of the tenant: 1 to 64 lower-case letters, digits, _ and -. */
+  slug: string
+  /** For people, at most 200 characters; the slug if absent. */
+  name: string
+  /** What `{% layout %}` names is a layout, what `{% render %}` and `{% include %}` name is a partial. */
+  kind: 'template' | 'layout' | 'partial'
+  /** The newest version. */
+  version: number
+  /** The version that is sent; null: none yet. */
+  published_version: number | null
+  /** When it was made. */
+  created_at: string
+  /** When it was changed or published last. */
+  updated_at: string
+  /** One line, with variables: `Your receipt {{ number }}`. */
+  subject: string | null
+  /** Liquid; null: made from html. */
+  text: string | null
+  /** Liquid; what variables put in is escaped, unless `| raw` says otherwise. */
+  html: string | null
+  /** What it takes. Empty: anything, and whatever it uses must be given. */
+  variables: ({
+    /** Letters, digits, _ and -. */
+    name: string
+    type: 'string' | 'number' | 'boolean' | 'date' | 'url' | 'array' | 'object'
+    /** false: may be absent, and is null then. Absent: true, unless there is a default. */
+    required?: boolean
+    /** Stands in for one that is absent. */
+    default?: unknown
+  })[]
+}
+
+/** A template, layout or partial, without what it holds. */
+export type TemplateSummary = {
+  id: string
+  /** What it is named by, unique among all of the tenant: 1 to 64 lower-case letters, digits, _ and -. */
+  slug: string
+  /** For people, at most 200 characters; the slug if absent. */
+  name: string
+  /** What `{% layout %}` names is a layout, what `{% render %}` and `{% include %}` name is a partial. */
+  kind: 'template' | 'layout' | 'partial'
+  /** The newest version. */
+  version: number
+  /** The version that is sent; null: none yet. */
+  published_version: number | null
+  /** When it was made. */
+  created_at: string
+  /** When it was changed or published last. */
+  updated_at: string
+}
+
+/** Required: slug, and subject with text or html; a layout or partial has no subject. */
+export type TemplateInput = {
+  /** What it is named by, unique among all of the tenant: 1 to 64 lower-case letters, digits, _ and -. */
+  slug: string
+  /** For people, at most 200 characters; the slug if absent. */
+  name?: string
+  /** What `{% layout %}` names is a layout, what `{% render %}` and `{% include %}` name is a partial. */
+  kind?: 'template' | 'layout' | 'partial'
+  /** One line, with variables: `Your receipt {{ number }}`. */
+  subject?: string | null
+  /** Liquid; null: made from html. */
+  text?: string | null
+  /** Liquid; what variables put in is escaped, unless `| raw` says otherwise. */
+  html?: string | null
+  /** What it takes. Empty: anything, and whatever it uses must be given. */
+  variables?: ({
+    /** Letters, digits, _ and -. */
+    name: string
+    type: 'string' | 'number' | 'boolean' | 'date' | 'url' | 'array' | 'object'
+    /** false: may be absent, and is null then. Absent: true, unless there is a default. */
+    required?: boolean
+    /** Stands in for one that is absent. */
+    default?: unknown
+  })[]
+  /** Whether the new version is the one that is sent from now on. */
+  publish?: boolean
+}
+
+export type TemplateChange = {
+  /** What it is named by, unique among all of the tenant: 1 to 64 lower-case letters, digits, _ and -. */
+  slug?: string
+  /** For people, at most 200 characters; the slug if absent. */
+  name?: string
+  /** One line, with variables: `Your receipt {{ number }}`. */
+  subject?: string | null
+  /** Liquid; null: made from html. */
+  text?: string | null
+  /** Liquid; what variables put in is escaped, unless `| raw` says otherwise. */
+  html?: string | null
+  /** What it takes. Empty: anything, and whatever it uses must be given. */
+  variables?: ({
+    /** Letters, digits, _ and -. */
+    name: string
+    type: 'string' | 'number' | 'boolean' | 'date' | 'url' | 'array' | 'object'
+    /** false: may be absent, and is null then. Absent: true, unless there is a default. */
+    required?: boolean
+    /** Stands in for one that is absent. */
+    default?: unknown
+  })[]
+  /** Whether the new version is the one that is sent from now on. */
+  publish?: boolean
+}
+
+export type TemplatePublication = {
+  /** Absent: the newest, published or not. */
+  version?: number
+}
+
+/** A version, which never changes. */
+export type TemplateVersion = {
+  id: string
+  /** Its number, from 1. */
+  version: number
+  /** Of subject, text and html. */
+  size_bytes: number
+  /** Whether it is the one that is sent. */
+  is_published: boolean
+  /** When it was made. */
+  created_at: string
+  /** When it was published first; null: never. */
+  published_at: string | null
+  /** One line, with variables: `Your receipt {{ number }}`. */
+  subject: string | null
+  /** Liquid; null: made from html. */
+  text: string | null
+  /** Liquid; what variables put in is escaped, unless `| raw` says otherwise. */
+  html: string | null
+  /** What it takes. Empty: anything, and whatever it uses must be given. */
+  variables: ({
+    /** Letters, digits, _ and -. */
+    name: string
+    type: 'string' | 'number' | 'boolean' | 'date' | 'url' | 'array' | 'object'
+    /** false: may be absent, and is null then. Absent: true, unless there is a default. */
+    required?: boolean
+    /** Stands in for one that is absent. */
+    default?: unknown
+  })[]
+}
+
+/** A version, without what it holds. */
+export type TemplateVersionSummary = {
+  id: string
+  /** Its number, from 1. */
+  version: number
+  /** Of subject, text and html. */
+  size_bytes: number
+  /** Whether it is the one that is sent. */
+  is_published: boolean
+  /** When it was made. */
+  created_at: string
+  /** When it was published first; null: never. */
+  published_at: string | null
+}
+
+export type TemplateTrial = {
+  /** Absent: the newest, published or not. */
+  version?: number
+  /** The values of its variables. */
+  variables?: Record<string, unknown>
+}
+
+export type TemplateTest = {
+  to?: AddressListInput
+  from?: AddressInput
+  /** Absent: the newest, published or not. */
+  version?: number
+  /** The values of its variables. */
+  variables?: Record<string, unknown>
+}
+
+/** What a template renders to. */
+export type TemplateRendering = {
+  version: number
+  /** null: of a layout or partial. */
+  subject: string | null
+  /** Made from html where it has none. */
+  text: string | null
+  html: string | null
+  warnings: ({
+    /** `variable_unused`; new ones may come. */
+    code: string
+    message: string
+  })[]
 }
 
 /** An address that is not sent to. */
@@ -2015,6 +2216,84 @@ export interface Operations {
         tls: TlsSum | null
       }
     }
+  }
+  /** List the templates. */
+  'GET /templates': {
+    path: {}
+    query: { slug?: string; kind?: 'template' | 'layout' | 'partial'; limit?: number; cursor?: string }
+    body: undefined
+    answer: {
+      data: (TemplateSummary)[]
+      /** Ask again with it for the next page; null at the end. */
+      next_cursor: string | null
+    }
+  }
+  /** Add a template. */
+  'POST /templates': {
+    path: {}
+    query: {}
+    body: TemplateInput
+    answer: Template
+  }
+  /** Read a template. */
+  'GET /templates/{id}': {
+    path: { id: string }
+    query: {}
+    body: undefined
+    answer: Template
+  }
+  /** Change a template. */
+  'PATCH /templates/{id}': {
+    path: { id: string }
+    query: {}
+    body: TemplateChange
+    answer: Template
+  }
+  /** Forget a template. */
+  'DELETE /templates/{id}': {
+    path: { id: string }
+    query: {}
+    body: undefined
+    answer: undefined
+  }
+  /** Publish a version. */
+  'POST /templates/{id}/publish': {
+    path: { id: string }
+    query: {}
+    body: TemplatePublication
+    answer: Template
+  }
+  /** List the versions of a template. */
+  'GET /templates/{id}/versions': {
+    path: { id: string }
+    query: { limit?: number; cursor?: string }
+    body: undefined
+    answer: {
+      data: (TemplateVersionSummary)[]
+      /** Ask again with it for the next page; null at the end. */
+      next_cursor: string | null
+    }
+  }
+  /** Read a version of a template. */
+  'GET /templates/{id}/versions/{version}': {
+    path: { id: string; version: string }
+    query: {}
+    body: undefined
+    answer: TemplateVersion
+  }
+  /** Render a template. */
+  'POST /templates/{id}/render': {
+    path: { id: string }
+    query: {}
+    body: TemplateTrial
+    answer: TemplateRendering
+  }
+  /** Send a test mail of a template. */
+  'POST /templates/{id}/test': {
+    path: { id: string }
+    query: {}
+    body: TemplateTest
+    answer: AcceptedMessage
   }
   /** Search the suppressed addresses. */
   'GET /suppressions': {

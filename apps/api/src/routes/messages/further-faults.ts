@@ -2,7 +2,13 @@
  * What else is wrong with a message whose shape is refused. It never reaches the product's rules, and its sender wants to hear of
  * everything at once: so the rules judge a copy in which something harmless stands wherever the shape is wrong.
  */
-import { type FieldFault, type MessageInput, validateMessage } from '@valija/core'
+import {
+  type FieldFault,
+  findBesideTemplateFaults,
+  type MessageInput,
+  validateMessage,
+  withoutTemplate,
+} from '@valija/core'
 
 /** @param isOfShape whether a body meets the schema; null: its faults were not all searched for, since it is long */
 export function findFurtherFaults(
@@ -13,12 +19,14 @@ export function findFurtherFaults(
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return []
   const copy = isOfShape === null ? null : mend(body, faults)
   if (copy === null || !isOfShape?.(copy)) return findLacking(body)
-  const judged = validateMessage(copy as unknown as MessageInput, {
+  const input = copy as unknown as MessageInput
+  const isTemplated = input.template !== undefined
+  const judged = validateMessage(isTemplated ? withoutTemplate(input) : input, {
     // Of a long body nothing further is told.
     maxMessageSizeBytes: Number.POSITIVE_INFINITY,
     now: new Date(),
   })
-  return judged.ok ? [] : judged.errors
+  return [...(isTemplated ? findBesideTemplateFaults(input) : []), ...(judged.ok ? [] : judged.errors)]
 }
 
 const address = 'nobody@valija.invalid'
@@ -41,8 +49,8 @@ function mend(body: object, faults: readonly FieldFault[]): Record<string, unkno
       .slice(1)
       .map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'))
     // With it gone, what may not stand beside it may, and what it makes up for would be missing.
-    if (field === 'raw') {
-      delete copy.raw
+    if (field === 'raw' || field === 'template') {
+      delete copy[field]
       copy.subject ??= harmless.subject
       copy.text ??= harmless.text
     } else if (!mendEntry(copy[field], field, entry)) {
@@ -73,9 +81,9 @@ function findLacking(body: object): FieldFault[] {
       path: '/to',
       message: 'There is no recipient. Give at least one address in to, cc or bcc.',
     })
-  if (lacks('raw', 'subject'))
+  if (lacks('raw', 'template', 'subject'))
     faults.push({ path: '/subject', message: 'Is missing. Give a subject, or the whole message in raw.' })
-  if (lacks('raw', 'text', 'html'))
+  if (lacks('raw', 'template', 'text', 'html'))
     faults.push({ path: '/text', message: 'The message has no content. Give text, html or both, or raw.' })
   return faults
 }

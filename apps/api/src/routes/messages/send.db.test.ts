@@ -157,14 +157,6 @@ describe('400', () => {
     expect(await pathsOf({ from: 'a@b.test', to: 'c@d.test', raw: 5 })).toEqual(['/raw'])
   })
 
-  test('fields that are yet to come say so', async () => {
-    const body = { from: 'a@b.test', to: 'c@d.test', template: { slug: 'x' } }
-    expect((await post(body)).json().errors[0]).toEqual({
-      path: '/template',
-      message: 'This version has no templates. Give subject with text or html.',
-    })
-  })
-
   test('of a body of more than 64 KiB the first fault is named', async () => {
     expect(await pathsOf({ ...message, colour: 1, size: 2, text: 'x'.repeat(65_536) })).toHaveLength(1)
   })

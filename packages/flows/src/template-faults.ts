@@ -1,0 +1,36 @@
+/** What is wrong with a template, in a sentence and at a path that its author can act on. */
+import type { FieldFault } from '@valija/core'
+import type { TemplateFault } from '@valija/templates'
+
+/**
+ * @param slug of the template that was asked for: what is wrong with a layout or partial names it
+ * @param declared the variables that it declares; null: none, then any may be given
+ * @returns a path that begins at the use of the template: `/variables/user/name`, or empty for the template itself
+ */
+export function placeFault(
+  fault: TemplateFault,
+  slug: string,
+  declared: ReadonlySet<string> | null,
+): FieldFault {
+  const place = placeOf(fault, slug)
+  if (fault.variable === null)
+    return { path: '', message: `${place === '' ? '' : `${capitalised(place)}: `}${fault.message}` }
+  const steps = fault.variable.map((step) => step.replaceAll('~', '~0').replaceAll('/', '~1'))
+  const name = fault.variable.join('.')
+  const remedy =
+    declared !== null && !declared.has(fault.variable[0] ?? '')
+      ? 'and the template does not declare it. Declare it, or correct the name'
+      : `and it is not given. Give it, or have the template do without: {{ ${name} | default: "…" }}`
+  return { path: `/variables/${steps.join('/')}`, message: `${capitalised(place)} uses ${name}, ${remedy}.` }
+}
+
+/** `line 3 of html of "footer"`. */
+function placeOf({ part, line, slug: at }: TemplateFault, slug: string): string {
+  if (part === null) return ''
+  const where = at === null || at === slug ? part : `${part} of "${at}"`
+  return line === null ? where : `line ${line} of ${where}`
+}
+
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
