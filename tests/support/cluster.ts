@@ -1,5 +1,6 @@
 /**
- * vitest's global set-up: one PostgreSQL for a whole run, the one that `npm start` embeds, with fsync on.
+ * vitest's global set-up: one PostgreSQL for a whole run, the one that `npm start` embeds, without fsync: a killed process loses nothing
+ * by that, and no test takes the machine's power away. Tests that kill PostgreSQL have a cluster of their own (own-cluster.ts), with fsync.
  *
  * Two projects name this file, and vitest loads it once for each: what they share hangs on globalThis, and the last one
  * to be torn down stops it.
@@ -28,7 +29,7 @@ async function start(): Promise<Cluster> {
   const postgres = await startEmbeddedPostgres({
     dataDir: path.join(folder, 'data'),
     database: 'postgres',
-    settings: { max_connections: '200' },
+    settings: { max_connections: '200', fsync: 'off' },
     log: (line) => lines.push(line),
   }).catch((error) => {
     throw new Error(`the test cluster did not start: ${error.message}\n${lines.join('\n')}`)

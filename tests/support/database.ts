@@ -1,7 +1,8 @@
 /**
  * One database per test file, cloned from a template that was migrated once per run.
  *
- * A clone is a copy of files (about 0.1 s), where the migrations would take seconds. The first test file to ask makes
+ * A clone is a copy of files (0.1 s of processor time; page by page through the log it would be 0.55 s, and 0.13 s to drop), where the migrations
+ * would take more than a second. The first test file to ask makes
  * the template; the others wait at an advisory lock. PostgreSQL refuses to clone a database that has connections,
  * so nobody connects to the template after its migrations, and clones are made one at a time.
  */
@@ -54,7 +55,7 @@ async function ensureTemplate(client: pg.Client): Promise<void> {
 async function clone(name: string, template: string | null): Promise<TestDatabase> {
   await asAdministrator(async (client) => {
     if (template) await ensureTemplate(client)
-    await client.query(`CREATE DATABASE ${name}${template ? ` TEMPLATE ${template}` : ''}`)
+    await client.query(`CREATE DATABASE ${name}${template ? ` TEMPLATE ${template} STRATEGY FILE_COPY` : ''}`)
   })
   return {
     url: urlOf(name),

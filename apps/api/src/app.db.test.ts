@@ -1,5 +1,7 @@
 /** What holds for every route, asked of every route that the API's own description names; and the app's bounds. */
 import { connect, type Socket } from 'node:net'
+import { Ajv } from 'ajv'
+import { fullFormats } from 'ajv-formats/dist/formats.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../../tests/support/ports.ts'
 import { completeRoute } from './app.ts'
@@ -41,6 +43,14 @@ beforeAll(async () => {
 })
 afterAll(() => api?.close())
 
+/** Everything in the description that says what a value looks like. */
+function* schemasIn(node: unknown, key = ''): Generator<object> {
+  if (typeof node !== 'object' || node === null) return
+  if (key === 'schema') yield node
+  else if (key === 'schemas') yield* Object.values(node)
+  else for (const [name, value] of Object.entries(node)) yield* schemasIn(value, name)
+}
+
 const asOperator = () => ({
   authorization: `Bearer ${adminKey}`,
   'valija-tenant': `ten_${api.tenant.id.replaceAll('-', '')}`,
@@ -54,6 +64,16 @@ describe('every route', () => {
       '/readyz',
       '/metrics',
     ])
+  })
+
+  test('describes what it takes and gives by schemas that are valid ones', async () => {
+    // The app itself does not look (validators.ts).
+    const ajv = new Ajv({ strict: false, formats: fullFormats })
+    const schemas = [...schemasIn((await api.ask('GET', '/openapi.json', { key: null })).json())]
+    expect(schemas.length).toBeGreaterThan(200)
+    expect(
+      schemas.filter((schema) => ajv.validateSchema(schema) !== true).map((schema) => [schema, ajv.errors]),
+    ).toEqual([])
   })
 
   test('lets nobody in without a key', async () => {

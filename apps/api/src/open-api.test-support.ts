@@ -24,7 +24,6 @@ import {
   openTemplates,
   openUnsubscribing,
 } from '@valija/flows'
-import { migrateQueue } from '@valija/store'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { untilShown } from '../../../tests/support/shown-events.ts'
@@ -88,7 +87,6 @@ export async function openTestApi(
   replaced: Partial<ApiDependencies> = {},
 ): Promise<TestApi> {
   const target = await createDatabase()
-  await migrateQueue(target.url)
   const foundation = await openFoundation({
     databaseUrl: target.url,
     redisUrl: null,
