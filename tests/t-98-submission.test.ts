@@ -10,7 +10,7 @@ import { issueServer } from './support/issue-certificate.ts'
 import { eventTypes, readMessage, untilEnded } from './support/message-life.ts'
 import { freePort } from './support/ports.ts'
 import { startPostfix } from './support/postfix.ts'
-import { isLong, scaled } from './support/scale.ts'
+import { scaled } from './support/scale.ts'
 import { connectSmtp } from './support/smtp-client.ts'
 import { ENDINGS, SECOND_MAIL } from './support/smuggling.ts'
 import {
@@ -304,6 +304,16 @@ describe('what a key may not do', () => {
   })
 })
 
+test.concurrent('a mail is a request: whose key may make no more of them is told when to come again', async () => {
+  const { key } = await world.makeKey({ limits: { requests_per_minute: 2 } })
+  const session = await openLoggedIn(smtp.submission, key, '127.0.0.64')
+  for (const _ of [1, 2]) expect(await handOver(session, mailWith())).toMatch(/^250/)
+  expect(await handOver(session, mailWith())).toMatch(
+    /^450 4\.7\.0 limits\.requests_per_minute .* Try again in \d+ s\.$/,
+  )
+  session.end()
+})
+
 describe('what cannot be accepted', () => {
   test.concurrent.each([
     ['X-Valija-Send-At: tomorrow\r\n', /^550 5\.6\.0 X-Valija-Send-At: Is not an RFC 3339 time/],
@@ -455,27 +465,14 @@ describe.skipIf(needsProgram('smtp-source'))('smtp-source', () => {
   test.concurrent('hands in many mails over 20 sessions at once, and each is accepted once and delivered', async () => {
     const count = scaled(20_000, 200)
     const proxy = await startLoginProxy(submissions, valija.tenantKey)
-    const args = [
-      '-s',
-      '20',
-      '-m',
-      `${count}`,
-      '-l',
-      '2048',
-      '-f',
-      'hi@acme.test',
-      '-t',
-      'load@example.org',
-      '-S',
-      'Load',
-      '-c',
-    ]
+    const mail = '-l 2048 -f hi@acme.test -t load@example.org -S Load'
+    const args = [...`-s 20 -d -m ${count} ${mail}`.split(' '), `127.0.0.1:${proxy.port}`]
     const began = performance.now()
-    const { code, output } = await runProgram('smtp-source', [...args, `127.0.0.1:${proxy.port}`])
+    const { code, output } = await runProgram('smtp-source', args)
     const ms = performance.now() - began
     proxy.stop()
     expect({ code, output: output.slice(-300) }).toMatchObject({ code: 0 })
-    if (isLong)
+    if (count > 200)
       process.stdout.write(
         `${count} mails of 2 KB over 20 sessions: ${Math.round(count / (ms / 1_000))} a second\n`,
       )

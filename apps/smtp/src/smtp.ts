@@ -25,6 +25,7 @@ import {
   type SubmissionListener,
   type SubmissionOptions,
   startSubmissionListener,
+  submissionLimits,
 } from './submission-listener.ts'
 import { createLogins } from './submission-login.ts'
 
@@ -143,8 +144,9 @@ async function startSubmission(shared: Shared) {
     submit: (caller, submission) => submitMessage(sending, caller, submission),
     onRefused: (reason) => counters?.submissionRefused.add({ reason }),
     onError,
+    limits: submissionLimits,
   }
-  const room = createSubmissionRoom(config.maxMessageSizeBytes)
+  const room = createSubmissionRoom(options)
   const listeners: SubmissionListener[] = []
   life.onStop({
     name: 'submission',

@@ -40,6 +40,7 @@ export interface SubmissionOptions {
   /** Counts: `connections`, `login`, `sender`, `recipient`, `room`, `broken`, or the code of an error. */
   onRefused: (reason: string) => void
   onError: (error: Error) => void
+  limits: typeof submissionLimits
 }
 
 export interface SubmissionListener {
@@ -78,10 +79,13 @@ export interface SubmissionRoom {
   kept: KeptBytes
 }
 
-/** @param maxSizeBytes of one mail; three of the largest are received at the same time */
-export function createSubmissionRoom(maxSizeBytes: number): SubmissionRoom {
+/** Three of the largest mails are received at the same time, and small ones beside them. */
+export function createSubmissionRoom({
+  maxSizeBytes,
+  limits,
+}: Pick<SubmissionOptions, 'maxSizeBytes' | 'limits'>): SubmissionRoom {
   return {
-    peers: createConnectionCount(submissionLimits.connectionsOfOnePeer),
+    peers: createConnectionCount(limits.connectionsOfOnePeer),
     kept: createKeptBytes(4 * maxSizeBytes),
   }
 }
@@ -104,7 +108,7 @@ export async function startSubmissionListener(
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       sessions.close()
-      const cut = setTimeout(() => sessions.cut(), submissionLimits.closeMs)
+      const cut = setTimeout(() => sessions.cut(), options.limits.closeMs)
       await closed
       clearTimeout(cut)
       await sessions.settled()
@@ -115,7 +119,7 @@ export async function startSubmissionListener(
 }
 
 function createServer(options: SubmissionOptions, room: SubmissionRoom, isImplicitTls: boolean) {
-  const { logins, onRefused } = options
+  const { logins, onRefused, limits } = options
   const sessions: Sessions = createSessions(() => server.connections)
   const receive = createReceiver(options, room.kept)
   const say = (done: (error?: Error | null) => void, error: Refusal, reason: string) => {
@@ -127,13 +131,13 @@ function createServer(options: SubmissionOptions, room: SubmissionRoom, isImplic
     onConnect: (session, done) => {
       for (const connection of server.connections)
         if (connection.session === session) speakPlainly(connection)
-      sessions.open(session, submissionLimits.loginMs)
+      sessions.open(session, limits.loginMs)
       done()
     },
     onClose: (session) => sessions.forget(session),
     onAuth: ({ password }, session, done) => {
       const fail = (error: Refusal) => {
-        const isLast = sessions.countFailedLogin(session) >= submissionLimits.failedLogins
+        const isLast = sessions.countFailedLogin(session) >= limits.failedLogins
         say(done, isLast ? tooManyFailures(error) : error, 'login')
       }
       void logins.logIn(password ?? '', session.remoteAddress).then((outcome) => {
@@ -146,18 +150,18 @@ function createServer(options: SubmissionOptions, room: SubmissionRoom, isImplic
     onMailFrom: (address, session, done) => {
       void judgeSender(logins, address, session).then((fault) => {
         if (fault !== null) return say(done, fault, 'sender')
-        sessions.within(session, submissionLimits.envelopeMs)
+        sessions.within(session, limits.envelopeMs)
         done()
       })
     },
     onRcptTo: (address, session, done) => {
       const fault = judgeRecipient(address, (session.user as Login).caller)
       if (fault === null) return done()
-      const isLast = sessions.countRefusedRecipient(session) >= submissionLimits.refusedRecipients
+      const isLast = sessions.countRefusedRecipient(session) >= limits.refusedRecipients
       say(done, isLast ? tooManyRefused : fault, 'recipient')
     },
     onData: (stream, session, done) => {
-      sessions.within(session, submissionLimits.dataMs)
+      sessions.within(session, limits.dataMs)
       void sessions
         .receive(session, stream, () => receive(stream, session))
         .then((outcome) => {
@@ -168,14 +172,14 @@ function createServer(options: SubmissionOptions, room: SubmissionRoom, isImplic
         })
     },
   })
-  server.server.on('connection', (socket: Socket) => guard(socket, server, room.peers, onRefused))
+  server.server.on('connection', (socket: Socket) => guard(socket, server, room.peers, options))
   // A peer that goes away in mid-sentence is that peer's matter.
   server.on('error', () => undefined)
   return { server, sessions }
 }
 
 function staticOptions(options: SubmissionOptions, isImplicitTls: boolean): SMTPServerOptions {
-  const { name, certificate, maxSizeBytes } = options
+  const { name, certificate, maxSizeBytes, limits } = options
   const unused = ['WIZ', 'SHELL', 'KILL', 'XCLIENT', 'XFORWARD']
   return {
     name,
@@ -192,11 +196,11 @@ function staticOptions(options: SubmissionOptions, isImplicitTls: boolean): SMTP
     hideREQUIRETLS: false,
     // Defaults to hidden.
     hideENHANCEDSTATUSCODES: false,
-    maxClients: submissionLimits.connections,
-    maxRecipients: submissionLimits.recipients,
-    socketTimeout: submissionLimits.silenceMs,
+    maxClients: limits.connections,
+    maxRecipients: limits.recipients,
+    socketTimeout: limits.silenceMs,
     // We end those by ourselves that may be ended.
-    closeTimeout: 2 * submissionLimits.closeMs,
+    closeTimeout: 2 * limits.closeMs,
     logger: false,
   }
 }
@@ -206,7 +210,7 @@ function guard(
   socket: Socket,
   server: SMTPServer,
   peers: ConnectionCount,
-  onRefused: SubmissionOptions['onRefused'],
+  { onRefused, limits }: SubmissionOptions,
 ): void {
   const address = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '')
   if (!peers.enter(address)) {
@@ -216,7 +220,7 @@ function guard(
     return
   }
   // The library says which socket is on top: Node crashes when the one below is destroyed in the middle of a handshake.
-  const late = setTimeout(() => server._pendingSockets.get(socket)?.destroy(), submissionLimits.handshakeMs)
+  const late = setTimeout(() => server._pendingSockets.get(socket)?.destroy(), limits.handshakeMs)
   socket.once('close', () => {
     clearTimeout(late)
     peers.leave(address)
@@ -228,8 +232,9 @@ async function judgeSender(
   { address, args }: SMTPServerAddress,
   session: SMTPServerSession,
 ): Promise<Refusal | null> {
-  const login = session.user as Login | undefined
-  if (login === undefined) return refusal(530, '5.7.0', [noLogins])
+  // The library sets it to false after STARTTLS.
+  const login = session.user as Login | false | undefined
+  if (!login) return refusal(530, '5.7.0', [noLogins])
   const fault = unknownParameter(args, ['SIZE', 'BODY', 'SMTPUTF8', 'AUTH', 'REQUIRETLS'])
   if (fault !== null) return fault
   if (address === '')

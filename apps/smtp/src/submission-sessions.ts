@@ -55,7 +55,7 @@ export function createSessions(connections: () => ReadonlySet<Connection>): Sess
     clearTimeout(state.deadline ?? undefined)
     const cut = () => {
       // RSET has ended what it was about.
-      if (session.user !== undefined && session.envelope.mailFrom === false) return
+      if (session.user && session.envelope.mailFrom === false) return
       end(tooSlow, (id) => id === session.id && !isCommitting(id))
     }
     state.deadline = ms === null ? null : setTimeout(cut, ms).unref()

@@ -20,6 +20,8 @@ test('every field means what the field of POST /send of that name means', () => 
     'ttl-seconds': '600',
     'require-tls': 'true',
     sandbox: 'false',
+    sensitive: 'true',
+    'notify-if-not-handed-off-within': '60',
     unsubscribe: 'true',
   })
   expect(faults).toEqual([])
@@ -33,6 +35,8 @@ test('every field means what the field of POST /send of that name means', () => 
     ttl_seconds: 600,
     require_tls: true,
     sandbox: false,
+    sensitive: true,
+    notify_if_not_handed_off_within: 60,
     unsubscribe: true,
   })
 })
@@ -50,6 +54,8 @@ test.each([
   ['ttl-seconds', '', 'X-Valija-TTL-Seconds'],
   ['require-tls', 'yes', 'X-Valija-Require-TLS'],
   ['sandbox', '', 'X-Valija-Sandbox'],
+  ['sensitive', 'TRUE', 'X-Valija-Sensitive'],
+  ['notify-if-not-handed-off-within', '-1', 'X-Valija-Notify-If-Not-Handed-Off-Within'],
   ['unsubscribe', 'false', 'X-Valija-Unsubscribe'],
   ['tag', '\ufffd', 'X-Valija-Tag'],
   ['metadata-x', '\ufffd', 'X-Valija-Metadata-X'],

@@ -6,7 +6,7 @@
  *   X-Valija-Metadata-<Key>   a value of metadata; the key is lower case, since the case of a field's name is nobody's promise (RFC 5322 §1.2.2)
  *   X-Valija-Send-At          RFC 3339
  *   X-Valija-Idempotency-Key  as the header Idempotency-Key
- *   X-Valija-Stream, -Route, -TTL-Seconds, -Require-TLS, -Sandbox, -Unsubscribe
+ *   X-Valija-Stream, -Route, -TTL-Seconds, -Require-TLS, -Sandbox, -Sensitive, -Unsubscribe, -Notify-If-Not-Handed-Off-Within
  */
 import type { FieldFault } from './errors.ts'
 import { findIdempotencyKeyFault } from './idempotency-key.ts'
@@ -14,25 +14,13 @@ import type { MessageInput } from './message-input.ts'
 import { streams } from './stream.ts'
 
 export interface SubmissionFields {
-  input: Pick<
-    MessageInput,
-    | 'tags'
-    | 'metadata'
-    | 'send_at'
-    | 'stream'
-    | 'route'
-    | 'ttl_seconds'
-    | 'require_tls'
-    | 'sandbox'
-    | 'unsubscribe'
-  >
+  input: Omit<MessageInput, 'from' | 'to'>
   idempotencyKey: string | null
   faults: FieldFault[]
 }
 
 const PREFIX = 'x-valija-'
 const METADATA = 'metadata-'
-const YES_OR_NO = 'Must be true or false.'
 
 type ReadField = (value: string, into: SubmissionFields) => string | null
 
@@ -57,16 +45,15 @@ const single = {
   },
   'ttl-seconds': (value, { input }) => {
     input.ttl_seconds = Number(value)
-    return /^\d{1,9}$/.test(value) ? null : 'Must be a whole number of seconds.'
+    return findSecondsFault(value)
   },
-  'require-tls': (value, { input }) => {
-    input.require_tls = value === 'true'
-    return isYesOrNo(value) ? null : YES_OR_NO
+  'notify-if-not-handed-off-within': (value, { input }) => {
+    input.notify_if_not_handed_off_within = Number(value)
+    return findSecondsFault(value)
   },
-  sandbox: (value, { input }) => {
-    input.sandbox = value === 'true'
-    return isYesOrNo(value) ? null : YES_OR_NO
-  },
+  'require-tls': yesOrNo('require_tls'),
+  sandbox: yesOrNo('sandbox'),
+  sensitive: yesOrNo('sensitive'),
   unsubscribe: (value, { input }) => {
     if (value === 'true') input.unsubscribe = true
     return value === 'true'
@@ -110,7 +97,7 @@ export function readSubmissionFields(fields: readonly { name: string; value: str
 }
 
 const unknown =
-  'Is no field of ours. There are X-Valija-Tag, -Metadata-*, -Send-At, -Idempotency-Key, -Stream, -Route, -TTL-Seconds, -Require-TLS, -Sandbox and -Unsubscribe.'
+  'Is no field of ours. There are X-Valija-Tag, -Metadata-*, -Send-At, -Idempotency-Key, -Stream, -Route, -TTL-Seconds, -Require-TLS, -Sandbox, -Sensitive, -Unsubscribe and -Notify-If-Not-Handed-Off-Within.'
 
 /**
  * Where a fault of a message that came over SMTP stands: in a header field of ours, the envelope, or the mail.
@@ -135,6 +122,13 @@ function titleOf(key: string): string {
   return `X-Valija-${words.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase())}`
 }
 
-function isYesOrNo(value: string): boolean {
-  return value === 'true' || value === 'false'
+function yesOrNo(field: 'require_tls' | 'sandbox' | 'sensitive'): ReadField {
+  return (value, { input }) => {
+    input[field] = value === 'true'
+    return value === 'true' || value === 'false' ? null : 'Must be true or false.'
+  }
+}
+
+function findSecondsFault(value: string): string | null {
+  return /^\d{1,9}$/.test(value) ? null : 'Must be a whole number of seconds.'
 }

@@ -13,6 +13,7 @@ import {
   readSubmissionFields,
 } from '@valija/core'
 import { takeFields } from '@valija/mail'
+import type { Allowances } from './allowances.ts'
 import type { SendDesk } from './send-message.ts'
 
 export interface Submission {
@@ -39,11 +40,11 @@ const answerMs = 20_000
 const perByteMs = 1 / 1024
 
 /**
- * @throws {ProductError} as SendDesk.send does, with the names of header fields and SMTP commands in `errors`; database_unavailable also
+ * @throws {ProductError} as SendDesk.send does, and for a request's limits (a mail is one), with the names of header fields and SMTP commands in `errors`; database_unavailable also
  *   when the time is over
  */
 export async function submitMessage(
-  { sendDesk }: { sendDesk: SendDesk },
+  { sendDesk, allowances }: { sendDesk: SendDesk; allowances: Pick<Allowances, 'countRequest'> },
   caller: Caller,
   submission: Submission,
 ): Promise<Submitted> {
@@ -61,9 +62,13 @@ export async function submitMessage(
   const key = fields.idempotencyKey
   const claim = key === null ? null : { key, bodyHash: hashOfSubmission(submission) }
   const ownMs = answerMs + raw.length * perByteMs
+  const answerByMs = performance.now() + ownMs
+  const work = async () => {
+    await allowances.countRequest(caller)
+    return sendDesk.send(caller, input, claim, answerByMs)
+  }
   try {
-    const work = sendDesk.send(caller, input, claim, performance.now() + ownMs)
-    const { body, isReplay } = await within(ownMs, work)
+    const { body, isReplay } = await within(ownMs, work())
     return { id: (JSON.parse(body) as { id: string }).id, isReplay }
   } catch (error) {
     throw error instanceof ProductError && error.errors !== undefined ? placed(error) : error
@@ -74,10 +79,11 @@ export async function submitMessage(
 function placed(error: ProductError): ProductError {
   const errors = (error.errors ?? []).map(({ path, message }) => ({ path: placeInSubmission(path), message }))
   if (error.code === 'invalid_request') return invalidRequest(errors)
-  const { detail, retryAfterS, cause } = error
+  const { detail, retryAfterS, limit, cause } = error
   return new ProductError(error.code, {
     errors,
     cause,
+    ...(limit !== undefined && { limit }),
     ...(detail !== undefined && { detail }),
     ...(retryAfterS !== undefined && { retryAfterS }),
   })

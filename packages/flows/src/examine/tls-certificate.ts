@@ -33,7 +33,12 @@ export async function examineCertificate(
   { nowMs = Date.now(), authorities = tls.getCACertificates('default') }: Partial<Surroundings> = {},
 ): Promise<Check[]> {
   const check = checkOf('tls_certificate', files?.certPath ?? null)
-  if (files === null) return [check.skipped('VALIJA_TLS_CERT is not set')]
+  if (files === null)
+    return [
+      check.skipped(
+        'VALIJA_TLS_CERT is not set: outside `npm start` nobody can log in to hand mail in over SMTP',
+      ),
+    ]
   try {
     return [judgeCertificate(files, await readCertificate(files), { names, nowMs, authorities })]
   } catch (error) {
@@ -68,7 +73,7 @@ export function judgeCertificate(
   if (nowMs > toMs) {
     return check.failed(
       `expired ${durationText(nowMs - toMs)} ago`,
-      'Renew it, and see why the renewal (certbot, acme.sh) did not; then restart the processes.',
+      'Renew it, and see why the renewal (certbot, acme.sh) did not.',
     )
   }
   if (nowMs < fromMs) {
@@ -91,7 +96,7 @@ function judgeUse(
   if (leftMs < soonMs) {
     return check.warning(
       `expires in ${durationText(leftMs)}`,
-      'Renew it, and see why the renewal (certbot, acme.sh) has not; then restart the processes.',
+      'Renew it, and see why the renewal (certbot, acme.sh) has not.',
     )
   }
   if (!names.some((name) => leaf.checkHost(name) !== undefined)) {
