@@ -27,7 +27,7 @@ const processes: readonly Command[] = [
   }),
   command({
     name: 'smtp',
-    summary: 'one process that takes bounces and complaints over SMTP',
+    summary: 'one process that takes mail to send, bounces and complaints over SMTP',
     run: async () => (await import('@valija/smtp')).main(),
   }),
   command({

@@ -41,6 +41,10 @@ test('every field means what the field of POST /send of that name means', () => 
   })
 })
 
+test('a mail of another Valija, whose relay we are, is taken', () => {
+  expect(read({ recipient: 'token' })).toEqual({ input: {}, idempotencyKey: null, faults: [] })
+})
+
 test('a mail without such fields wishes nothing', () => {
   expect(read({})).toEqual({ input: {}, idempotencyKey: null, faults: [] })
 })

@@ -51,6 +51,8 @@ const single = {
     input.notify_if_not_handed_off_within = Number(value)
     return findSecondsFault(value)
   },
+  // Of a Valija whose relay we are (flows/report-fields.ts): ours puts in its own.
+  recipient: () => null,
   'require-tls': yesOrNo('require_tls'),
   sandbox: yesOrNo('sandbox'),
   sensitive: yesOrNo('sensitive'),
