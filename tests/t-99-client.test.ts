@@ -261,6 +261,23 @@ describe('the command line', () => {
     })
   })
 
+  test('message: cancelled, moved and sent again', async () => {
+    const inDays = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString()
+    const time = inDays(2)
+    const later = ['--subject', 'Later', '--text', 'x', '--send-at', inDays(1)]
+    const { text: id } = await run('send', ...from, '--to', 'later@example.org', ...later)
+    const moved = await json(run('message', 'move', id, '--send-at', time, '--json'))
+    expect(moved).toMatchObject({ status: 'scheduled', send_at: time })
+    expect((await run('message', 'cancel', id)).text).toMatch(/^status +cancelled$/m)
+    expect(await run('message', 'move', id, '--now')).toMatchObject({
+      code: 1,
+      text: expect.stringContaining('later@example.org'),
+    })
+    expect(await run('message', 'move', id)).toMatchObject({ code: 2 })
+    const again = await run('message', 'resend', id, '--to', 'later@example.org')
+    expect((await endOfMail(valija.api, again.text)).status).toBe('delivered')
+  })
+
   test('keys and domains of a tenant', async () => {
     const made = await json<{ id: string; key: string }>(
       run('key', 'create', '--name', 'cli', '--scope', 'read', '--json'),

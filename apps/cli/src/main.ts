@@ -63,10 +63,11 @@ function refuse(command: Command, error: unknown): number {
   return 2
 }
 
-/** A refusal of the API says what is wrong, what to do, and every fault if there are several. */
+/** A refusal of the API says what is wrong, what to do, and every fault that was not told by that. */
 function sentenceOf(error: Error & { fix?: unknown; errors?: unknown }): string {
   const faults = Array.isArray(error.errors) ? (error.errors as { path: string; message: string }[]) : []
-  const lines = faults.length > 1 ? faults.map(({ path, message }) => `\n  ${path}: ${message}`) : []
+  const isTold = faults.length === 1 && error.message.includes(faults[0]?.message ?? '')
+  const lines = isTold ? [] : faults.map(({ path, message }) => `\n  ${path}: ${message}`)
   return (
     [error.message, error.fix].filter((part) => typeof part === 'string' && part !== '').join(' ') +
     lines.join('')

@@ -34,42 +34,12 @@ test('every flag has its field, and files go with it', async () => {
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const file = path.join(folder, 'order.txt')
   writeFileSync(file, '42')
-  const more = [
-    '--cc',
-    'c@d.test',
-    '--bcc',
-    'e@f.test',
-    '--reply-to',
-    'g@h.test',
-    '--html',
-    '<p>',
-    '--attach',
-    file,
-  ]
-  const marks = [
-    '--header',
-    'X-Order: a:b',
-    '--tag',
-    'a',
-    '--tag',
-    'b',
-    '--metadata',
-    'order=4=2',
-    '--stream',
-    'bulk',
-  ]
-  const ways = [
-    '--send-at',
-    '2030-01-01T00:00:00Z',
-    '--ttl',
-    '60',
-    '--route',
-    'r',
-    '--require-tls',
-    '--unsubscribe',
-    '--sandbox',
-  ]
-  expect(await read(...least, ...more, ...marks, ...ways)).toEqual({
+  const more =
+    '--cc c@d.test --bcc e@f.test --reply-to g@h.test --html <p> --tag a --tag b --metadata order=4=2 --stream bulk'
+  const ways =
+    '--ttl 60 --route r --require-tls --unsubscribe --sandbox --sensitive --tell-if-late 30 --send-at 2030-01-01T00:00:00Z'
+  const words = [...more.split(' '), ...ways.split(' '), '--header', 'X-Order: a:b', '--attach', file]
+  expect(await read(...least, ...words)).toEqual({
     from: 'hi@acme.test',
     to: ['ann@example.org'],
     cc: ['c@d.test'],
@@ -89,6 +59,8 @@ test('every flag has its field, and files go with it', async () => {
     require_tls: true,
     unsubscribe: true,
     sandbox: true,
+    sensitive: true,
+    notify_if_not_handed_off_within: 30,
   })
   expect(await read('--from', 'a@b.test', '--to', 'c@d.test', '--raw', file)).toEqual({
     from: 'a@b.test',

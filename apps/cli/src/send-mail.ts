@@ -45,10 +45,12 @@ export async function readMail(flags: SendFlags): Promise<MessageInput> {
       send_at: flags['send-at'],
       ttl_seconds: readNumber('ttl', flags.ttl),
       route: flags.route,
+      notify_if_not_handed_off_within: readNumber('tell-if-late', flags['tell-if-late']),
     }),
     ...(flags['require-tls'] && { require_tls: true }),
     ...(flags.unsubscribe && { unsubscribe: true }),
     ...(flags.sandbox && { sandbox: true }),
+    ...(flags.sensitive && { sensitive: true }),
   }
 }
 

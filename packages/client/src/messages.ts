@@ -1,9 +1,16 @@
 /** Messages that were sent: found, followed and explained. */
 import type { ValijaEvent } from './events.ts'
-import type { Attempt, Message, MessageExplanation, MessageSummary, Operations } from './generated/api.ts'
+import type {
+  AcceptedMessage,
+  Attempt,
+  Message,
+  MessageExplanation,
+  MessageSummary,
+  Operations,
+} from './generated/api.ts'
 import type { Listing } from './listing.ts'
 import type { CallOptions } from './transport.ts'
-import type { Valija } from './valija.ts'
+import type { SendOptions, Valija } from './valija.ts'
 
 /** What GET /messages looks for; `metadata.<key>` by its value. */
 export type MessageSearch = Operations['GET /messages']['query'] & { [key: `metadata.${string}`]: string }
@@ -49,5 +56,34 @@ export class Messages {
   /** The text as it is sent (RFC 5322). */
   raw(id: string, options: CallOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
     return this.#valija.request('GET /messages/{id}/raw', { ...options, path: { id } })
+  }
+
+  /** What is not being sent this moment is stopped. @throws {ValijaError} already_sending when that is none of it: `errors` says of each recipient why */
+  cancel(id: string, options: CallOptions = {}): Promise<Message> {
+    return this.#valija.request('POST /messages/{id}/cancel', { ...options, path: { id } })
+  }
+
+  /** What is not being sent this moment goes at another time; null: at once. @throws {ValijaError} already_sending */
+  move(id: string, sendAt: Date | string | null, options: CallOptions = {}): Promise<Message> {
+    const send_at = sendAt instanceof Date ? sendAt.toISOString() : sendAt
+    return this.#valija.request('PATCH /messages/{id}', { ...options, path: { id }, body: { send_at } })
+  }
+
+  /** Sends it again, once, as a new message: to all of its recipients, or to some. */
+  resend(
+    id: string,
+    {
+      recipients,
+      idempotencyKey = crypto.randomUUID(),
+      ...options
+    }: SendOptions & { recipients?: string[] } = {},
+  ): Promise<AcceptedMessage> {
+    const body = recipients === undefined ? {} : { recipients }
+    return this.#valija.request('POST /messages/{id}/resend', {
+      ...options,
+      idempotencyKey,
+      path: { id },
+      body,
+    })
   }
 }

@@ -172,6 +172,26 @@ test('a read is repeated, another write is not, unless the 429 says that nothing
   expect(limited.asked).toHaveLength(2)
 })
 
+test('cancelling and moving are repeated, and a resend is so with a key', async () => {
+  const { asked, client } = await startScriptedApi((_, count) =>
+    count % 2 === 1 ? 'cut' : { json: { id: 'msg_1' } },
+  )
+  await client.messages.cancel('msg_1')
+  await client.messages.move('msg_1', new Date(0))
+  await client.messages.move('msg_1', null)
+  await client.messages.resend('msg_1', { recipients: ['ann@example.org'] })
+  expect(asked.map(({ method, path, body }) => `${method} ${path} ${body}`)).toEqual(
+    [
+      'POST /messages/msg_1/cancel ',
+      'PATCH /messages/msg_1 {"send_at":"1970-01-01T00:00:00.000Z"}',
+      'PATCH /messages/msg_1 {"send_at":null}',
+      'POST /messages/msg_1/resend {"recipients":["ann@example.org"]}',
+    ].flatMap((line) => [line, line]),
+  )
+  expect(keyOf(asked[6]!)).toMatch(uuid)
+  expect(keyOf(asked[7]!)).toBe(keyOf(asked[6]!))
+})
+
 test('a list goes on over its pages, and a page is one', async () => {
   const { asked, client } = await startScriptedApi(({ path }) => ({
     json: path.includes('cursor=c2')

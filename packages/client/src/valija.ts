@@ -90,7 +90,7 @@ export class Valija {
    *     await valija.request('POST /domains', { body: { name: 'acme.example' } })
    *     await valija.request('DELETE /keys/{id}', { path: { id } })
    *
-   * Reads are repeated after trouble; writes are not, unless they carry an idempotency key.
+   * Reads are repeated after trouble; writes are not, unless they carry an idempotency key or are the same twice.
    */
   async request<Name extends OperationName>(
     name: Name,
@@ -119,12 +119,19 @@ export class Valija {
         path: pathOf(template, input),
         ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }),
         ...(body !== undefined && { body: JSON.stringify(body) }),
-        isRepeatable: method === 'GET' || idempotencyKey !== undefined || name === 'POST /send/batch',
+        isRepeatable: method === 'GET' || idempotencyKey !== undefined || sameWhenRepeated.has(name),
       },
       options,
     )
   }
 }
+
+/** Writes that may come twice: the messages of a batch have keys of their own, and what is cancelled or moved is so already. */
+const sameWhenRepeated: ReadonlySet<OperationName> = new Set([
+  'POST /send/batch',
+  'POST /messages/{id}/cancel',
+  'PATCH /messages/{id}',
+])
 
 /** JSON as what it says, text as a string, a message or a file as its bytes. */
 function contentOf({ status, headers, bytes }: Answer): unknown {

@@ -1,5 +1,5 @@
 /** `valija message …` and `valija explain`: what became of what was sent. */
-import type { MessageSearch } from '@valija/client'
+import type { Message, MessageSearch } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { given, readPairs } from '../flag-values.ts'
@@ -49,9 +49,7 @@ export const messageCommands: readonly Command[] = [
     example: `message show ${example}`,
     run: async ({ args, flags }) => {
       const { messages, id } = await openMessage(flags, args)
-      const message = await messages.get(id)
-      if (flags.json) printJson(message)
-      else showMessage(message)
+      show(await messages.get(id), flags)
     },
   }),
   command({
@@ -94,6 +92,52 @@ export const messageCommands: readonly Command[] = [
     },
   }),
   command({
+    name: 'message cancel',
+    args: '<id>',
+    summary: 'stops what is not being sent this moment',
+    flags,
+    example: `message cancel ${example}`,
+    run: async ({ args, flags }) => {
+      const { messages, id } = await openMessage(flags, args)
+      show(await messages.cancel(id), flags)
+    },
+  }),
+  command({
+    name: 'message move',
+    args: '<id>',
+    summary: 'what is not being sent this moment goes at another time',
+    flags: {
+      'send-at': { type: 'string', value: '<time>', help: 'up to a year ahead' },
+      now: { type: 'boolean', help: 'at once' },
+      ...flags,
+    },
+    example: `message move ${example} --send-at 2030-01-01T08:00:00Z`,
+    run: async ({ args, flags }) => {
+      const { 'send-at': sendAt, now } = flags
+      if (now === (sendAt !== undefined)) throw new UsageError('Say when: --send-at or --now.')
+      const { messages, id } = await openMessage(flags, args)
+      show(await messages.move(id, sendAt ?? null), flags)
+    },
+  }),
+  command({
+    name: 'message resend',
+    args: '<id>',
+    summary: 'sends it again as a new message, and prints its id',
+    flags: {
+      to: { type: 'string', multiple: true, value: '<address>', help: 'only to this one of its recipients' },
+      'idempotency-key': { type: 'string', value: '<key>', help: 'the same key is sent once' },
+      ...flags,
+    },
+    example: `message resend ${example} --to ann@example.org`,
+    run: async ({ args, flags }) => {
+      const { messages, id } = await openMessage(flags, args)
+      const options = given({ recipients: flags.to, idempotencyKey: flags['idempotency-key'] })
+      const accepted = await messages.resend(id, options)
+      if (flags.json) printJson(accepted)
+      else print(`${accepted.id}\n`)
+    },
+  }),
+  command({
     name: 'explain',
     args: '<id>',
     summary: 'where each recipient of a message stands, why, and what to do',
@@ -109,6 +153,11 @@ export const messageCommands: readonly Command[] = [
     },
   }),
 ]
+
+function show(message: Message, { json }: { json: boolean }): void {
+  if (json) printJson(message)
+  else showMessage(message)
+}
 
 async function openMessage(flags: ApiFlags, [id = '']: readonly string[]) {
   if (!/^msg_[0-9a-f]{32}$/.test(id))

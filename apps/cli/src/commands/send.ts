@@ -29,6 +29,8 @@ export const sendFlags = {
   'require-tls': { type: 'boolean', help: 'only to servers that prove who they are' },
   unsubscribe: { type: 'boolean', help: 'of bulk mail: with a link to unsubscribe by' },
   sandbox: { type: 'boolean', help: 'walks the real states, is sent to nobody' },
+  sensitive: { type: 'boolean', help: 'its content is dropped once nobody is left to be sent to' },
+  'tell-if-late': text('<seconds>', 'message.late tells when it is not handed off by then'),
   'idempotency-key': text('<key>', 'the same key and content is sent once'),
   wait: {
     type: 'boolean',
