@@ -23,7 +23,7 @@ export const guards = {
   'lease-check': [
     {
       file: 'packages/flows/src/held-leases.ts',
-      old: 'isValid: (lease) => performance.now() < lease.validUntilMs,',
+      old: 'isValid: (lease) => !lease.isRecalled && performance.now() < lease.validUntilMs,',
       new: 'isValid: () => true,',
     },
   ],
