@@ -29,6 +29,7 @@ const handWritten = [
   'destinations',
   'queue_depth',
   'usage',
+  'audit',
   'tenant_suspensions',
   'taken_reports',
   'mailbox_mails',

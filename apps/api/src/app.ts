@@ -14,6 +14,7 @@ import { type Credentials, requireAccess } from '@valija/flows'
 import Fastify, { type FastifyInstance, type FastifyRequest, LogController, type RouteOptions } from 'fastify'
 import { createAllowedMethods } from './allowed-methods.ts'
 import { answerInTime, lookUpInTime } from './answer-in-time.ts'
+import { registerAudit } from './audit-requests.ts'
 import { bodyLimitBytes, maxBodyBytes } from './body-limits.ts'
 import { answerBrokenRequest } from './broken-request.ts'
 import { createByteBudget } from './byte-budget.ts'
@@ -72,6 +73,7 @@ export async function buildApp(dependencies: ApiDependencies): Promise<FastifyIn
   await registerHeaders(app, dependencies)
   registerAuthentication(app, dependencies)
   registerRateLimitHeaders(app)
+  registerAudit(app, dependencies)
   refuseNul(app)
   registerJsonBody(app, createByteBudget(3 * maxBodyBytes(options.maxMessageSizeBytes)))
   await registerOpenApi(app, dependencies)

@@ -27,6 +27,7 @@ export const idPrefixes = {
   route: 'rou',
   routeList: 'rtl',
   source: 'src',
+  audit: 'aud',
 } as const
 
 export type IdKind = keyof typeof idPrefixes

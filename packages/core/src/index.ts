@@ -1,6 +1,7 @@
 /** @valija/core: the product's rules, pure. */
 export * from './alarm-policy.ts'
 export * from './api-key.ts'
+export * from './audit-action.ts'
 export * from './bounce-judge.ts'
 export * from './caller.ts'
 export * from './crash-policy.ts'

@@ -8,6 +8,7 @@
 import { PrismaPg } from '@prisma/adapter-pg'
 import type { Uuid } from '@valija/core'
 import pg from 'pg'
+import { tellRequest } from './audited-request.ts'
 import { PrismaClient } from './generated/prisma/client.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
 import { retryConflicts } from './retry-conflicts.ts'
@@ -124,6 +125,7 @@ export async function asTenant<T>(
   return retryConflicts(() =>
     database.tenants.$transaction(async (prisma) => {
       await prisma.$executeRawUnsafe(confineTo(tenantId))
+      await tellWhoAsks(prisma)
       return work(prisma)
     }),
   )
@@ -134,7 +136,18 @@ export async function asOperator<T>(
   database: Database,
   work: (prisma: TransactionClient) => Promise<T>,
 ): Promise<T> {
-  return retryConflicts(() => database.operators.$transaction(work))
+  return retryConflicts(() =>
+    database.operators.$transaction(async (prisma) => {
+      await tellWhoAsks(prisma)
+      return work(prisma)
+    }),
+  )
+}
+
+/** For the audit log. */
+async function tellWhoAsks(prisma: TransactionClient): Promise<void> {
+  const told = tellRequest()
+  if (told !== null) await prisma.$executeRawUnsafe(told)
 }
 
 /** Runs `work` in a transaction of the engine. */
@@ -162,7 +175,8 @@ export function inTransaction<T>(
   begin: string,
   work: (client: pg.PoolClient) => Promise<T>,
 ): Promise<T> {
-  return retryConflicts(() => transactOnce(pool, begin, work))
+  const told = tellRequest()
+  return retryConflicts(() => transactOnce(pool, told === null ? begin : `${begin}; ${told}`, work))
 }
 
 async function transactOnce<T>(

@@ -1,7 +1,7 @@
 /** Source addresses: the operator's. Read and written with the engine's rights. */
 import type { Uuid, WarmUpPlan } from '@valija/core'
 import type pg from 'pg'
-import type { Database } from './database.ts'
+import { asOperator, type Database } from './database.ts'
 import { DbNull } from './generated/prisma/internal/prismaNamespace.ts'
 import type { SourceIpModel } from './generated/prisma/models/SourceIp.ts'
 import type { Page } from './keys.ts'
@@ -54,7 +54,7 @@ export async function findSource(database: Database, id: Uuid): Promise<StoredSo
 export async function insertSource(database: Database, source: NewSource): Promise<StoredSource | null> {
   try {
     const data = { ...source, warmUp: toJson(source.warmUp) }
-    return toStoredSource(await database.operators.sourceIp.create({ data }))
+    return toStoredSource(await asOperator(database, (prisma) => prisma.sourceIp.create({ data })))
   } catch (error) {
     if (isUniqueViolation(error)) return null
     throw error
@@ -68,13 +68,16 @@ export async function updateSource(
   { warmUp, ...changes }: Partial<SourceConfig>,
 ): Promise<StoredSource | null> {
   const data = { ...changes, ...(warmUp !== undefined && { warmUp: toJson(warmUp) }) }
-  const rows = await database.operators.sourceIp.updateManyAndReturn({ where: { id }, data })
+  const rows = await asOperator(database, (prisma) =>
+    prisma.sourceIp.updateManyAndReturn({ where: { id }, data }),
+  )
   return rows[0] ? toStoredSource(rows[0]) : null
 }
 
 /** @returns whether there was one */
 export async function deleteSource(database: Database, id: Uuid): Promise<boolean> {
-  return (await database.operators.sourceIp.deleteMany({ where: { id } })).count > 0
+  const { count } = await asOperator(database, (prisma) => prisma.sourceIp.deleteMany({ where: { id } }))
+  return count > 0
 }
 
 /** Says that a worker can bind these: what `GET /source-ips` shows of their health. */

@@ -47,15 +47,17 @@ export async function deleteSuppression(
   id: Uuid,
   { how, keyId }: Remover,
 ): Promise<{ hasWebhooks: boolean } | null> {
-  const { rows } = await database.engine.query<Removed>({
-    name: 'delete-suppression',
-    text: removalSql(
-      'SELECT id FROM valija.suppressions WHERE tenant_id = $1 AND id = $2 FOR UPDATE',
-      '$3',
-      '$4::uuid',
-    ),
-    values: [tenantId, id, how, keyId],
-  })
+  const { rows } = await asEngine(database, (client) =>
+    client.query<Removed>({
+      name: 'delete-suppression',
+      text: removalSql(
+        'SELECT id FROM valija.suppressions WHERE tenant_id = $1 AND id = $2 FOR UPDATE',
+        '$3',
+        '$4::uuid',
+      ),
+      values: [tenantId, id, how, keyId],
+    }),
+  )
   return rows[0]?.count === 1 ? { hasWebhooks: rows[0].isTold } : null
 }
 

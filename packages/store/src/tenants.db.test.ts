@@ -167,6 +167,15 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   }),
   shaping_holds: () => ({ scope_key: 'provider:a', part: '*', hold: {} }),
   shaping_witnesses: () => ({ scope_key: 'provider:a' }),
+  audit: () => ({
+    id: newId(),
+    created_at: now,
+    client_ip: '',
+    request_id: '',
+    action: 'key.created',
+    fields: '{}',
+    count: 1,
+  }),
   tenant_suspensions: () => ({ began_at: now }),
   usage: () => ({ owner_id: newId(), name: 'recipients_per_day', email_key: '', used: 1, ends_at: now }),
   templates: (tenantId) => ({
@@ -367,6 +376,15 @@ test('of a deleted tenant nothing stays but what goes by itself with the time', 
     const rows = await database.engine.query(`SELECT FROM valija.${table} WHERE tenant_id = $1`, [theirs])
     if (rows.rowCount !== 0) left.push(table)
   }
-  const byTime = ['attempts', 'bodies', 'events', 'messages', 'recipients', 'taken_reports', 'webhook_tries']
+  const byTime = [
+    'attempts',
+    'audit',
+    'bodies',
+    'events',
+    'messages',
+    'recipients',
+    'taken_reports',
+    'webhook_tries',
+  ]
   expect(left.sort()).toEqual(byTime)
 })

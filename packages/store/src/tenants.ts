@@ -3,7 +3,7 @@
  */
 import type { AlarmLimits, SizeLimits, UsageLimits, Uuid } from '@valija/core'
 import type pg from 'pg'
-import { asEngine, type Database } from './database.ts'
+import { asEngine, asOperator, type Database } from './database.ts'
 import type { TenantModel } from './generated/prisma/models/Tenant.ts'
 import type { NewStoredKey, Page } from './keys.ts'
 
@@ -111,7 +111,7 @@ export async function insertTenant(
     },
   }
   try {
-    return toStoredTenant(await database.operators.tenant.create({ data }))
+    return toStoredTenant(await asOperator(database, (prisma) => prisma.tenant.create({ data })))
   } catch (error) {
     if (isUniqueViolation(error)) return null
     throw error
@@ -132,7 +132,9 @@ export async function updateTenant(
   changes: TenantChanges,
 ): Promise<StoredTenant | 'name_taken' | null> {
   try {
-    const rows = await database.operators.tenant.updateManyAndReturn({ where: { id }, data: changes })
+    const rows = await asOperator(database, (prisma) =>
+      prisma.tenant.updateManyAndReturn({ where: { id }, data: changes }),
+    )
     return rows[0] ? toStoredTenant(rows[0]) : null
   } catch (error) {
     if (isUniqueViolation(error)) return 'name_taken'

@@ -1,6 +1,7 @@
 /** All routes, in the order of the reference page. */
 import { pageRoutes } from '../pages/index.ts'
 import type { RouteGroup } from '../route.ts'
+import { auditRoutes } from './audit/index.ts'
 import { domainRoutes } from './domains/index.ts'
 import { eventRoutes } from './events/index.ts'
 import { inboxRoutes } from './inbox/index.ts'
@@ -32,6 +33,7 @@ export const routeGroups: readonly RouteGroup[] = [
   mailRoutes,
   mailboxRoutes,
   keyRoutes,
+  auditRoutes,
   tenantRoutes,
   queueRoutes,
   tlsReportRoutes,

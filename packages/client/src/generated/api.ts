@@ -1570,6 +1570,32 @@ export type KeyChange = {
   expires_at?: string | null
 }
 
+/** An action of the management. */
+export type AuditEntry = {
+  id: string
+  /** When it was done. */
+  timestamp: string
+  /** Such as `webhook.created`, `key.revoked`, `tenant.changed`. */
+  action: string
+  /** The id of what was changed; null where it is many. */
+  target: string | null
+  /** What of it was changed, by the names of the store; values are not kept. */
+  fields: (string)[]
+  /** Of how many things this is the entry. */
+  count: number
+  actor: {
+    type: 'key' | 'operator'
+    key_id: string | null
+    /** Its name now, also of a key that was revoked. */
+    key_name: string | null
+  }
+  /** From where it was asked for. */
+  client_ip: string
+  request_id: string
+  /** Null: the operator’s alone. */
+  tenant_id: string | null
+}
+
 /** A tenant of this installation. */
 export type Tenant = {
   /** What the header Valija-Tenant takes. */
@@ -2562,6 +2588,17 @@ export interface Operations {
     query: {}
     body: undefined
     answer: undefined
+  }
+  /** Who changed what. */
+  'GET /audit': {
+    path: {}
+    query: { action?: string; key?: string; target?: string; after?: string; before?: string; limit?: number; cursor?: string }
+    body: undefined
+    answer: {
+      data: (AuditEntry)[]
+      /** Ask again with it for the next page; null at the end. */
+      next_cursor: string | null
+    }
   }
   /** List the tenants. */
   'GET /tenants': {

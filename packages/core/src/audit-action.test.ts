@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest'
+import { auditAction } from './audit-action.ts'
+
+test.each([
+  ['createWebhook', 'webhook.created'],
+  ['updateRouteList', 'route_list.changed'],
+  ['rotateWebhookSecret', 'webhook_secret.rotated'],
+  ['importSuppressions', 'suppressions.imported'],
+])('%s is %s', (operation, action) => {
+  expect(auditAction(operation)).toBe(action)
+})
+
+test('an operation whose verb has no word is refused when the API is built', () => {
+  expect(() => auditAction('frobWebhook')).toThrow(/add its verb/)
+})

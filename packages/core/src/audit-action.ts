@@ -1,0 +1,30 @@
+/** The names of management actions in the audit log: `webhook.created` for the operation createWebhook. Published, like events. */
+
+const pastOf: Readonly<Record<string, string>> = {
+  create: 'created',
+  update: 'changed',
+  delete: 'deleted',
+  revoke: 'revoked',
+  verify: 'verified',
+  rotate: 'rotated',
+  test: 'tested',
+  replay: 'replayed',
+  resume: 'resumed',
+  import: 'imported',
+  undo: 'undone',
+  clear: 'cleared',
+  publish: 'published',
+  restore: 'restored',
+  render: 'rendered',
+}
+
+/** @throws {RangeError} for an operation whose verb is not among them: it would be in the log without a name */
+export function auditAction(operationId: string): string {
+  const [, verb = '', noun = ''] = /^([a-z]+)([A-Z]\w*)$/.exec(operationId) ?? []
+  const past = pastOf[verb]
+  if (past === undefined) {
+    throw new RangeError(`the audit log has no word for ${operationId}: add its verb to audit-action.ts`)
+  }
+  const name = noun.replace(/[A-Z]/g, (letter, at: number) => `${at > 0 ? '_' : ''}${letter.toLowerCase()}`)
+  return `${name}.${past}`
+}
