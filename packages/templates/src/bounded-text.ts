@@ -18,7 +18,7 @@ export function checkLength(value: unknown): void {
 function count(value: unknown, left: number, depth: number): number {
   if (typeof value === 'string') return left >= value.length ? left - value.length : tooLong()
   if (!Array.isArray(value)) return left
-  if (depth > renderLimits.depth) return tooLong()
+  if (depth > renderLimits.valueDepth) return tooLong()
   let rest = left - value.length
   for (const entry of value) rest = count(entry, rest, depth + 1)
   return rest >= 0 ? rest : tooLong()

@@ -15,6 +15,8 @@ export const renderLimits = {
   sourceCharacters: 1_000_000,
   /** Characters of a date's format: LiquidJS reads it with an expression that takes the square of its length. */
   dateFormatCharacters: 256,
+  /** Lists in one another; variables are at most 20 deep. */
+  valueDepth: 25,
   /** Layouts and partials in one another. */
   depth: 10,
   /** Faults that are told of one render. */
