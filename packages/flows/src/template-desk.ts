@@ -139,7 +139,10 @@ async function check(
   tenantId: Uuid,
   { root, uses }: { root: TemplateSource; uses: readonly string[] },
 ): Promise<FieldFault[]> {
-  const parts = await library.readParts(tenantId, uses)
+  // A layout or partial takes the place of its published version: what uses it may be what it uses.
+  const isOther = ({ kind, slug }: TemplateSource) => kind !== root.kind || slug !== root.slug
+  const others = (await library.readParts(tenantId, uses)).filter(isOther)
+  const parts = root.kind === 'template' ? others : [...others, root]
   // Under a key of its own: it is parsed this once.
   const faults = await renderer.check(tenantId, { key: `check ${randomUUID()}`, root, parts })
   return faults.map((fault) => {

@@ -103,7 +103,6 @@ describe('what is missing', () => {
       faults: [
         { part: 'subject', line: 1, variable: ['user', 'name'] },
         { part: 'html', line: 2, variable: ['total'] },
-        { part: 'html', line: 3, variable: ['user', 'name'] },
         { part: 'html', line: 3, variable: ['user', 'mail'] },
       ],
     })

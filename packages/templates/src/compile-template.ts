@@ -146,10 +146,22 @@ function renderParts(
   const subject = renderPart('subject')
   const inSubject = [...read]
   const [text, html] = [renderPart('text'), renderPart('html')]
-  if (faults.length > 0) return { kind: 'faulty', faults }
+  if (faults.length > 0) return { kind: 'faulty', faults: withoutRepeated(faults) }
   const unused = Object.keys(variables).filter((name) => !read.has(name))
   const plain = text ?? (html === null ? null : htmlToPlain(html))
   return { kind: 'rendered', rendering: { subject, text: plain, html, inSubject, unused } }
+}
+
+/** A variable that is missing is told once, where it is asked for first. */
+function withoutRepeated(faults: readonly TemplateFault[]): TemplateFault[] {
+  const told = new Set<string>()
+  return faults.filter(({ variable }) => {
+    const name = variable?.join('.')
+    if (name === undefined) return true
+    const isNew = !told.has(name)
+    told.add(name)
+    return isNew
+  })
 }
 
 /** The variables, and which of them were asked for. */

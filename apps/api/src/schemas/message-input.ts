@@ -55,7 +55,9 @@ const TemplateUse = named(
   strictObject(
     {
       slug: Type.String({ description: 'The template’s.' }),
-      version: Type.Optional(Type.Integer({ minimum: 1, description: 'Absent: the published one.' })),
+      version: Type.Optional(
+        Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'Absent: the published one.' }),
+      ),
       variables: Type.Optional(
         Type.Record(Type.String(), Type.Unknown(), { description: 'The values of its variables.' }),
       ),

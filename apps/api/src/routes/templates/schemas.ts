@@ -134,7 +134,7 @@ export const TemplateVersion = named(
 )
 
 const version = Type.Optional(
-  Type.Integer({ minimum: 1, description: 'Absent: the newest, published or not.' }),
+  Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'Absent: the newest, published or not.' }),
 )
 const given = Type.Optional(
   Type.Record(Type.String(), Type.Unknown(), { description: 'The values of its variables.' }),

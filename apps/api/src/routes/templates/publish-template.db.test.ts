@@ -1,0 +1,63 @@
+/** POST /templates/:id/publish. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
+import { expectFault, expectHidden, expectScope } from '../keys/refusals.test-support.ts'
+import { templatesOf } from './templates.test-support.ts'
+
+let api: TestApi
+beforeAll(async () => {
+  api = await openTestApi()
+})
+afterAll(() => api.close())
+
+const publish = (id: string, body: object = {}) => api.ask('POST', `/templates/${id}/publish`, { body })
+
+test('200: the newest version, and back to an earlier one', async () => {
+  const { id } = await templatesOf(api).make('a', { publish: false })
+  await api.ask('PATCH', `/templates/${id}`, { body: { text: 'two' } })
+  expect((await publish(id)).json()).toMatchObject({ version: 2, published_version: 2 })
+  expect((await publish(id, { version: 1 })).json()).toMatchObject({
+    version: 2,
+    published_version: 1,
+    text: 'two',
+  })
+  const { data } = (await api.ask('GET', `/templates/${id}/versions`)).json()
+  expect(data.map(({ is_published: is }: { is_published: boolean }) => is)).toEqual([false, true])
+})
+
+describe('400', () => {
+  test('for a version that is not there', async () => {
+    const { id } = await templatesOf(api).make('b')
+    await expectFault(api, 'POST', `/templates/${id}/publish`, { version: 2 }, '/version')
+    await expectFault(api, 'POST', `/templates/${id}/publish`, { version: 0 }, '/version')
+  })
+
+  test('while a partial of it is not there, or not published', async () => {
+    const { make } = templatesOf(api)
+    const { id } = await make('c', { html: "{% render 'later' %}", publish: false })
+    await expectFault(api, 'POST', `/templates/${id}/publish`, {}, '/html')
+    const draft = { kind: 'partial', subject: undefined, text: undefined, html: 'x', publish: false }
+    const later = await make('later', draft)
+    await expectFault(api, 'POST', `/templates/${id}/publish`, {}, '/html')
+    await publish(later.id)
+    expect((await publish(id)).statusCode).toBe(200)
+  })
+
+  test('for partials that would use each other', async () => {
+    const { part } = templatesOf(api)
+    const one = await part('partial', 'one', 'x')
+    const two = await part('partial', 'two', "{% render 'one' %}")
+    const closing = { html: "{% render 'two' %}", publish: true }
+    const answer = await api.ask('PATCH', `/templates/${one.id}`, { body: closing })
+    expect(answer.json()).toMatchObject({ status: 400, detail: expect.stringContaining('uses itself') })
+    expect((await api.ask('POST', `/templates/${two.id}/render`, { body: {} })).statusCode).toBe(200)
+  })
+})
+
+test('401 and 403 without a key that has the scope manage', () =>
+  expectScope(api, 'POST', '/templates/tpl_x/publish', 'manage', {}))
+
+test('404 hides other tenants’ templates', async () => {
+  const { id } = await templatesOf(api, api.stranger.key).make('theirs', { publish: false })
+  await expectHidden(api, 'POST', (given) => `/templates/${given}/publish`, id, {})
+})
