@@ -381,7 +381,7 @@ describe('what cannot be accepted', () => {
   })
 })
 
-test.concurrent('while PostgreSQL is away mail and logins are put off, and nothing is answered 250 that is not committed', async () => {
+test.concurrent('while PostgreSQL is away mail and logins are put off, nothing is answered 250 that is not committed, and what was committed without a reply is not sent twice', async () => {
   const proxy = await startDatabaseProxy(valija.databaseUrl)
   const away = await valija.addSmtp({ ...world.tls, DATABASE_URL: proxy.urlFor(valija.databaseUrl) })
   const raw = mailWith('X-Valija-Idempotency-Key: away-1\r\n').replace('Hello', 'Away')
@@ -406,8 +406,17 @@ test.concurrent('while PostgreSQL is away mail and logins are put off, and nothi
   })
   expect(await world.countMessages('Away')).toBe(1)
   expect((await readMessage(valija.api, idIn(again))).id).toBe(idIn(again))
-  client.end()
+  // Killed between the commit and the reply.
+  const last = raw.replace('away-1', 'away-2').replace('Away', 'Killed')
+  const isCommitted = proxy.holdAfter('COMMIT')
+  const reply = handOver(client, last)
+  await isCommitted
   await away.process.kill()
+  expect(await reply).toBe('closed')
+  const elsewhere = await openLoggedIn(smtp.submission, valija.tenantKey)
+  expect(await handOver(elsewhere, last)).toMatch(/^250 2\.6\.0 Accepted before as msg_/)
+  expect(await world.countMessages('Killed')).toBe(1)
+  elsewhere.end()
   await proxy.stop()
 })
 

@@ -140,6 +140,8 @@ async function startSubmission(shared: Shared) {
     logins: createLogins({
       authenticate: authenticator.authenticate,
       onLogin: (outcome) => counters?.logins.add({ outcome }),
+      onSlowed: (peer) =>
+        log.warn({ peer }, 'logins are turned away: too many have failed from this address'),
     }),
     submit: (caller, submission) => submitMessage(sending, caller, submission),
     onRefused: (reason) => counters?.submissionRefused.add({ reason }),

@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { type Caller, createApiKey, noLimits } from '@valija/core'
 import type { Submission } from '@valija/flows'
+import fc from 'fast-check'
 import { afterEach, expect, test } from 'vitest'
 import { certificate } from '../../../tests/support/certificate.ts'
+import { scaled, timeFor } from '../../../tests/support/scale.ts'
 import type { SmtpClient } from '../../../tests/support/smtp-client.ts'
 import { connectSmtp } from '../../../tests/support/smtp-client.ts'
 import { mailWith, openLoggedIn, openSecure } from '../../../tests/support/submission.ts'
@@ -50,7 +52,11 @@ async function start(
     name: 'submission.example.test',
     certificate: await certificate(),
     maxSizeBytes,
-    logins: createLogins({ authenticate: async () => caller, onLogin: () => undefined }),
+    logins: createLogins({
+      authenticate: async () => caller,
+      onLogin: () => undefined,
+      onSlowed: () => undefined,
+    }),
     submit: (_caller: Caller, submission: Submission) => {
       const { promise, resolve } = Promise.withResolvers<{ id: string; isReplay: boolean }>()
       submitted.push({ submission, commit: () => resolve({ id: 'msg_1', isReplay: false }) })
@@ -150,6 +156,71 @@ test('mails beyond what all may have are told to come again, and those that are 
   expect(all.map((reply) => reply.slice(0, 9))).toEqual(['250 2.6.0', '250 2.6.0', '250 2.6.0', '452 4.3.1'])
   for (const client of clients) client.end()
 })
+
+test(
+  'whatever is said, in whatever order and pieces, the listener goes on, and nothing of it is a mail',
+  async () => {
+    const { port, submitted } = await start({ connectionsOfOnePeer: 1_000 })
+    const word = fc.constantFrom(
+      ...[
+        'EHLO x',
+        'HELO',
+        'MAIL FROM:<hi@acme.test>',
+        'MAIL FROM:<>',
+        'MAIL',
+        'RCPT TO:<a@b.test>',
+        'RCPT TO:<',
+        'RSET',
+        'NOOP',
+      ],
+      ...[
+        'VRFY a',
+        'HELP',
+        'STARTTLS',
+        'AUTH PLAIN',
+        'AUTH LOGIN',
+        'AUTH X',
+        '*',
+        '=',
+        'BDAT 5',
+        'XCLIENT ADDR=1.2.3.4',
+        'WIZ x',
+      ],
+      ...[
+        'QUIT',
+        '.',
+        '..',
+        '',
+        '\0',
+        '\r',
+        'é',
+        'x'.repeat(20_000),
+        'MAIL FROM:<a@b.test> SIZE=99999999999999999999 BODY=X',
+      ],
+    )
+    const line = fc.oneof(
+      word,
+      fc.string({ maxLength: 200 }),
+      fc.tuple(word, fc.string({ maxLength: 20 })).map((two) => two.join(' ')),
+    )
+    const ending = fc.constantFrom('\r\n', '\n', '\r', '\r\n\r\n', '')
+    const talk = fc.array(fc.tuple(line, ending), { minLength: 1, maxLength: 30 })
+    const sessions = fc.sample(talk, scaled(10_000, 100))
+    const speak = async (lines: [string, string][], i: number) => {
+      const client = i % 2 === 0 ? await openLoggedIn(port, key) : await openSecure(port)
+      for (const [text, end] of lines) client.write(`${text}${end}`)
+      // A login that was begun takes one or two of them.
+      client.write(`\r\n${'QUIT\r\n'.repeat(3)}`)
+      for (let reply = ''; reply !== 'closed'; reply = await client.reply())
+        expect(reply).toMatch(/^(?:[2345]\d\d(?:[ -]|$)|$)/)
+    }
+    for (let at = 0; at < sessions.length; at += 50)
+      await Promise.all(sessions.slice(at, at + 50).map((lines, i) => speak(lines, i)))
+    expect(submitted).toEqual([])
+    ;(await openLoggedIn(port, key)).end()
+  },
+  timeFor(120_000),
+)
 
 test('the mail is handed on without the dots of SMTP, and without what stands behind its end', async () => {
   const { port, submitted } = await start()

@@ -38,14 +38,18 @@ export interface LoginParts {
   authenticate: Authenticate
   /** Counts: `in`, `wrong`, `restricted`, `slowed`, `trouble`. */
   onLogin: (outcome: string) => void
+  /** A peer is turned away: once in a quarter of an hour. */
+  onSlowed: (peer: string) => void
 }
 
 /** Keys that were right, each with the peer that had it: a day's. */
 const known = { most: 10_000, forMs: 86_400_000 }
+const told = { most: 1_000, forMs: 900_000 }
 
-export function createLogins({ authenticate, onLogin }: LoginParts): Logins {
+export function createLogins({ authenticate, onLogin, onSlowed }: LoginParts): Logins {
   const throttle = createLoginThrottle()
   const rightOnes = createRecentSet(known)
+  const slowedOnes = createRecentSet(told)
   const find = async (key: string, ip: string) => {
     const caller = await authenticate({ authorization: `Bearer ${key}`, tenant: undefined, ip })
     if (caller.isOperator) throw new ProductError('invalid_key', { detail: operatorsKey })
@@ -69,6 +73,8 @@ export function createLogins({ authenticate, onLogin }: LoginParts): Logins {
       const attempt = rightOnes.has(pair) ? null : throttle.begin(names)
       if (attempt !== null && attempt.waitMs === null) {
         onLogin('slowed')
+        if (!slowedOnes.has(peer)) onSlowed(peer)
+        slowedOnes.add(peer)
         return { kind: 'slowed', retryAfterMs: attempt.retryAfterMs }
       }
       if (attempt?.waitMs) await delay(attempt.waitMs, undefined, { ref: false })
