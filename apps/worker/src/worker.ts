@@ -7,6 +7,7 @@ import { createMailLog } from '@valija/core'
 import { createResolver, openWebHttp } from '@valija/courier'
 import {
   createAdmission,
+  createDeadlineWatch,
   createDispatcher,
   createDomainWatch,
   createHandedQueue,
@@ -15,6 +16,8 @@ import {
   createSweep,
   createWebhookDispatcher,
   createWebhookReplayer,
+  type Deliverer,
+  explainMessage,
   type Foundation,
   findSendingHosts,
   type HandedQueue,
@@ -68,6 +71,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   startMailboxes({ config, foundation, log, life }, mailLog)
   await startDomainWatch({ config, foundation, metrics, log, life })
   const handedQueue = createHandedQueue(queue, deliverer.takeHint, onError)
+  startDeadlines({ config, foundation, life }, deliverer.endExpired, onError)
   startDispatcher({ config, foundation, life }, handedQueue, onError)
   const sweep = createSweep({
     database,
@@ -154,6 +158,22 @@ function startDispatcher(
   })
   dispatcher.start()
   life.onStop({ name: 'dispatcher', stop: () => dispatcher.stop().then(() => admission.drain()) })
+}
+
+function startDeadlines(
+  { config, foundation, life }: Pick<WorkerParts, 'config' | 'foundation' | 'life'>,
+  endExpired: Deliverer['endExpired'],
+  onError: (error: Error) => void,
+): void {
+  const desk = { ...foundation, delivery: config.delivery ?? ('capture' as const) }
+  const deadlines = createDeadlineWatch({
+    ...foundation,
+    explain: (tenantId, messageId) => explainMessage(desk, tenantId, messageId),
+    endExpired,
+    onError,
+  })
+  deadlines.start()
+  life.onStop({ name: 'deadlines', stop: () => deadlines.stop() })
 }
 
 function startStats({ foundation, log, life }: Pick<WorkerParts, 'foundation' | 'log' | 'life'>): void {

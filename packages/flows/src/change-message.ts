@@ -79,6 +79,8 @@ export function createMessageDesk(parts: MessageDeskParts): MessageDesk {
       )
       if (outcome.changed.length === 0) throw refusal(outcome)
       parts.wake.send('dispatch')
+      // Its limit has moved along.
+      parts.wake.send('deadlines')
     },
   }
 }

@@ -14,6 +14,7 @@ import {
   steadyNowMs,
   type TransactionReport,
   type UnsubscribeTokens,
+  type Uuid,
 } from '@valija/core'
 import type {
   Session,
@@ -46,7 +47,7 @@ import { createHeldLeases, type HeldLease, type HeldLeases } from './held-leases
 import { type Cell, createIsolation, type Isolation } from './isolate-suspects.ts'
 import { complain, discard, expire, type JudgeDependencies, judgeAttempt, suppress } from './judge-attempt.ts'
 import { firstOf, pauseUnless, unlessStopped } from './pause.ts'
-import { hearRecalls, type Recalled, recalledForMs } from './recall-mail.ts'
+import { hearRecalls } from './recall-mail.ts'
 import type { ReportFields } from './report-fields.ts'
 import type { ReturnPaths } from './return-path.ts'
 import type { ChosenRoute, RouteChoice, RouteChooser, TakenWay } from './route-choice.ts'
@@ -55,10 +56,13 @@ import { settleReport } from './settle-report.ts'
 import { type MailSigner, SigningError, signingOf } from './sign-mail.ts'
 import { simulateAttempt } from './simulate-attempt.ts'
 import type { SiteGate } from './site-observer.ts'
+import { dueAgain, giveBack, watchExpiry, withdrawMail } from './withdraw-deliveries.ts'
 
 export interface Deliverer {
   /** Works on one hint; resolves when its rows are leased and in hand. */
   takeHint(hint: Hint): Promise<void>
+  /** Leases deliveries whose time is over and ends them; resolves when they have ended. */
+  endExpired(ids: Uuid[]): Promise<void>
   /** Takes no more: what was not begun is given back, and so are the rows of hints that wait for room or still come. */
   stop(): void
   /** Stops, waits for what is in conversation, and settles all that has an end. No hint may come after it. */
@@ -122,13 +126,16 @@ const noRoomPauseMs = 5_000
 const lookedUpPerLease = 3
 /** The simulator complains this long after it took the mail. */
 const complaintAfterMs = 1_000
-/** A mail whose time is over while it waits for its site is noticed this soon. */
-const expiryEveryMs = 1_000
 /**
  * More rows than these a second that were more than their site may keep: the next hint is taken so much later. They come and go,
  * however many wait, and others' mail is late by this at most.
  */
 const excess = { rowsPerSecond: 250, pauseMs: 500 }
+
+interface InHand {
+  delivery: LeasedDelivery
+  lease: HeldLease
+}
 
 interface Parts extends DelivererDependencies {
   leases: HeldLeases
@@ -169,6 +176,11 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
     if (heldBack.rows > before && heldBack.isOver) await pauseUnless(stopping.signal, excess.pauseMs)
   }
   const taking = new Set<Promise<void>>()
+  const track = (work: Promise<void>): Promise<void> => {
+    const tracked = work.finally(() => taking.delete(tracked))
+    taking.add(tracked)
+    return tracked
+  }
   const stop = () => {
     stopping.abort()
     clearInterval(expiryTimer)
@@ -179,11 +191,8 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
   }
   const cut = Promise.withResolvers<void>()
   return {
-    takeHint: (hint) => {
-      const work = take(hint).finally(() => taking.delete(work))
-      taking.add(work)
-      return work
-    },
+    takeHint: (hint) => track(take(hint)),
+    endExpired: (ids) => track(endExpired(parts, ids)),
     stop,
     deliverFor: async (delivery) => {
       const lease = await takeOver(parts, delivery)
@@ -317,18 +326,6 @@ function openSites(
   return { sites, heldBack }
 }
 
-/** When a delivery that was not begun is due again, by `steadyNowMs()`: at once, but for one that was recalled. */
-function dueAgain({ isRecalled }: HeldLease): number {
-  return isRecalled ? steadyNowMs() + recalledForMs : 0
-}
-
-/** Gives back what of the mail that is meant is not begun. */
-function withdrawMail({ sites, backDesk, isolation }: Parts, isMeant: (mail: Recalled) => boolean): void {
-  const withdrawn = sites.withdraw(({ delivery }) => isMeant(delivery))
-  giveBack(backDesk, withdrawn, steadyNowMs() + recalledForMs, null)
-  isolation?.giveBackIf(isMeant)
-}
-
 /** Counts rows that were more than their site may keep. */
 class HeldBack {
   rows = 0
@@ -347,30 +344,33 @@ class HeldBack {
   }
 }
 
-/** Gives back mails whose time is over: PostgreSQL decides. Leased again, they are ended if it says so too. */
-function watchExpiry({ sites, clock, backDesk, isolation }: Parts): NodeJS.Timeout {
-  const isOver = ({ expiresAt }: LeasedDelivery) => expiresAt.getTime() <= clock.nowMs()
-  return setInterval(() => {
-    const withdrawn = sites.withdraw(({ delivery }) => isOver(delivery))
-    giveBack(backDesk, withdrawn, 0, null)
-    isolation?.giveBackIf(isOver)
-  }, expiryEveryMs)
-}
-
-async function leaseHint(parts: Parts, hint: Hint): Promise<void> {
+async function leaseHint(parts: Parts, hint: Hint): Promise<InHand[]> {
   let askedAtMs = 0
   const { deliveries, orphans } = await askPatiently(() => {
     askedAtMs = performance.now()
     return leaseDeliveries(parts.database.engine, hint.ids)
   }, parts.stopping)
   if (deliveries.length > 0) parts.wake.send('dispatch')
-  for (const delivery of deliveries) {
+  const inHand = deliveries.map((delivery) => {
     const lease = parts.leases.add(delivery, askedAtMs)
     begin(parts, delivery, lease)
-  }
-  if (orphans.length === 0) return
+    return { delivery, lease }
+  })
+  if (orphans.length === 0) return inHand
   parts.onError(new Error(`${orphans.length} deliveries without their recipient or message are dropped`))
   await askPatiently(() => deleteOrphans(parts.database.engine, orphans), parts.stopping)
+  return inHand
+}
+
+/** Ends those whose time is over, and waits for it: they come in thousands. They need no room. */
+async function endExpired(parts: Parts, ids: Uuid[]): Promise<void> {
+  const { leases, stopping } = parts
+  if (stopping.aborted) return returnHint(parts, { ids })
+  const ending = (await leaseHint(parts, { ids })).filter(({ delivery }) => delivery.isExpired)
+  await firstOf(
+    stopping,
+    leases.waitUntil(() => !ending.some(({ lease }) => leases.holds(lease))),
+  )
 }
 
 /** The rows of a hint that this worker takes no more: another one may have them at once. When it cannot be told, the sweep finds them. */
@@ -559,19 +559,6 @@ function guardOf(
       if (isMarked) await dots.set(lease)
     },
   }
-}
-
-function giveBack(
-  backDesk: GiveBackDesk,
-  jobs: readonly DeliveryJob[],
-  untilMs: number,
-  hold: string | null,
-): void {
-  backDesk.giveBack(
-    jobs.map(({ lease }) => lease),
-    untilMs,
-    hold,
-  )
 }
 
 /** Resolves when every conversation has ended and handed in its result. */

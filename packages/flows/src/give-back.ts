@@ -14,8 +14,9 @@ export interface GiveBackDesk {
    *
    * @param untilMs when they are due again, by `steadyNowMs()`; a time that is over: at once
    * @param hold why they wait, as explain reads it: what kind of hold, a colon, and whose
+   * @param onBack called when they are
    */
-  giveBack(leases: readonly HeldLease[], untilMs: number, hold: string | null): void
+  giveBack(leases: readonly HeldLease[], untilMs: number, hold: string | null, onBack?: () => void): void
   /** Resolves when all that was handed in is given back, or never will be. */
   drain(): Promise<void>
 }
@@ -71,12 +72,12 @@ export function createGiveBackDesk({
     }
   }
   return {
-    giveBack: (given, untilMs, hold) => {
+    giveBack: (given, untilMs, hold, onBack) => {
       if (given.length === 0) return
       const returned = Promise.all(given.map((lease) => giveOneBack(lease, untilMs, hold)))
       const work = returned
         .then(
-          () => undefined,
+          () => onBack?.(),
           (error: unknown) => {
             if (!isPassingDatabaseError(error)) onError(error as Error)
           },

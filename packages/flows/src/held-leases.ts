@@ -28,6 +28,8 @@ export interface HeldLeases {
   ): HeldLease
   drop(lease: HeldLease): void
   isValid(lease: HeldLease): boolean
+  /** It was not dropped yet. */
+  holds(lease: HeldLease): boolean
   /** Of the leases that are meant none is valid any more; whether there were any. */
   recall(isMeant: (lease: Pick<HeldLease, 'messageId' | 'tenantId'>) => boolean): boolean
   readonly size: number
@@ -80,6 +82,7 @@ export function createHeldLeases(database: Database, onError: (error: Error) => 
       for (const wake of woken) wake()
     },
     isValid: (lease) => !lease.isRecalled && performance.now() < lease.validUntilMs,
+    holds: (lease) => held.get(lease.recipientId) === lease,
     recall: (isMeant) => {
       const recalled = [...held.values()].filter((lease) => isMeant(lease) && !lease.isEnding)
       for (const lease of recalled) lease.isRecalled = true

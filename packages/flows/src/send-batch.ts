@@ -37,6 +37,7 @@ import { type PrepareParts, prepareMessage } from './prepare-message.ts'
 import type { QueueLimits } from './queue-limits.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
 import type { TemplateDesk } from './template-desk.ts'
+import { announceLimits } from './watch-deadlines.ts'
 
 /** A message of a batch, or why it is refused already. */
 export type BatchEntry = { input: MessageInput; claim: IdempotencyClaim | null } | ProductError
@@ -77,6 +78,10 @@ export function createBatchDesk(parts: BatchDeskParts) {
       parts.admission.hint(outcome.admitted)
       if (outcome.hasWaiting) parts.admission.wakeDispatcher()
       if (outcome.hasWebhooks) parts.wake.send('webhooks')
+      announceLimits(
+        parts.wake,
+        items.map(({ row }) => row),
+      )
     }
     return [outcome]
   }

@@ -33,6 +33,7 @@ import type { QueueLimits } from './queue-limits.ts'
 import { type BatchEntry, createBatchDesk } from './send-batch.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
 import type { TemplateDesk } from './template-desk.ts'
+import { announceLimits } from './watch-deadlines.ts'
 
 export interface SendDesk {
   /**
@@ -236,6 +237,7 @@ function createAcceptance({ database, admission, wake }: SendDeskDependencies) {
     admission.hint(results.flatMap((result) => (result.kind === 'accepted' ? result.admitted : [])))
     if (hasWaiting) admission.wakeDispatcher()
     if (hasWebhooks) wake.send('webhooks')
+    announceLimits(wake, messages)
     return results
   }
   const limits = {

@@ -60,7 +60,7 @@ export function isInState(column: string, state: 'admitted' | 'leased'): string 
 }
 
 /** An expression `tenant` of those that have something waiting; walks the index from one to the next. */
-const waitingTenants = `tenant AS (
+export const waitingTenants = `tenant AS (
   (SELECT tenant_id FROM valija.deliveries WHERE state = 'waiting' ORDER BY tenant_id LIMIT 1)
   UNION ALL
   SELECT (SELECT d.tenant_id FROM valija.deliveries AS d

@@ -19,6 +19,9 @@ import {
   readmitOlderThan,
   releaseExpiredLeases,
 } from './admission.ts'
+import { cancelMessage } from './change-message.ts'
+import type { Database } from './database.ts'
+import { admitExpired, findLate, msUntilDeadline, tellLate } from './deadlines.ts'
 import { leaseDeliveries, releaseLeases, renewLeases } from './lease-deliveries.ts'
 import { forgetOldInboxMails } from './maintenance.ts'
 import { settleAttempts } from './settle-attempts.ts'
@@ -204,11 +207,27 @@ describe('with 100,000 rows waiting, no table is read whole', () => {
     ['to renew leases', (pool) => renewLeases(pool, lease())],
     ['to give leases back', (pool) => releaseLeases(pool, lease(), { dueInMs: 1000, hold: null })],
     ['to settle', (pool) => settleAttempts(pool, [newSettlement()])],
+    ['to find who is late', (pool) => findLate(pool, 100)],
+    ['to admit those whose time is over', (pool) => admitExpired(pool, 200)],
+    ['to find the next deadline', msUntilDeadline],
     ['to clear the inbox', (pool) => forgetOldInboxMails(pool, 30 * 86_400_000)],
     ['to forget what mailboxes are remembered for', forgetOldFaults],
     ['to lift quarantines', (pool) => liftQuarantines(pool, null)],
   ])('%s', async (_, ask) => {
     expect(await tablesReadWhole(ask)).toEqual([])
+  })
+
+  test('to tell of who is late, and to cancel a message', async () => {
+    const late = (pool: pg.Pool) => tellLate(pool, [leased], () => expect.unreachable())
+    expect(await tablesReadWhole(late, { 'lock-late': [{ id: leased }] })).toEqual([])
+    const held = {
+      'hold-message': [{ id: leased, tenantId: busyTenant }],
+      'read-held-recipients': [],
+    }
+    const target = { tenantId: busyTenant, messageId: leased }
+    const cancel = (engine: pg.Pool) =>
+      cancelMessage({ engine } as unknown as Database, target, () => expect.unreachable())
+    expect(await tablesReadWhole(cancel, held)).toEqual([])
   })
 
   test('to suppress the mailboxes of a provider that denies many', async () => {

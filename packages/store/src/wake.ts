@@ -18,6 +18,7 @@ export const wakeTopics = [
   'shaping',
   'clock',
   'recall',
+  'deadlines',
 ] as const
 export type WakeTopic = (typeof wakeTopics)[number]
 

@@ -23,7 +23,7 @@ const scheduledEvents = async (id: string) =>
 const rawOf = async (id: string) => (await api.ask('GET', `/messages/${id}/raw`)).body
 const dueAt = async (recipientId: string) => {
   const { rows } = await api.foundation.database.engine.query(
-    `SELECT state, due_at, expires_at FROM valija.deliveries WHERE recipient_id = $1`,
+    `SELECT state, due_at, expires_at, late_at FROM valija.deliveries WHERE recipient_id = $1`,
     [recipientId.replace('rcp_', '')],
   )
   return rows[0]
@@ -47,6 +47,7 @@ describe('200', () => {
         state: 'waiting',
         due_at: new Date(sendAt),
         expires_at: new Date(shown.expires_at),
+        late_at: null,
       })
       const told = (await scheduledEvents(id)).at(-1)
       expect(told?.data).toMatchObject({ seq: 3 + turn, send_at: sendAt })
@@ -115,6 +116,13 @@ describe('200', () => {
     expect(kept.rows).toEqual([{ expires_at: new Date(Date.parse(sendAt) + 86_400_000) }])
     const again = await api.ask('POST', '/send', { body, headers })
     expect([again.statusCode, again.headers['idempotency-replayed']]).toEqual([202, 'true'])
+  })
+
+  test('the limit after which it is late moves along', async () => {
+    const { id, recipients } = await api.send({ send_at: hours(2), notify_if_not_handed_off_within: 300 })
+    const sendAt = hours(4)
+    await move(id, sendAt)
+    expect((await dueAt(recipients[0]!.id)).late_at).toEqual(new Date(Date.parse(sendAt) + 300_000))
   })
 
   test('a dispatcher is told at once', async () => {
