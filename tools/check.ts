@@ -5,6 +5,7 @@
  *
  *   node tools/check.ts                   all steps
  *   node tools/check.ts types ranks       only these
+ *   node tools/check.ts -unit             all but this
  *
  * Each step is a program that can be run alone: the line of a failed one shows how.
  */
@@ -66,15 +67,20 @@ function run({ name, command }: Step): boolean {
 }
 
 if (import.meta.main) {
-  const wanted = process.argv.slice(2)
-  const unknown = wanted.filter((name) => !steps.some((step) => step.name === name))
+  const [unwanted = [], wanted = []] = [true, false].map((isUnwanted) =>
+    process.argv.slice(2).filter((name) => name.startsWith('-') === isUnwanted),
+  )
+  const left = steps.filter(({ name }) => !unwanted.includes(`-${name}`))
+  const unknown = [...wanted, ...unwanted.map((name) => name.slice(1))].filter(
+    (name) => !steps.some((step) => step.name === name),
+  )
   if (unknown.length > 0) {
     process.stdout.write(
       `no step ${unknown.join(', ')}; there are: ${steps.map(({ name }) => name).join(' ')}\n`,
     )
     process.exit(2)
   }
-  const chosen = steps.filter(({ name }) => wanted.length === 0 || wanted.includes(name))
+  const chosen = left.filter(({ name }) => wanted.length === 0 || wanted.includes(name))
   const failed = chosen.filter((step) => !run(step)).map(({ name }) => name)
   process.stdout.write(failed.length === 0 ? 'check: all passed\n' : `check: failed: ${failed.join(', ')}\n`)
   process.exitCode = failed.length === 0 ? 0 : 1

@@ -24,7 +24,7 @@ export async function main(): Promise<never> {
         onError: (err) => log.error({ err }, 'connection trouble'),
       })
       life.onStop({ name: 'foundation', stop: () => foundation.close() })
-      await startServer({ config, foundation, metrics: createMetrics('api'), log, life })
+      await startServer({ config, foundation, metrics: await createMetrics('api'), log, life })
     },
     onReady: () =>
       process.stdout.write(`valija ready  api  ${config.publicUrl}  delivery ${config.delivery}\n`),

@@ -62,7 +62,7 @@ async function startAll(given: Config, log: Logger, life: Life): Promise<string>
   })
   life.onStop({ name: 'foundation', stop: () => foundation.close() })
   const tenant = await openDefaultTenant(foundation)
-  const metrics = createMetrics('start')
+  const metrics = await createMetrics('start')
   // Before anything that waits for answers with a deadline: building the API keeps the event loop.
   const server = await openServer({ config, foundation, metrics, log, life })
   await startWorker({ config, foundation, metrics, log, life })

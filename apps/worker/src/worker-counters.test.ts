@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { createWorkerCounters } from './worker-counters.ts'
 
 test('reports out of mailboxes count together with those that the same process takes over SMTP', async () => {
-  const metrics = createMetrics('start')
+  const metrics = await createMetrics('start')
   const counters = [createWorkerCounters(metrics), { reports: metrics.count(reportsCounted) }]
   for (const each of counters) {
     const log = meterMailLog(

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { createMetrics } from './metrics.ts'
 
 test('counts, distributions and levels are exposed, with the process as label', async () => {
-  const metrics = createMetrics('worker')
+  const metrics = await createMetrics('worker')
   metrics
     .count({ name: 'valija_attempts_total', help: 'Attempts.', labels: ['outcome'] })
     .add({ outcome: 'delivered' }, 2)
@@ -18,7 +18,7 @@ test('counts, distributions and levels are exposed, with the process as label', 
 })
 
 test('levels with labels are those that were found this time', async () => {
-  const metrics = createMetrics('api')
+  const metrics = await createMetrics('api')
   let found = [{ labels: { provider: 'google' }, value: 2 }]
   metrics.observedLevels({ name: 'valija_sites', help: 'Sites.', labels: ['provider'] }, async () => found)
   expect(await metrics.exposition()).toContain('valija_sites{provider="google",process="api"} 2')
@@ -27,14 +27,14 @@ test('levels with labels are those that were found this time', async () => {
 })
 
 test('two processes in one do not count together', async () => {
-  const [api, worker] = [createMetrics('api'), createMetrics('worker')]
+  const [api, worker] = [await createMetrics('api'), await createMetrics('worker')]
   api.count({ name: 'valija_things_total', help: 'Things.' }).add({})
   worker.count({ name: 'valija_things_total', help: 'Things.' }).add({}, 5)
   expect(await api.exposition()).toContain('valija_things_total{process="api"} 1')
 })
 
 test('what two parts of a process count by one definition is one number; another of that name is refused', async () => {
-  const metrics = createMetrics('start')
+  const metrics = await createMetrics('start')
   const things = { name: 'valija_things_total', help: 'Things.' } as const
   metrics.count(things).add({})
   metrics.count(things).add({}, 2)
@@ -42,8 +42,8 @@ test('what two parts of a process count by one definition is one number; another
   expect(() => metrics.count({ ...things })).toThrow('already been registered')
 })
 
-test('a label without bound is refused', () => {
-  const metrics = createMetrics('api')
+test('a label without bound is refused', async () => {
+  const metrics = await createMetrics('api')
   expect(() => metrics.count({ name: 'valija_x_total', help: 'X.', labels: ['tenant_id'] })).toThrow(
     'have no bound',
   )
