@@ -12,6 +12,7 @@ import cors from '@fastify/cors'
 import { invalidRequest, ProductError } from '@valija/core'
 import { type Credentials, requireAccess } from '@valija/flows'
 import Fastify, { type FastifyInstance, type FastifyRequest, LogController, type RouteOptions } from 'fastify'
+import { createAddressLimits } from './address-limits.ts'
 import { createAllowedMethods } from './allowed-methods.ts'
 import { answerInTime, lookUpInTime } from './answer-in-time.ts'
 import { registerAudit } from './audit-requests.ts'
@@ -163,13 +164,15 @@ async function registerHeaders(app: App, { options }: ApiDependencies): Promise<
 }
 
 /** The only place that lets a request in: by the route's own declaration, before its body is read. */
-function registerAuthentication(app: App, { authenticate, allowances }: ApiDependencies): void {
+function registerAuthentication(app: App, { authenticate, allowances, options }: ApiDependencies): void {
+  const addresses = createAddressLimits(options.maxRequestsPerAddress)
   app.decorateRequest('caller', null)
   app.decorateRequest('lookUpMs', 0)
   app.decorateRequest('answerByMs', 0)
   const letIn = async (request: FastifyRequest, credentials: Credentials) => {
     const { scope, mayLackTenant } = request.routeOptions.config
-    const caller = await authenticate(credentials)
+    const { ip, authorization } = credentials
+    const caller = await addresses.letIn(ip, authorization, () => authenticate(credentials))
     // `undefined` cannot be: completeRoute has seen every route.
     requireAccess(caller, scope ?? 'operator', mayLackTenant)
     request.caller = caller

@@ -53,6 +53,8 @@ export interface ApiOptions {
   corsOrigins: string[]
   /** What GET /metrics wants as its bearer token; null: nothing. */
   metricsToken: string | null
+  /** Requests that one client address may make in a minute at this process; 0: any number. */
+  maxRequestsPerAddress: number
   /** CIDR blocks that the guard against private addresses lets through. */
   allowNetworks: string[]
 }

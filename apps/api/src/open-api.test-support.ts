@@ -147,6 +147,7 @@ const usualOptions: ApiOptions = {
   trustProxy: [],
   corsOrigins: [],
   metricsToken: null,
+  maxRequestsPerAddress: 0,
   allowNetworks: [],
 }
 

@@ -26,6 +26,7 @@ function unusable(): ApiDependencies {
       trustProxy: [],
       corsOrigins: [],
       metricsToken: null,
+      maxRequestsPerAddress: 0,
       allowNetworks: [],
     },
     log,

@@ -159,6 +159,7 @@ function httpOptions(config: Config) {
     trustProxy: [...config.trustProxy],
     corsOrigins: [...config.corsOrigins],
     metricsToken: config.metricsToken,
+    maxRequestsPerAddress: config.maxRequestsPerAddress,
     allowNetworks: [...config.allowNetworks],
   }
 }

@@ -2,6 +2,8 @@
 export interface Budgets {
   /** Counts one. @returns 0 when it is within the budget, else for how long there is none, in milliseconds */
   take(name: string): number
+  /** For how long there is none any more, in milliseconds; 0 when one is left. Counts nothing. */
+  spentMs(name: string): number
 }
 
 export interface BudgetLimits {
@@ -14,6 +16,10 @@ export interface BudgetLimits {
 export function createBudgets({ count, perMs, remembered }: BudgetLimits): Budgets {
   const spent = new Map<string, { count: number; untilMs: number }>()
   return {
+    spentMs: (name) => {
+      const entry = spent.get(name)
+      return entry && entry.count >= count ? Math.max(0, entry.untilMs - performance.now()) : 0
+    },
     take: (name) => {
       const nowMs = performance.now()
       const entry = spent.get(name)

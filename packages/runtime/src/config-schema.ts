@@ -280,6 +280,14 @@ export const schema = {
     default: '5000000',
     sentence: 'Recipients that may wait in all; beyond it, every send is answered 503. 0: any number.',
   }),
+  maxRequestsPerAddress: variable({
+    name: 'VALIJA_MAX_REQUESTS_PER_ADDRESS',
+    group: 'Limits and retention',
+    kind: kinds.whole(0, 1_000_000),
+    default: '0',
+    sentence:
+      'Requests that one client address (of IPv6 a /64) may make in a minute at one API process; beyond it they are answered 429 `rate_limited` before the key is looked at. Behind a proxy set `VALIJA_TRUST_PROXY` first. 0: any number.',
+  }),
   retentionContentMs: variable({
     name: 'VALIJA_RETENTION_CONTENT',
     group: 'Limits and retention',
