@@ -106,7 +106,10 @@ const isOperators = (path: string): boolean => /^\/(?:tenants|source-ips|tls-rep
 /** By the contract: what a key must be allowed to do to use a route. */
 function scopeOf({ method, path }: Operation): string {
   if (isOperators(path)) return 'operator'
-  if (/^\/send|\/(?:cancel|resend)$/.test(path) || (method === 'PATCH' && path.startsWith('/messages')))
+  if (
+    /^\/send|\/(?:cancel|resend)$|^\/templates\/.*\/test$/.test(path) ||
+    (method === 'PATCH' && path.startsWith('/messages'))
+  )
     return 'send'
   if (method !== 'GET') return 'manage'
   return /^\/inbox|\/raw$|\/preview$/.test(path) ? 'read:content' : 'read'
