@@ -13,11 +13,12 @@
  * Commands and replies are seen through the client's transaction log, which it writes before it acts.
  */
 import { isAscii } from 'node:buffer'
+import { createRequire } from 'node:module'
 import type net from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Phase, TlsFacts, TransactionReport, TransportFailure } from '@valija/core'
 import type { SmtpReply } from '@valija/mail'
-import SMTPConnection from 'nodemailer/lib/smtp-connection'
+import type { default as Connection } from 'nodemailer/lib/smtp-connection'
 import type { Endpoint } from './connect.ts'
 import type { SessionPeer } from './destination.ts'
 import { Dialogue, type DialogueListener, type HeardReply, phaseOf, type Step } from './dialogue.ts'
@@ -31,6 +32,11 @@ import type { Envelope, Session, SessionTarget, TransactionContext, TransactionG
 import type { SessionSetup } from './smtp-session.ts'
 import { judgeTls, reasonOf } from './tls-demand.ts'
 import { Transcript } from './transcript.ts'
+
+/** By `require`, so that Node's `fetch` is not loaded with it (packages/mail/src/compose.ts). */
+const SMTPConnection: typeof import('nodemailer/lib/smtp-connection').default = createRequire(
+  import.meta.url,
+)('nodemailer/lib/smtp-connection')
 
 /** A reply is a few lines; whoever sends more is not an SMTP server. */
 const maxReplyBytes = 64 * 1024
@@ -62,7 +68,7 @@ interface Mail {
 export class NodemailerSession implements Session, DialogueListener {
   readonly #target: SessionTarget
   readonly #endpoint: Endpoint
-  readonly #client: SMTPConnection
+  readonly #client: Connection
   readonly #dialogue: Dialogue
   #opening: OpeningFacts | null
   #exchange: Exchange | null = null
@@ -95,7 +101,7 @@ export class NodemailerSession implements Session, DialogueListener {
       transactionLog: true,
       logger: this.#createTap(),
     })
-    this.#watchEmptyLines(this.#client as SMTPConnection & Hearing)
+    this.#watchEmptyLines(this.#client as Connection & Hearing)
     this.#client.on('error', (error) => this.#finish(error))
     this.#client.on('end', () => this.#finish(new Error('the connection was closed')))
   }
