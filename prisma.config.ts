@@ -45,6 +45,7 @@ const handWritten = [
   'alarms',
   'templates',
   'template_versions',
+  'message_digests',
 ]
 
 export default defineConfig({

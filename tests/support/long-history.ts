@@ -1,9 +1,10 @@
 /**
  * A database with a history, as an installation has it after some weeks: many tenants, one of them much larger than the others, mails of
- * twenty days with their events and attempts, some of them still waiting, and endpoints that have much to be told. Written by SQL alone.
+ * twenty days with their events and attempts, some of them still waiting, and endpoints that have much to be told. Written by SQL alone, in the
+ * order of time, as mails come.
  */
 import { createSealer } from '@valija/core'
-import { encodeBody } from '@valija/store'
+import { digestNewMessages, encodeBody, findTenantsToDigest, openDatabase } from '@valija/store'
 import pg from 'pg'
 import { SECRET_KEY } from './valija.ts'
 
@@ -62,12 +63,12 @@ CREATE UNLOGGED TABLE public.seed AS
 SELECT n, uuidv7(-age) AS id, uuidv7(-age) AS recipient_id, now() - age AS at, n % 2 = 0 AS is_waiting,
   CASE WHEN n % 10 < 6 THEN (SELECT id FROM valija.tenants ORDER BY id LIMIT 1)
        ELSE (SELECT id FROM valija.tenants ORDER BY id OFFSET 1 + n % ${tenants - 1} LIMIT 1) END AS tenant_id
-FROM (SELECT n, (random() * ${days}) * interval '1 day' AS age FROM generate_series(1, $1) AS n) AS made`
+FROM (SELECT n, (1 - n / $1::float8) * ${days} * interval '1 day' AS age FROM generate_series(1, $1) AS n) AS made`
 
 const statements = (count: number): string[] => [
   `INSERT INTO valija.tenants (id, name) SELECT uuidv7(), 'tenant ' || n FROM generate_series(1, ${tenants}) AS n`,
   pastDaysSql,
-  seedSql.replace('$1', `${count}`),
+  seedSql.replaceAll('$1', `${count}`),
   `INSERT INTO valija.messages (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags, metadata,
      expires_at, rfc_message_id, is_simulated, recipient_count)
    SELECT id, tenant_id, at, CASE n % 3 WHEN 0 THEN 'bulk' ELSE 'transactional' END, 'smarthost', 'hi@big.test', 'hi@big.test', 'big.test',
@@ -149,4 +150,24 @@ export async function writeHistory(databaseUrl: string, messages: number): Promi
   } finally {
     await client.end()
   }
+}
+
+/** Of a database with auto_explain: without its plans, which take time. */
+export function unexplained(databaseUrl: string): string {
+  const url = new URL(databaseUrl)
+  url.searchParams.set('options', '-c auto_explain.log_min_duration=-1')
+  return url.href
+}
+
+/** What workers do by and by, done before anybody searches. */
+export async function digestHistory(databaseUrl: string): Promise<void> {
+  const database = openDatabase({
+    url: unexplained(databaseUrl),
+    onError: (error) => {
+      throw error
+    },
+  })
+  const { tenantIds } = await findTenantsToDigest(database.engine, null)
+  for (const tenantId of tenantIds) while (await digestNewMessages(database, tenantId));
+  await database.close()
 }

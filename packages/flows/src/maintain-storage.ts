@@ -1,8 +1,8 @@
 /**
  * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, idempotency keys and
  * TLS policies whose time is over, counts and reports of long ago, what disabled endpoints were never told, what mailboxes were remembered
- * for, which reports were taken, what was taken off suppression lists long ago, quarantines that are over, and secrets that an
- * older key has sealed.
+ * for, which reports were taken, what was taken off suppression lists long ago, quarantines that are over, digests of old messages, and secrets that an
+ * older key has sealed. More often: digests of new messages (digest-messages.ts).
  * Doing it twice at the same time is harmless. A step that fails keeps no other from its turn.
  */
 import type { Sealer } from '@valija/core'
@@ -12,6 +12,7 @@ import {
   dropOldPartitions,
   ensurePartitions,
   forgetOldAudit,
+  forgetOldDigests,
   forgetOldDomainReports,
   forgetOldFaults,
   forgetOldInboxMails,
@@ -26,6 +27,7 @@ import {
   liftQuarantines,
   type QuarantinePlace,
 } from '@valija/store'
+import { digestRounds } from './digest-messages.ts'
 import { sealAnew } from './seal-anew.ts'
 import { createSleeper } from './sleeper.ts'
 
@@ -86,7 +88,11 @@ export function createMaintenance({
     const parts = { database, sealer, log: tell, onError, isStopped: () => isStopped }
     return (await sealAnew(parts)) === 'unfinished' ? whileResealingMs : whileOlderKeysMs
   }
-  const sleepers = [createSleeper({ round, onError, afterErrorMs })]
+  const digestRound = digestRounds({ database, isStopped: () => isStopped })
+  const sleepers = [
+    createSleeper({ round, onError, afterErrorMs }),
+    createSleeper({ round: digestRound, onError, afterErrorMs }),
+  ]
   if (sealer.fingerprints.length > 1)
     sleepers.push(createSleeper({ round: sealRound, onError, afterErrorMs }))
   return {
@@ -135,6 +141,7 @@ function stepsOf({
       const dropped = await exhaust(() => dropOldPartitions(engine, retention))
       if (dropped > 0) log({ count: dropped }, 'partitions beyond the retention were dropped')
     },
+    () => exhaust(() => forgetOldDigests(engine, retention.historyMs)),
     async () => {
       const strayRows = await countStrayRows(engine)
       if (strayRows > 0)

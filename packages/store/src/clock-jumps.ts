@@ -33,12 +33,15 @@ UPDATE ${table} AS d SET ${change} FROM locked WHERE (${key
   .map((column) => `locked.${column}`)
   .join(', ')})`
 
-/** The same for what endpoints are to be told: by endpoint, from the index of what is due, for behind it may be millions of rows. */
-const shortenOutbox = (condition: string, change: string): string => `
+/** The lowest id of what was made within the last seconds, or at a time that is still to come. */
+const fromNowOnSql = `valija.lowest_uuid(now() - interval '4 seconds')`
+
+/** The same for what endpoints are to be told, in the order of an index that has no row too many: behind it may be millions that wait. */
+const shortenOutbox = (condition: string, order: string, change: string): string => `
 WITH ahead AS MATERIALIZED (
   SELECT late.place FROM valija.webhooks AS endpoint CROSS JOIN LATERAL (
     SELECT ctid AS place FROM valija.webhook_outbox WHERE webhook_id = endpoint.id AND ${condition}
-    ORDER BY due_at FOR UPDATE SKIP LOCKED) AS late
+    ORDER BY ${order} FOR UPDATE SKIP LOCKED) AS late
 )
 UPDATE valija.webhook_outbox SET ${change} WHERE ctid = ANY (ARRAY(SELECT place FROM ahead))`
 
@@ -66,8 +69,9 @@ const repairs = [
   shorten(
     'valija.deliveries',
     'recipient_id',
+    // The last condition follows from the two before it, and lets the primary key find the few rows of which that can be true.
     `retry_steps = 0 AND due_at > now() + interval '1 second'
-     AND recipient_id >= valija.lowest_uuid(due_at - interval '5 seconds')`,
+     AND recipient_id >= valija.lowest_uuid(due_at - interval '5 seconds') AND recipient_id >= ${fromNowOnSql}`,
     'due_at = now()',
   ),
   shorten(
@@ -95,19 +99,28 @@ const repairs = [
   ),
   shortenOutbox(
     `due_at > now() + interval '2 minutes' AND leased_until IS NOT NULL`,
+    'leased_until',
     'leased_until = now(), due_at = now()',
   ),
   shortenOutbox(
     `due_at > now() + interval '1 second' AND tries = 0 AND leased_until IS NULL
-     AND event_id >= valija.lowest_uuid(due_at - interval '5 seconds')`,
+     AND event_id >= valija.lowest_uuid(due_at - interval '5 seconds') AND event_id >= ${fromNowOnSql}`,
+    'event_id',
     'due_at = now()',
   ),
 ]
 
+/** Digests of messages go on from the latest: one that is ahead of the time would keep all that is accepted until then out of searches. */
+const forgetDigestsAhead = `
+DELETE FROM valija.message_digests AS digest USING (
+  SELECT ahead.tenant_id, ahead.last_id FROM valija.tenants AS tenant CROSS JOIN LATERAL (
+    SELECT tenant_id, last_id FROM valija.message_digests WHERE tenant_id = tenant.id AND last_id >= ${fromNowOnSql}) AS ahead
+) AS ahead WHERE digest.tenant_id = ahead.tenant_id AND digest.last_id = ahead.last_id`
+
 /** Puts right what a clock that was set back left in the future. Harmless at any time; returns how many rows. */
 export async function repairFutureTimes(pool: pg.Pool): Promise<number> {
   let count = 0
-  for (const text of repairs) {
+  for (const text of [...repairs, forgetDigestsAhead]) {
     const result = await pool.query({ text, ...answerWithin(longQueryTimeoutMs) })
     count += result.rowCount ?? 0
   }

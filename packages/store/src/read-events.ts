@@ -56,36 +56,79 @@ export interface EventFilter {
  */
 const inOrderOfIndex = 'SET LOCAL enable_sort = off'
 
+/** Events of the first look; the others take twice as many as the one before. */
+const lookRows = 1_000
+const lookRowsAtMost = 16_000
+/** After this a page ends early: whoever asks for a rare type has its cursor taken on by so many events, and asks again. */
+const patienceMs = 500
+
 /**
- * The next events behind a position, oldest first.
+ * The next events behind a position, oldest first, by looks at some thousand events of any type.
  *
+ * @param timeMs after which the page ends early
  * @returns the events and the position behind them. When there are fewer than `limit`, it is behind the last event of any
- *   type that may be shown by now, so that asking again does not search the same rows again
+ *   type that was looked at, so that asking again does not search the same rows again
  */
 export async function readEvents(
   database: Database,
   tenantId: Uuid,
   filter: EventFilter,
   page: { from: EventPosition; limit: number },
+  timeMs = patienceMs,
 ): Promise<{ events: EventRow[]; next: EventPosition }> {
-  const { from, limit } = page
+  const deadline = performance.now() + timeMs
+  const events: EventRow[] = []
+  let { from } = page
+  for (let rows = lookRows; ; rows = Math.min(2 * rows, lookRowsAtMost)) {
+    const seen = await lookAtEvents(database, tenantId, filter, {
+      from,
+      limit: page.limit - events.length,
+      rows,
+    })
+    events.push(...seen.events)
+    from = seen.next
+    if (events.length === page.limit || seen.isAll || performance.now() > deadline)
+      return { events, next: from }
+  }
+}
+
+interface Look {
+  from: EventPosition
+  /** Events that are wanted. */
+  limit: number
+  /** Events of any type that are looked at. */
+  rows: number
+}
+
+type SeenEvent = EventRow & { transaction: string }
+
+async function lookAtEvents(
+  database: Database,
+  tenantId: Uuid,
+  filter: EventFilter,
+  look: Look,
+): Promise<{ events: EventRow[]; next: EventPosition; isAll: boolean }> {
+  const { from, limit, rows } = look
+  const behind = `tenant_id = $1 AND (transaction, id) > ($2::xid8, $3::uuid) AND transaction < horizon.xmin AND id >= $4`
   const result = await readAsTenant(
     database,
     tenantId,
     (client) =>
-      client.query<Snapshot & { transaction: string } & (EventRow | { [K in keyof EventRow]: null })>({
+      client.query<Snapshot & (SeenEvent | { [K in keyof SeenEvent]: null })>({
         text: `WITH horizon AS MATERIALIZED (SELECT valija.event_horizon() AS xmin)
         SELECT newest.transaction::text AS "newestTransaction", newest.id AS "newestId",
+          until.transaction::text AS "untilTransaction", until.id AS "untilId",
           (extract(epoch FROM now()) * 1000)::float8 AS "nowMs",
           e.transaction::text AS transaction, e.id, e.type, e.created_at AS "createdAt", e.data
         FROM horizon LEFT JOIN LATERAL (
-          SELECT transaction, id FROM valija.events
-          WHERE tenant_id = $1 AND (transaction, id) > ($2::xid8, $3::uuid) AND transaction < horizon.xmin AND id >= $4
-          ORDER BY transaction DESC, id DESC LIMIT 1
+          SELECT transaction, id FROM valija.events WHERE ${behind} ORDER BY transaction DESC, id DESC LIMIT 1
         ) AS newest ON true LEFT JOIN LATERAL (
-          SELECT transaction, id, type, created_at, data FROM valija.events
-          WHERE tenant_id = $1 AND (transaction, id) > ($2::xid8, $3::uuid) AND transaction < horizon.xmin
-            AND id >= $4 AND type = ANY ($5) AND created_at >= $6
+          SELECT transaction, id FROM valija.events WHERE ${behind} ORDER BY transaction, id OFFSET $8 - 1 LIMIT 1
+        ) AS until ON true LEFT JOIN LATERAL (
+          SELECT * FROM (
+            SELECT transaction, id, type, created_at, data FROM valija.events WHERE ${behind} ORDER BY transaction, id LIMIT $8
+          ) AS looked_at
+          WHERE type = ANY ($5) AND created_at >= $6
           ORDER BY transaction, id LIMIT $7
         ) AS e ON true
         ORDER BY e.transaction, e.id`,
@@ -97,39 +140,51 @@ export async function readEvents(
           filter.types,
           new Date(filter.afterMs ?? 0),
           limit,
+          rows,
         ],
       }),
     inOrderOfIndex,
   )
-  const events = result.rows.flatMap((row) => {
+  const seen = result.rows.flatMap((row) => {
     const { transaction, id, type, createdAt, data } = row
     return id === null ? [] : [{ transaction, id, type, createdAt, data }]
   })
   return {
-    events: events.map(({ transaction: _, ...event }) => event),
-    next: nextPosition(events, result.rows[0], page),
+    events: seen.map(({ transaction: _, ...event }) => event),
+    next: nextPosition(seen, result.rows[0], look),
+    isAll: !result.rows[0]?.untilId,
   }
 }
 
-/** What the statement saw besides the page: the newest event behind the position, of any type, that may be shown. */
-type Snapshot = { nowMs: number; newestTransaction: string | null; newestId: Uuid | null }
+/** What the statement saw besides: of what may be shown behind the position, of any type, the newest event and the last one that was looked at. */
+type Snapshot = {
+  nowMs: number
+  newestTransaction: string | null
+  newestId: Uuid | null
+  /** Null: the look got to the newest. */
+  untilTransaction: string | null
+  untilId: Uuid | null
+}
 
 function nextPosition(
-  events: readonly (EventRow & { transaction: string })[],
+  events: readonly SeenEvent[],
   snapshot: Snapshot | undefined,
-  { from, limit }: { from: EventPosition; limit: number },
+  { from, limit }: Look,
 ): EventPosition {
   const last = events.at(-1)
-  if (last && events.length === limit) {
-    return { transaction: last.transaction, id: last.id, floorMs: floorAt(uuidTimeMs(last.id), from) }
-  }
+  if (last && events.length === limit) return positionBehind(last.transaction, last.id, from)
   if (snapshot === undefined) return from
-  const { newestTransaction, newestId, nowMs } = snapshot
+  const { newestTransaction, newestId, untilTransaction, untilId, nowMs } = snapshot
+  if (untilTransaction !== null && untilId !== null) return positionBehind(untilTransaction, untilId, from)
   const floorMs = floorAt(nowMs, from)
   // Another process's snapshot may have been further already.
   return newestTransaction === null || newestId === null
     ? { ...from, floorMs }
     : { transaction: newestTransaction, id: newestId, floorMs }
+}
+
+function positionBehind(transaction: string, id: Uuid, from: EventPosition): EventPosition {
+  return { transaction, id, floorMs: floorAt(uuidTimeMs(id), from) }
 }
 
 function floorAt(timeMs: number, from: EventPosition): number {

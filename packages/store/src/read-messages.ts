@@ -69,143 +69,34 @@ export interface AttemptRow {
   report: Record<string, unknown>
 }
 
-/** What to look for; absent parts are not looked at. Addresses and domains are in canonical form. */
-export interface MessageSearch {
-  /** An address with its local part in lower case. */
-  toKey?: string
-  fromKey?: string
-  /** A part of the subject; case does not matter. */
-  subject?: string
-  tag?: string
-  metadata?: Record<string, string>
-  status?: MessageStatus
-  /** Of any recipient. */
-  reason?: string
-  /** The sender's. */
-  domain?: string
-  stream?: Stream
-  /** Accepted at or after. */
-  afterMs?: number
-  /** Accepted before. */
-  beforeMs?: number
-}
-
 /** Recipients are made in the same moment as their message. */
-const recipientsWithinMs = 3_600_000
+export const recipientsWithinMs = 3_600_000
 /** A worker's clock and a settle that had to wait. */
 const slackMs = 86_400_000
 
 const stateBits = new Map(recipientStates.map((state, index) => [state, 1 << index]))
 
 /** The states in a set that `shownStatesSql` made. */
-function statesOf(bits: number): RecipientState[] {
+export function statesOf(bits: number): RecipientState[] {
   return recipientStates.filter((state) => (bits & (stateBits.get(state) ?? 0)) !== 0)
 }
 
-/** The sets of states that make a message's status the given one. */
-function setsOfStatus(status: MessageStatus): number[] {
-  const sets = Array.from({ length: (1 << recipientStates.length) - 1 }, (_, index) => index + 1)
-  return sets.filter((bits) => messageStatus(statesOf(bits)) === status)
-}
-
-function isLive(status: MessageStatus): boolean {
-  return recipientStates.some((state) => state === status && !isEnd(state))
-}
-
 /** The bit of the state that a recipient is shown in, `r` being the recipient and `d` its lease, if there is one. */
-const shownBitSql = `CASE WHEN d.recipient_id IS NULL THEN ${caseOf((state) => state)} ELSE ${caseOf((state) => shownState(state, true))} END`
+export const shownBitSql = `CASE WHEN d.recipient_id IS NULL THEN ${caseOf((state) => state)} ELSE ${caseOf((state) => shownState(state, true))} END`
 
 function caseOf(shown: (state: RecipientState) => RecipientState): string {
   const branches = recipientStates.map((state) => `WHEN '${state}' THEN ${stateBits.get(shown(state))}`)
   return `CASE r.status ${branches.join(' ')} END`
 }
 
-const leaseSql = `LEFT JOIN valija.deliveries AS d
+export const leaseSql = `LEFT JOIN valija.deliveries AS d
       ON d.recipient_id = r.id AND d.tenant_id = r.tenant_id AND ${isInState('d.state', 'leased')} AND d.leased_until > now()`
 
-const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
+export const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
   m.metadata, m.send_at AS "sendAt", ${extendedSql('m', 'id')} AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
   m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", m.recipient_count AS "recipientCount"`
 
-type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes'>
-
-/**
- * Finds messages, newest first.
- *
- * @param before only older ones than this message; null for the first page
- */
-export async function findMessages(
-  database: Database,
-  tenantId: Uuid,
-  search: MessageSearch,
-  page: { before: Uuid | null; limit: number },
-): Promise<MessageRow[]> {
-  const { text, values } = searchSql(tenantId, search, page)
-  const result = await readAsTenant(database, tenantId, (client) =>
-    client.query<StoredMessage & { states: number; sizeBytes: number | null }>(text, values),
-  )
-  return result.rows.map(({ states, ...row }) => ({ ...row, status: messageStatus(statesOf(states)) }))
-}
-
-function searchSql(tenantId: Uuid, search: MessageSearch, page: { before: Uuid | null; limit: number }) {
-  const values: unknown[] = [tenantId]
-  const add = (value: unknown) => `$${values.push(value)}`
-  const conditions = ['m.tenant_id = $1']
-  const where = (condition: (parameter: string) => string, value: unknown) => {
-    if (value !== undefined && value !== null) conditions.push(condition(add(value)))
-  }
-  where((at) => `m.id < ${at}`, page.before)
-  where((at) => `m.stream = ${at}`, search.stream)
-  where((at) => `m.from_domain = ${at}`, search.domain)
-  where((at) => `lower(m.from_email) = lower(${at})`, search.fromKey)
-  where((at) => `strpos(lower(m.subject), lower(${at})) > 0`, search.subject)
-  where((at) => `${at} = ANY (m.tags)`, search.tag)
-  where((at) => `m.metadata @> ${at}::jsonb`, search.metadata && JSON.stringify(search.metadata))
-  where((at) => `m.created_at >= ${at}`, search.afterMs === undefined ? undefined : new Date(search.afterMs))
-  where((at) => `m.created_at < ${at}`, search.beforeMs === undefined ? undefined : new Date(search.beforeMs))
-  const bounds = childBounds(search, page.before)
-  for (const { operator, id } of bounds) conditions.push(`m.id ${operator} ${add(id)}`)
-  where((at) => `EXISTS (${recipientSql(bounds, add)} AND r.email_key = ${at})`, search.toKey)
-  where((at) => `EXISTS (${recipientSql(bounds, add)} AND r.reason = ${at})`, search.reason)
-  where((at) => `fold.states = ANY (${at})`, search.status && setsOfStatus(search.status))
-  // Whoever is not at its end has a delivery: a small table, where the tenant's history is a large one.
-  if (search.status && isLive(search.status)) {
-    conditions.push('m.id IN (SELECT message_id FROM valija.deliveries WHERE tenant_id = $1)')
-  }
-  return {
-    text: `SELECT ${messageColumns}, fold.states, fold."sizeBytes"
-  FROM valija.messages AS m CROSS JOIN LATERAL (
-    SELECT bit_or(${shownBitSql}) AS states, max(r.size_bytes) AS "sizeBytes"
-    FROM valija.recipients AS r ${leaseSql}
-    WHERE r.tenant_id = $1 AND r.message_id = m.id AND r.id > m.id
-      AND r.id < valija.lowest_uuid(m.created_at + interval '${recipientsWithinMs} milliseconds')
-  ) AS fold
-  WHERE ${conditions.join(' AND ')}
-  ORDER BY m.id DESC LIMIT ${add(page.limit)}`,
-    values,
-  }
-}
-
-interface Bound {
-  operator: '>=' | '<'
-  id: Uuid
-}
-
-/** The days that a search reaches, as bounds of ids; times and ids of one message differ by no more than the slack. */
-function childBounds(search: MessageSearch, before: Uuid | null): Bound[] {
-  const bounds: Bound[] = []
-  if (search.afterMs !== undefined)
-    bounds.push({ operator: '>=', id: lowestUuidAt(search.afterMs - slackMs) })
-  if (search.beforeMs !== undefined)
-    bounds.push({ operator: '<', id: lowestUuidAt(search.beforeMs + slackMs) })
-  if (before !== null) bounds.push({ operator: '<', id: lowestUuidAt(uuidTimeMs(before) + slackMs) })
-  return bounds
-}
-
-function recipientSql(bounds: readonly Bound[], add: (value: unknown) => string): string {
-  const conditions = bounds.map(({ operator, id }) => ` AND r.id ${operator} ${add(id)}`)
-  return `SELECT FROM valija.recipients AS r WHERE r.tenant_id = $1 AND r.message_id = m.id${conditions.join('')}`
-}
+export type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes'>
 
 /** One message with its recipients, in the order they were given; null for one that is unknown or another tenant's. */
 export async function findMessage(

@@ -214,7 +214,7 @@ test('all that waits is due, each row once, also those that fail again meanwhile
   const id = await endpoint()
   await emit(2_500)
   await database.engine.query(`UPDATE valija.webhook_outbox SET tries = 1, due_at = now() + interval '1 h'`)
-  expect(await replayWaiting(database, place(id))).toEqual({ events: 2_500, isExact: true })
+  expect(await replayWaiting(database, place(id))).toEqual({ events: 2_000, isExact: false })
   const [replay] = await listWebhookReplays(database.engine)
   expect(await stepWebhookReplay(database, replay!)).toBe('more')
   expect((await rowsOf(id)).filter((row) => row.isDue)).toHaveLength(1_000)

@@ -28,8 +28,8 @@ const keptMs = 3_600_000
 const slackMs = 3_600_000
 /** What an endpoint may have under way. */
 export const maxWebhookReplays = 10
-/** Counts end here. */
-const countedAtMost = 100_000
+/** Counts end here: whoever asks is answered at once, whatever waits. */
+const countedAtMost = 2_000
 
 export interface WebhookRange {
   afterMs: number

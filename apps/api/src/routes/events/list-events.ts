@@ -16,7 +16,7 @@ export const listEvents: RoutePlugin = (app, { database }) => {
         operationId: 'listEvents',
         summary: 'Read the stream of events, oldest first',
         description:
-          'Nothing is ever skipped: an event appears once none can come before it any more. `next_cursor` is never null: ask again with it, now or after a restart.',
+          'Nothing is ever skipped: an event appears once none can come before it any more. `next_cursor` is never null: ask again with it, now or after a restart. A look for rare types among very many events ends after half a second, and the cursor goes on.',
         tags: ['Events'],
         querystring: strictObject({
           type: Type.Optional(

@@ -4,7 +4,7 @@ import { invalidRequest, messageStatuses, streams } from '@valija/core'
 import { parseAddress, parseDomain } from '@valija/mail'
 import { findMessages, type MessageSearch } from '@valija/store'
 import { type Static, Type } from 'typebox'
-import { readIdCursor, toPage } from '../../cursor.ts'
+import { idCursor, readIdCursor } from '../../cursor.ts'
 import { readTime, timeQuery } from '../../query-time.ts'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
 import { MessageSummary, showSummary } from './schemas.ts'
@@ -39,7 +39,7 @@ export const listMessages: RoutePlugin = (app, { database }) => {
         operationId: 'listMessages',
         summary: 'Search messages, newest first',
         description:
-          'All conditions must hold. `metadata.<key>=<value>` finds by metadata, and may be given for several keys.',
+          'All conditions must hold. `metadata.<key>=<value>` finds by metadata, and may be given for several keys. A page that has not found enough after half a second ends early: it has fewer messages, or none, and a cursor that goes on; `next_cursor` is null at the end.',
         tags: ['Messages'],
         querystring: query,
         response: { 200: page(ref(MessageSummary)), ...problems(400) },
@@ -47,11 +47,13 @@ export const listMessages: RoutePlugin = (app, { database }) => {
     },
     async (request) => {
       const { limit, cursor } = request.query
-      const rows = await findMessages(database, callerOf(request).tenantId, readSearch(request.query), {
-        before: readIdCursor(cursor),
-        limit: limit + 1,
-      })
-      return toPage(rows, limit, showSummary)
+      const { rows, next } = await findMessages(
+        database,
+        callerOf(request).tenantId,
+        readSearch(request.query),
+        { before: readIdCursor(cursor), limit },
+      )
+      return { data: rows.map(showSummary), next_cursor: next && idCursor(next) }
     },
   )
 }
