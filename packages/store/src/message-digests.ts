@@ -136,22 +136,24 @@ export async function rangesToSearch(
   const { rows } = await client.query<{
     oldest: Uuid | null
     newest: Uuid | null
-    first: Uuid | null
+    previous: Uuid | null
     last: Uuid | null
   }>(
     `SELECT (SELECT first_id FROM valija.message_digests WHERE tenant_id = $1 ORDER BY last_id LIMIT 1) AS oldest,
        (SELECT last_id FROM valija.message_digests WHERE tenant_id = $1 ORDER BY last_id DESC LIMIT 1) AS newest,
-       found.first_id AS first, found.last_id AS last
+       found.last_id AS last, (SELECT last_id FROM valija.message_digests
+         WHERE tenant_id = $1 AND last_id < found.last_id ORDER BY last_id DESC LIMIT 1) AS previous
      FROM (SELECT) AS once LEFT JOIN LATERAL (
-       SELECT first_id, last_id FROM valija.message_digests WHERE tenant_id = $1 AND ${conditions.join(' AND ')}
+       SELECT last_id FROM valija.message_digests WHERE tenant_id = $1 AND ${conditions.join(' AND ')}
        ORDER BY last_id DESC LIMIT ${add(rangesAtMost)}) AS found ON true
      ORDER BY found.last_id DESC`,
     values,
   )
   const [head] = rows
   if (!head?.oldest || !head.newest) return { ranges: [within], next: null }
-  const found = rows.flatMap(({ first, last }) =>
-    first && last ? [{ from: first, before: after(last) }] : [],
+  // A digest speaks for all messages behind the one before it.
+  const found = rows.flatMap(({ previous, last }): IdRange[] =>
+    last ? [{ from: previous && after(previous), before: after(last) }] : [],
   )
   const isAll = found.length < rangesAtMost
   const all = [
@@ -159,8 +161,19 @@ export async function rangesToSearch(
     ...found,
     ...(isAll ? [{ from: null, before: head.oldest }] : []),
   ]
-  const ranges = all.flatMap((range) => cut(range, within))
+  const ranges = joined(all).flatMap((range) => cut(range, within))
   return { ranges, next: isAll ? null : (found.at(-1)?.from ?? null) }
+}
+
+/** Neighbours as one, newest first. */
+function joined(ranges: readonly IdRange[]): IdRange[] {
+  const result: IdRange[] = []
+  for (const range of ranges) {
+    const last = result.at(-1)
+    if (last && (last.from === null || last.from === range.before)) last.from = range.from
+    else result.push({ ...range })
+  }
+  return result
 }
 
 /** The id that follows: a UUID is a number of 128 bits. */

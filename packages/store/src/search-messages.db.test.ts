@@ -3,6 +3,7 @@
  * without. What each filter means is tested with GET /messages.
  */
 import { createIdSource, lowestUuidAt, type Uuid } from '@valija/core'
+import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { repairFutureTimes } from './clock-jumps.ts'
@@ -51,8 +52,12 @@ beforeAll(async () => {
   await client.query(seed.replace('$1', `${messages}`))
   for (const text of rows) await client.query(text, [tenantId])
   ids = (await client.query<{ id: Uuid }>('SELECT id FROM seed ORDER BY n')).rows.map(({ id }) => id)
-  await client.query('ANALYZE')
   client.release()
+  // What autovacuum does by itself after so many rows, as the owner.
+  const owner = new pg.Client(made.url)
+  await owner.connect()
+  await owner.query('ANALYZE')
+  await owner.end()
 })
 afterAll(async () => {
   await database?.close()

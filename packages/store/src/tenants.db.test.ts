@@ -165,6 +165,7 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
     result: 'success',
     sessions: 1,
   }),
+  message_digests: () => ({ first_id: newId(), last_id: newId(), terms: '', subjects: '' }),
   shaping_holds: () => ({ scope_key: 'provider:a', part: '*', hold: {} }),
   shaping_witnesses: () => ({ scope_key: 'provider:a' }),
   audit: () => ({
