@@ -82,12 +82,15 @@ describe('npm start, again and again in one folder', () => {
     expect(found.json.data).toMatchObject([{ subject: 'Hello', rcpt_to: ['smtp@example.org'] }])
   })
 
-  test('valija explain finds the running instance by the data folder, and refuses what it does not know in a sentence', async () => {
+  test('valija explain and valija why find the running instance by the data folder, and refuse what they do not know in a sentence', async () => {
     const id = await post(started.call, { ...MAIL, to: 'bounced@simulator.valija.test' })
     await untilEnded(started.call, id)
     const told = startApp('explain', { VALIJA_DATA_DIR: folder }, [id])
     expect(await told.ended).toEqual({ code: 0, signal: null })
     expect(told.lines.join('\n')).toMatch(/^bounced@simulator\.valija\.test {2}bounced\n[\s\S]*\[simulated\]/)
+    const why = startApp('why', { VALIJA_DATA_DIR: folder }, ['Bounced@simulator.valija.test'])
+    expect(await why.ended).toEqual({ code: 0, signal: null })
+    expect(why.lines.join('\n')).toMatch(new RegExp(`^\\S+Z {2}bounced {2}${id} {2}\\S`, 'm'))
     const unknown = startApp('explain', { VALIJA_DATA_DIR: folder }, ['msg_0192f0c1a2b37c4d8e5f60718293a4b5'])
     expect(await refusal(unknown)).toMatch(/^valija: There is no such message\./)
     const nowhere = startApp('explain', { VALIJA_DATA_DIR: path.join(root, 'nothing-here') }, [id])

@@ -7,6 +7,7 @@ import { queueCommands } from './commands/queue.ts'
 import { sendCommand } from './commands/send.ts'
 import { tenantCommands } from './commands/tenant.ts'
 import { webhookCommands } from './commands/webhook.ts'
+import { whyCommand } from './commands/why.ts'
 import { jsonFlag } from './output.ts'
 
 const processes: readonly Command[] = [
@@ -61,6 +62,7 @@ export const commands: readonly Command[] = [
   ...domainCommands,
   sendCommand,
   ...messageCommands,
+  whyCommand,
   ...queueCommands,
   ...webhookCommands,
 ]
