@@ -653,9 +653,9 @@ export type WebhookReplayInput = {
 
 /** What will be told again. */
 export type WebhookReplay = {
-  /** How many events will be told. */
+  /** How many events will be told; counted up to 2,000. */
   events: number
-  /** false: there are more than were counted. */
+  /** false: there are more than were counted, and all of them will be told. */
   is_exact: boolean
 }
 
