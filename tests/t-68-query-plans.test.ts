@@ -52,6 +52,8 @@ const SEARCH_ROWS_AT_MOST = 3 * 16_000
 const countsOfTheQueue = /count\(\*\) FILTER \(WHERE state = 'waiting'\)/
 /** Limits of the queue are held against a count of all that waits: from its index, or from the table where nearly all of it waits. */
 const depthCount = /INSERT INTO valija\.queue_depth/
+/** Statistics read each event once, some thousand in a commit, with what each of them belongs to. */
+const countsOfEvents = /INSERT INTO valija\.stats_cursors/
 /** That count; a replay looks for its beginning in the tenant's day. */
 const reaches = /INSERT INTO valija\.queue_depth|UPDATE valija\.webhook_replays SET done_transaction/
 
@@ -73,14 +75,14 @@ const expected: [what: string, text: RegExp, days: number][] = [
   ['lease', /SET state = 'leased'/, 2],
   ['renew', /renewed AS/, 0],
   ['settle', /WITH input AS MATERIALIZED[^;]*INSERT INTO valija\.attempts/, 2],
-  ['when the next is due', /min\(due_at\) - clock_timestamp\(\)/, 0],
+  ['when the next is due', /END - clock_timestamp\(\)\) \* 1000/, 0],
   ['sweep lost hints', /state = 'admitted' AND admitted_at </, 0],
   ['sweep leases', /leased_until < now\(\) - interval '2 seconds'/, 0],
   ['claim webhooks', /WITH RECURSIVE\s+endpoint/, 3],
   ['settle webhooks', /INSERT INTO valija\.webhook_tries/, 2],
   ['claim a batch', /valija\.webhook_batch /, 0],
   ['which batches are ready', /AS "readyInMs"/, 0],
-  ['replays that can go on', /row_number\(\) OVER|FROM valija\.webhook_replays AS replay/, 0],
+  ['replays that can go on', /FROM valija\.webhook_replays AS replay/, 0],
   ['a step of a replay', /UPDATE valija\.webhook_replays SET done_transaction/, 2],
   ['count what waits', /INSERT INTO valija\.queue_depth/, 0],
   ['repair leases', /leased_until > now\(\) \+ interval '30 seconds'/, 0],
@@ -88,7 +90,7 @@ const expected: [what: string, text: RegExp, days: number][] = [
   ['repair what endpoints are to be told', /ahead AS MATERIALIZED/, 0],
   ['a message', /FROM valija\.messages AS m WHERE m\.tenant_id = \$1 AND m\.id = \$2/, 1],
   ['its recipients', /FROM valija\.recipients AS r LEFT JOIN[^;]*ORDER BY r\.ordinal/, 2],
-  ['the oldest due', /least\(\s+\(SELECT min\(due_at\)/, 0],
+  ['the oldest due', /clock_timestamp\(\) - least\(/, 0],
   ['bodies', /octet_length\(content\) AS "sizeBytes"/, 1],
 ]
 
@@ -302,7 +304,8 @@ describe(`with ${MESSAGES} mails of twenty days`, () => {
   test(`no statement but a search touches more than ${ROWS_AT_MOST} rows`, () => {
     const touched = [...worst(({ plan }) => rowsTouched(plan)).values()]
     const bad = touched.filter(
-      ({ value, text }) => value > ROWS_AT_MOST && !isKnown(text, searches, countsOfTheQueue, reaches),
+      ({ value, text }) =>
+        value > ROWS_AT_MOST && !isKnown(text, searches, countsOfTheQueue, countsOfEvents, reaches),
     )
     expect(bad.map(({ value, text }) => `${value} rows: ${kindOf(text)}`)).toEqual([])
   })
