@@ -203,7 +203,9 @@ export const WebhookReplay = named(
   Type.Object(
     {
       events: Type.Integer({ description: 'How many events will be told; counted up to 2,000.' }),
-      is_exact: Type.Boolean({ description: 'false: there are more than were counted, and all of them will be told.' }),
+      is_exact: Type.Boolean({
+        description: 'false: there are more than were counted, and all of them will be told.',
+      }),
     },
     { description: 'What will be told again.' },
   ),
