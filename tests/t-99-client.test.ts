@@ -340,6 +340,7 @@ describe('the command line', () => {
       /^\d+ events? will be told/,
     )
     listening.signal('SIGINT')
+    listening.signal('SIGINT') // as npm hands its own on
     expect(await listening.ended).toEqual({ code: 0, signal: null })
     expect((await run('webhook', 'list')).text).not.toContain(id)
 

@@ -21,30 +21,50 @@ const largestBody = 8 * 1024 * 1024
 /** @param tell says to people where it listens, and what was refused */
 export async function listenForWebhooks(flags: ListenFlags, tell: (text: string) => void): Promise<void> {
   const api = await openApi(flags)
-  let secret = ''
+  const interrupted = untilInterrupted()
+  const endpoint = { secret: '', isTried: false }
   const server = createServer((request, response) => {
-    take(request, response, secret)
-      .then((events) => events.forEach((event) => void print(lineOf(event, flags.json))))
+    take(request, response, endpoint.secret)
+      .then((events) => {
+        if (endpoint.isTried) for (const event of events) print(lineOf(event, flags.json))
+      })
       .catch((error: Error) => tell(`refused: ${error.message}`))
   })
   server.listen(readNumber('port', flags.port) ?? 0, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const url = flags['public-url'] ?? `http://127.0.0.1:${port}/`
+  const url = flags['public-url'] ?? `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
   try {
-    const made = await api.request('POST /webhooks', { body: { url, ...narrowed(flags) } })
-    secret = made.secret
-    tell(`webhook ${made.id} listens at ${url}; Ctrl-C ends and deletes it`)
+    const { id, secret } = await api.request('POST /webhooks', { body: { url, ...narrowed(flags) } })
+    endpoint.secret = secret
     try {
-      await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+      const { ok, error, status_code } = await api.request('POST /webhooks/{id}/test', { path: { id } })
+      if (!ok)
+        tell(`The API does not reach it, so nothing will come: ${error ?? `it was answered ${status_code}`}`)
+      endpoint.isTried = true
+      tell(`webhook ${id} listens at ${url}; Ctrl-C ends and deletes it`)
+      await interrupted
     } finally {
-      await api.request('DELETE /webhooks/{id}', { path: { id: made.id } })
-      tell(`webhook ${made.id} is deleted`)
+      await api.request('DELETE /webhooks/{id}', { path: { id } })
+      tell(`webhook ${id} is deleted`)
     }
   } finally {
     server.close()
     server.closeAllConnections()
   }
+}
+
+/** Ctrl-C comes twice under npm, within a second; one that is later ends it all. */
+async function untilInterrupted(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let firstMs: number | undefined
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      firstMs ??= performance.now()
+      if (performance.now() - firstMs > 1000) process.exit(1)
+      resolve()
+    })
+  }
+  await promise
 }
 
 /** @throws what makes it no webhook of ours, which is answered 400 */

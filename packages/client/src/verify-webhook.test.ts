@@ -34,6 +34,10 @@ test('what the official library signs is taken, as text, as bytes, with headers 
   expect(await verifyWebhook(body, signed(), secret)).toEqual([event])
   expect(await verifyWebhook(Buffer.from(body), signed(), secret)).toEqual([event])
   expect(await verifyWebhook(body, new Headers(signed()), secret)).toEqual([event])
+  const capitals = Object.fromEntries(
+    Object.entries(signed()).map(([name, value]) => [name.toUpperCase(), value]),
+  )
+  expect(await verifyWebhook(body, capitals, secret)).toEqual([event])
 })
 
 test('a batch is all its events', async () => {

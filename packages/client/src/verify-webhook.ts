@@ -77,8 +77,8 @@ function importSecret(secret: string): Promise<CryptoKey> {
 }
 
 function readHeader(headers: WebhookHeaders, name: string): string | null {
-  const value =
-    typeof headers.get === 'function' ? headers.get(name) : (headers as Record<string, unknown>)[name]
+  if (typeof headers.get === 'function') return headers.get(name)
+  const [, value] = Object.entries(headers).find(([key]) => key.toLowerCase() === name) ?? []
   return typeof value === 'string' ? value : null
 }
 
