@@ -62,6 +62,20 @@ test('every flag has its field, and files go with it', async () => {
     sensitive: true,
     notify_if_not_handed_off_within: 30,
   })
+  writeFileSync(path.join(folder, 'values.json'), '{"name":"Ann","total":42}')
+  const filled = [
+    '--template',
+    'receipt',
+    '--variables',
+    path.join(folder, 'values.json'),
+    '--variable',
+    'name=Bob',
+  ]
+  expect(await read('--from', 'a@b.test', '--to', 'c@d.test', ...filled)).toEqual({
+    from: 'a@b.test',
+    to: ['c@d.test'],
+    template: { slug: 'receipt', variables: { name: 'Bob', total: 42 } },
+  })
   expect(await read('--from', 'a@b.test', '--to', 'c@d.test', '--raw', file)).toEqual({
     from: 'a@b.test',
     to: ['c@d.test'],
@@ -75,6 +89,11 @@ test.each([
   ['--subject is missing.', ['--from', 'a@b.test', '--to', 'a@b.test', '--text', 'x']],
   ['--metadata takes name=value, not "order".', [...least, '--metadata', 'order']],
   ['--header takes name:value, not "X".', [...least, '--header', 'X']],
+  ['--variable takes name=value, not "a".', [...least, '--template', 'x', '--variable', 'a']],
+  [
+    'The file of --variables, /dev/null, does not hold a JSON object.',
+    [...least, '--template', 'x', '--variables', '/dev/null'],
+  ],
   ['--ttl takes a number, not "soon".', [...least, '--ttl', 'soon']],
   ['The file of --attach, /nowhere/x, cannot be read: ENOENT.', [...least, '--attach', '/nowhere/x']],
 ])('refused as typed wrongly: %s', async (sentence, argv) => {

@@ -55,23 +55,38 @@ export async function readMail(flags: SendFlags): Promise<MessageInput> {
 }
 
 async function readContent(flags: SendFlags): Promise<Partial<MessageInput>> {
-  const { raw, attach } = flags
+  const { raw, attach, template, subject } = flags
   if (raw !== undefined) {
     const bytes = raw === '-' ? Buffer.from(await readText(process.stdin)) : await readNamed('raw', raw)
     return { raw: bytes.toString('base64') }
   }
-  const html =
-    flags['html-file'] === undefined
-      ? flags.html
-      : (await readNamed('html-file', flags['html-file'])).toString()
-  const text = flags.text ?? (html === undefined ? await readStandardInput() : undefined)
   const attachments = await Promise.all(
     attach.map(async (file) => ({
       filename: path.basename(file),
       content: (await readNamed('attach', file)).toString('base64'),
     })),
   )
-  return { subject: need('subject', flags.subject), ...given({ text, html, attachments }) }
+  if (template !== undefined) {
+    const use = { slug: template, variables: await readVariables(flags) }
+    return { template: use, ...given({ subject, attachments }) }
+  }
+  const file = flags['html-file']
+  const html = file === undefined ? flags.html : (await readNamed('html-file', file)).toString()
+  const text = flags.text ?? (html === undefined ? await readStandardInput() : undefined)
+  return { subject: need('subject', subject), ...given({ text, html, attachments }) }
+}
+
+/** Those of the file, and over them those of the command line. */
+async function readVariables({ variable, variables }: SendFlags): Promise<Record<string, unknown>> {
+  const said = readPairs('variable', variable)
+  if (variables === undefined) return said
+  try {
+    const values: unknown = JSON.parse((await readNamed('variables', variables)).toString())
+    if (typeof values === 'object' && values !== null && !Array.isArray(values)) return { ...values, ...said }
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+  }
+  throw new UsageError(`The file of --variables, ${variables}, does not hold a JSON object.`)
 }
 
 async function readStandardInput(): Promise<string> {
