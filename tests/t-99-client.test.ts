@@ -301,7 +301,9 @@ describe('the command line', () => {
     const made = await json<{ id: string; key: string }>(
       runAsOperator('tenant', 'create', '--name', 'by hand', '--json'),
     )
-    expect((await runAsOperator('tenant', 'list')).text).toMatch(new RegExp(`^${made.id} +by hand +1 `, 'm'))
+    expect((await runAsOperator('tenant', 'list')).text).toMatch(
+      new RegExp(`^${made.id} +by hand +active +1 `, 'm'),
+    )
     const changed = runAsOperator(
       'tenant',
       'update',
@@ -313,6 +315,12 @@ describe('the command line', () => {
       '--json',
     )
     expect(await json(changed)).toMatchObject({ id: made.id, weight: 3, limits: { queued: 5 } })
+    expect((await runAsOperator('tenant', 'suspend', 'by hand')).text).toMatch(/^status +suspended$/m)
+    const more = await json(
+      runAsOperator('tenant', 'update', 'by hand', '--limit', 'max_recipients=7', '--json'),
+    )
+    expect(more).toMatchObject({ status: 'suspended', limits: { queued: 5, max_recipients: 7 } })
+    expect((await runAsOperator('tenant', 'resume', 'by hand')).text).toMatch(/^status +active$/m)
     const vouched = await runAsOperator('domain', 'add', 'hand.test', '--vouched', '--tenant', 'by hand')
     expect(vouched).toMatchObject({ code: 0, text: expect.stringContaining('hand.test  vouched') })
     const mine = await runAsOperator('domain', 'list', '--tenant', made.id)

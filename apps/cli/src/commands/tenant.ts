@@ -2,7 +2,7 @@
 import type { Tenant, TenantChange } from '@valija/client'
 import { type ApiFlags, findTenant, openApiAsOperator, operatorFlags } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
-import { readPairs, readYesNo } from '../flag-values.ts'
+import { readNumber, readPairs, readYesNo } from '../flag-values.ts'
 import { jsonFlag, listFlags, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
 const flags = { ...operatorFlags, ...jsonFlag }
@@ -30,6 +30,7 @@ export const tenantCommands: readonly Command[] = [
       await printList(api.list('GET /tenants', { query: pageQuery(flags) }), flags, {
         id: ({ id }) => id,
         name: ({ name }) => name,
+        status: ({ status }) => status,
         weight: ({ weight }) => weight,
         created: ({ created_at }) => created_at,
       })
@@ -50,7 +51,7 @@ export const tenantCommands: readonly Command[] = [
     name: 'tenant update',
     args: '<tenant>',
     summary: 'changes its name, share, limits',
-    details: 'The limits that are given replace all that it had; "none" takes all of them away.',
+    details: 'Limits that are not named stay as they are; none takes one away.',
     flags: {
       name: { type: 'string', value: '<name>', help: 'another name' },
       weight: { type: 'string', value: '<number>', help: 'its share of the sending' },
@@ -58,13 +59,23 @@ export const tenantCommands: readonly Command[] = [
       'at-most-once': { type: 'string', value: '<yes|no>', help: 'rather lose a mail than send it twice' },
       ...flags,
     },
-    example: 'tenant update acme --weight 3 --limit queued=100000',
+    example: 'tenant update acme --weight 3 --limit queued=100000 --limit alarms.bounce_rate=0.1',
     run: async ({ args, flags }) => {
       const change = changeOf(flags)
+      const limits = readPairs('limit', flags.limit)
       const { api, path } = await openTenant(flags, args)
+      if (flags.limit.length > 0) {
+        change.limits = changedLimits((await api.request('GET /tenants/{id}', { path })).limits, limits)
+      }
       showTenant(await api.request('PATCH /tenants/{id}', { path, body: change }), flags)
     },
   }),
+  standing(
+    'tenant suspend',
+    'suspended',
+    'its sends are refused, and what waits is held, until it is resumed',
+  ),
+  standing('tenant resume', 'active', 'it sends again, and what was held goes on at once'),
   command({
     name: 'tenant delete',
     args: '<tenant>',
@@ -79,6 +90,20 @@ export const tenantCommands: readonly Command[] = [
     },
   }),
 ]
+
+function standing(name: string, status: 'active' | 'suspended', summary: string): Command {
+  return command({
+    name,
+    args: '<tenant>',
+    summary,
+    flags,
+    example: `${name} acme`,
+    run: async ({ args, flags }) => {
+      const { api, path } = await openTenant(flags, args)
+      showTenant(await api.request('PATCH /tenants/{id}', { path, body: { status } }), flags)
+    },
+  })
+}
 
 async function openTenant(flags: ApiFlags, [tenant = '']: readonly string[]) {
   const api = await openApiAsOperator(flags)
@@ -95,27 +120,35 @@ function changeOf(flags: {
   const change = {
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.weight !== undefined && { weight: Number(flags.weight) }),
-    ...(flags.limit.length > 0 && { limits: limitsOf(flags.limit) }),
     ...(atMostOnce !== undefined && { at_most_once: atMostOnce }),
   }
-  if (Object.keys(change).length === 0)
+  if (Object.keys(change).length === 0 && flags.limit.length === 0)
     throw new UsageError('Say what to change: --name, --weight, --limit, --at-most-once.')
   return change
 }
 
-function limitsOf(given: readonly string[]): Record<string, number> {
-  if (given.length === 1 && given[0] === 'none') return {}
-  return Object.fromEntries(
-    Object.entries(readPairs('limit', given)).map(([name, value]) => [name, Number(value)]),
-  )
+/** @param changes name → number or none; a dot leads into an object, such as `alarms.bounce_rate` */
+export function changedLimits(
+  limits: object,
+  changes: Record<string, string>,
+): NonNullable<TenantChange['limits']> {
+  const changed: Record<string, unknown> = structuredClone(limits) as Record<string, unknown>
+  for (const [name, value] of Object.entries(changes)) {
+    const [first = '', second] = name.split('.')
+    const number = value === 'none' ? null : readNumber('limit', value)
+    changed[first] =
+      second === undefined ? number : { ...(changed[first] as object | null), [second]: number }
+  }
+  return changed
 }
 
 function showTenant(tenant: Tenant, { json }: { json: boolean }): void {
   if (json) return void printJson(tenant)
-  const { id, name, weight, limits, at_most_once, is_default, created_at } = tenant
+  const { id, name, status, weight, limits, at_most_once, is_default, created_at } = tenant
   printFields([
     ['id', id],
     ['name', name],
+    ['status', status],
     ['weight', weight],
     ['limits', JSON.stringify(limits)],
     ['at most once', at_most_once],
