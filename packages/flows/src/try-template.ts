@@ -1,6 +1,7 @@
 /** Trying a template out: what it renders to, and a mail of it to somebody who wants to see it. Both take the newest version unless told. */
 import { type AddressInput, type AddressListInput, type Caller, invalidRequest } from '@valija/core'
 import { type Database, listDomains } from '@valija/store'
+import { requireAccess } from './authenticate.ts'
 import { requireTemplate } from './manage-templates.ts'
 import type { SendAnswer, SendDesk } from './send-message.ts'
 import type { TemplateDesk } from './template-desk.ts'
@@ -42,7 +43,7 @@ export async function showRendering(
 /**
  * Sends it as POST /send does.
  *
- * @throws {ProductError} not_found, and whatever POST /send refuses
+ * @throws {ProductError} not_found, insufficient_scope, and whatever POST /send refuses
  */
 export async function sendTestMail(
   { database, sendDesk }: { database: Database; sendDesk: Pick<SendDesk, 'send'> },
@@ -52,9 +53,13 @@ export async function sendTestMail(
   answerByMs: number,
 ): Promise<SendAnswer> {
   const { slug, latestVersion } = await requireTemplate({ database }, caller, id)
+  if (to === undefined)
+    throw invalidRequest([{ path: '/to', message: 'Is missing. Give at least one address.' }])
+  // Its route asks for what changes need, and this sends.
+  requireAccess(caller, 'send')
   const template = { slug, version: version ?? latestVersion, variables }
   const sender = from ?? (await usualSender(database, caller))
-  return sendDesk.send(caller, { from: sender, ...(to !== undefined && { to }), template }, null, answerByMs)
+  return sendDesk.send(caller, { from: sender, to, template }, null, answerByMs)
 }
 
 /** Somebody at the tenant's newest domain that may send. */

@@ -50,8 +50,8 @@ const sliceItems = 50
 const maxOutputCharacters = 64_000_000
 /** Requests that wait: of a tenant, and of all. */
 const maxWaiting = { perTenant: 100, total: 2_000 }
-/** What waits longer is refused: its client is answered soon without it. */
-const maxWaitMs = 10_000
+/** What waits longer is refused: beyond 9 s its client is answered without it (apps/api/src/answer-in-time.ts). */
+const maxWaitMs = 5_000
 /** For so long a tenant whose template was ended shares a thread with others like it. */
 const suspectMs = 60_000
 
