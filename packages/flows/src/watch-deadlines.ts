@@ -50,8 +50,10 @@ const explainedAtOnce = 5
 
 export function createDeadlineWatch(dependencies: DeadlineWatchDependencies): DeadlineWatch {
   const { database, clock, wake, endExpired, onError } = dependencies
-  let nextAtMs = 0
+  let nextAtMs = Number.POSITIVE_INFINITY
   const round = async () => {
+    // What is announced while we look is looked at again, since we may have looked before it was there.
+    nextAtMs = Number.POSITIVE_INFINITY
     await tellAllLate(dependencies)
     for (;;) {
       const ids = await admitExpired(database.engine, expiredAtOnce)
