@@ -380,6 +380,26 @@ describe('a real conversation', () => {
     expect(peer.mails.map(({ to }) => to[0]).sort()).toEqual(['ann@example.org', 'slow@example.org'])
   })
 
+  test('is counted once at /stats, and simulated mail is not, however many workers count', async () => {
+    type Stats = { data: Record<string, unknown>[]; as_of: string | null }
+    const end = Date.now()
+    const stats = await until('all is counted', async () => {
+      const answer = expectStatus(await valija.api<Stats>('GET', '/stats?interval=total'), 200).json
+      return answer.as_of !== null && Date.parse(answer.as_of) > end + 1_000 ? answer.data : null
+    })
+    expect(stats).toMatchObject([
+      {
+        accepted: 3,
+        delivered: 2,
+        deferred: 1,
+        bounced: 1,
+        complained: 0,
+        bounced_by_reason: { mailbox_unknown: 1 },
+        latency_ms: { p50: expect.any(Number) },
+      },
+    ])
+  })
+
   test('is held with nobody for simulated mail', () => {
     const told = peer.transcript.filter((line) => /^\d+< RCPT/.test(line))
     expect(told).toHaveLength(4)

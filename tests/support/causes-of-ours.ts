@@ -306,6 +306,22 @@ export const workers: SeededCause[] = [
     },
   },
   {
+    name: 'bulk mail that the operator holds',
+    kind: 'bulk_paused',
+    status: 'queued',
+    remedy: /PATCH \/tenants\/:id with "bulk_paused": false/,
+    isAlone: true,
+    seed: async (world) => {
+      await world.site('held-bulk.test')
+      await world.operate('PATCH', `/tenants/${world.valija.tenantId}`, { bulk_paused: true })
+      return world.send('ann@held-bulk.test', { stream: 'bulk' })
+    },
+    cure: async (world, id) => {
+      await world.operate('PATCH', `/tenants/${world.valija.tenantId}`, { bulk_paused: false })
+      return id
+    },
+  },
+  {
     name: 'a worker that stands still',
     kind: 'workers_busy',
     status: 'queued',

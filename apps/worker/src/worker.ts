@@ -3,7 +3,7 @@
  * share one database and one queue. Everything is wired here and nowhere else.
  */
 import { hostname } from 'node:os'
-import { createMailLog } from '@valija/core'
+import { createMailLog, formatId } from '@valija/core'
 import { createResolver, openWebHttp } from '@valija/courier'
 import {
   createAdmission,
@@ -178,7 +178,12 @@ function startDeadlines(
 
 function startStats({ foundation, log, life }: Pick<WorkerParts, 'foundation' | 'log' | 'life'>): void {
   const onError = (err: Error) => log.error({ err }, 'the statistics are late')
-  const stats = createStatsWatch({ ...foundation, onError })
+  const onPaused = (tenantId: string) =>
+    log.warn(
+      { tenant: formatId('tenant', tenantId) },
+      'a tenant’s bulk mail is held: too much of it bounced, or was called spam',
+    )
+  const stats = createStatsWatch({ ...foundation, onPaused, onError })
   stats.start()
   life.onStop({ name: 'statistics', stop: () => stats.stop() })
 }

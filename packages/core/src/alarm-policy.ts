@@ -135,3 +135,23 @@ export function alarmWords(alarm: AlarmKind, stream: Stream): { explanation: str
     },
   }[alarm]
 }
+
+/** The same of bulk mail that is held. */
+export function pauseWords(reason: PauseReason['reason'] | 'operator'): {
+  explanation: string
+  remedy: string
+} {
+  const lifted =
+    'the operator lets it go (PATCH /tenants/:id with "bulk_paused": false), and what is due goes at once'
+  if (reason === 'operator')
+    return {
+      explanation:
+        'The operator of this installation holds the bulk mail of this tenant. Nothing of it is lost.',
+      remedy: `Ask the operator why: until ${lifted}, it waits, and its time does not run on.`,
+    }
+  const { explanation, remedy } = alarmWords(reason, 'bulk')
+  return {
+    explanation: `${explanation} So it is held, and nothing of it is lost.`,
+    remedy: `${remedy} Cancel what should not go any more. Then ${lifted}.`,
+  }
+}

@@ -250,6 +250,10 @@ function factsOf(
       sendAtMs: message.sendAt?.getTime() ?? null,
       expiresAtMs: message.expiresAt.getTime(),
       suspendedAtMs: message.suspendedAt?.getTime() ?? null,
+      bulkPause:
+        message.bulkPausedAt && message.bulkPause
+          ? { sinceMs: message.bulkPausedAt.getTime(), reason: message.bulkPause.reason }
+          : null,
       requireTls: message.requireTls,
       fromDomain: message.fromDomain,
     },

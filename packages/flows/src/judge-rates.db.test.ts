@@ -1,15 +1,15 @@
 /** Alarms of tenants' rates, from what was counted to the event that tells it. */
 import { type AlarmLimits, createIdSource, type Uuid } from '@valija/core'
-import { type Database, openDatabase } from '@valija/store'
+import { type Database, openDatabase, resumeBulk } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
-import { raiseAlarms } from './judge-rates.ts'
+import { judgeTenantRates } from './judge-rates.ts'
 
 let database: Database
 let drop: () => Promise<void>
 const nextId = createIdSource(() => Date.now())
 const woken: string[] = []
-const wake = { send: (channel: string) => woken.push(channel) } as never
+const wake = { send: (topic: string) => woken.push(topic) }
 
 beforeAll(async () => {
   const made = await createDatabase()
@@ -52,7 +52,9 @@ async function setCounts(
   )
 }
 
+/** Bad enough for an alarm, and not for more. */
 const bad = { delivered: 900, bounced: 100, hard_bounced: 100 }
+const worse = { delivered: 800, bounced: 200, hard_bounced: 200 }
 const good = { delivered: 900, bounced: 10, hard_bounced: 10 }
 
 async function eventsOf(tenantId: Uuid): Promise<Record<string, unknown>[]> {
@@ -63,7 +65,8 @@ async function eventsOf(tenantId: Uuid): Promise<Record<string, unknown>[]> {
   return rows.map(({ type, data }) => ({ type, ...data }))
 }
 
-const judge = () => raiseAlarms({ database, wake }, 0)
+const paused: string[] = []
+const judge = () => judgeTenantRates({ database, wake, onPaused: (tenantId) => paused.push(tenantId) }, 0)
 
 describe('an alarm', () => {
   test('is told once when a rate passes its limit, with its figures and what to do, and once when it is over', async () => {
@@ -144,5 +147,69 @@ describe('an alarm', () => {
     )
     await judge()
     expect(await eventsOf(tenantId)).toMatchObject([{ state: 'raised' }, { state: 'cleared', volume: 0 }])
+  })
+})
+
+describe('bulk mail', () => {
+  const pauseOf = async (tenantId: Uuid) => {
+    const { rows } = await database.engine.query<{ at: Date | null; why: object | null }>(
+      'SELECT bulk_paused_at AS at, bulk_pause AS why FROM valija.tenants WHERE id = $1',
+      [tenantId],
+    )
+    return rows[0]!
+  }
+  const ofType = async (tenantId: Uuid, type: string) =>
+    (await eventsOf(tenantId)).filter((event) => event.type === type)
+
+  test('is held when its rates are much too high, told once with the figures that led to it', async () => {
+    const tenantId = await newTenant()
+    await setCounts(tenantId, worse)
+    await Promise.all([judge(), judge()])
+    await judge()
+    const figures = { reason: 'bounce_rate', rate: 0.2, limit: 0.1, count: 200, volume: 1_000, hours: 24 }
+    expect(await pauseOf(tenantId)).toEqual({ at: expect.any(Date), why: figures })
+    expect(await ofType(tenantId, 'tenant.paused')).toEqual([
+      {
+        type: 'tenant.paused',
+        stream: 'bulk',
+        ...figures,
+        explanation: expect.any(String),
+        remedy: expect.any(String),
+      },
+    ])
+    expect(paused.filter((id) => id === tenantId)).toHaveLength(1)
+  })
+
+  test('is held by its own rates only, and not where the tenant’s limits say otherwise', async () => {
+    const [bad, off] = [await newTenant(), await newTenant({ pause_bulk: false })]
+    await setCounts(bad, worse, 'transactional')
+    await setCounts(off, worse)
+    await judge()
+    for (const tenantId of [bad, off]) {
+      expect(await ofType(tenantId, 'tenant.alarm')).toHaveLength(1)
+      expect((await pauseOf(tenantId)).at).toBeNull()
+    }
+  })
+
+  test('that was let go is held again only for what happened since', async () => {
+    const tenantId = await newTenant()
+    await setCounts(tenantId, worse)
+    await judge()
+    await resumeBulk(database.engine, tenantId)
+    await judge()
+    expect((await pauseOf(tenantId)).at).toBeNull()
+    // The hour in which it was let go is over.
+    await database.engine.query(
+      `UPDATE valija.tenants SET bulk_resumed_at = bulk_resumed_at - interval '1 hour' WHERE id = $1`,
+      [tenantId],
+    )
+    await setCounts(tenantId, good)
+    await judge()
+    expect((await pauseOf(tenantId)).at).toBeNull()
+    await setCounts(tenantId, worse)
+    await judge()
+    expect((await pauseOf(tenantId)).at).toBeInstanceOf(Date)
+    expect(await ofType(tenantId, 'tenant.paused')).toHaveLength(2)
+    expect(await ofType(tenantId, 'tenant.resumed')).toMatchObject([{ stream: 'bulk', paused_seconds: 0 }])
   })
 })

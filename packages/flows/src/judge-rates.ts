@@ -1,27 +1,53 @@
-/** Raises alarms of tenants' rates, and ends them: core/alarm-policy.ts decides, store/judge-rates.ts writes it down and tells it. */
-import { type AlarmLimits, alarmWords, judgeAlarms, usualAlarmLimits } from '@valija/core'
-import { type AlarmVerdict, type Database, type JudgedStream, judgeRates, type Wake } from '@valija/store'
+/**
+ * Raises alarms of tenants' rates, ends them, and holds bulk mail whose rates are so bad that all who share our addresses would suffer:
+ * core/alarm-policy.ts decides, store/judge-rates.ts writes it down and tells it.
+ */
+import {
+  type AlarmLimits,
+  alarmWindowHours,
+  alarmWords,
+  judgeAlarms,
+  judgePause,
+  pauseWords,
+  usualAlarmLimits,
+} from '@valija/core'
+import { type Database, type JudgedStream, judgeRates, type Verdict, type Wake } from '@valija/store'
 
 /** Rates of a day: nothing changes much in less. */
 export const judgeEveryMs = 30_000
 
-/** @returns how many alarms began or are over */
-export async function raiseAlarms(
-  { database, wake }: { database: Database; wake: Wake },
-  notWithinMs = judgeEveryMs,
-): Promise<number> {
-  const { changes, hasWebhooks } = await judgeRates(database.engine, notWithinMs, verdictsOf)
-  if (hasWebhooks) wake.send('webhooks')
-  return changes
+export interface RateJudgeParts {
+  database: Database
+  wake: Pick<Wake, 'send'>
+  /** Told of each tenant whose bulk mail is held from now on. */
+  onPaused: (tenantId: string) => void
 }
 
-function verdictsOf({ tenantId, stream, counts, raised, ...tenant }: JudgedStream): AlarmVerdict[] {
-  return judgeAlarms(counts, limitsOf(tenant), new Set(raised)).map((change) => ({
-    tenantId,
-    stream,
-    change,
-    words: alarmWords(change.alarm, stream),
-  }))
+export async function judgeTenantRates(
+  { database, wake, onPaused }: RateJudgeParts,
+  notWithinMs = judgeEveryMs,
+): Promise<void> {
+  const { paused, hasWebhooks } = await judgeRates(database.engine, notWithinMs, verdictOf)
+  if (hasWebhooks) wake.send('webhooks')
+  for (const tenantId of paused) onPaused(tenantId)
+}
+
+function verdictOf({ tenantId, stream, counts, countsToPause, raised, ...tenant }: JudgedStream): Verdict {
+  const limits = limitsOf(tenant)
+  const pause = countsToPause && judgePause(countsToPause, limits)
+  return {
+    alarms: judgeAlarms(counts, limits, new Set(raised)).map((change) => ({
+      tenantId,
+      stream,
+      change,
+      words: alarmWords(change.alarm, stream),
+    })),
+    pause: pause && {
+      tenantId,
+      pause: { ...pause, hours: alarmWindowHours },
+      words: pauseWords(pause.reason),
+    },
+  }
 }
 
 function limitsOf({ isDefault, limits }: Pick<JudgedStream, 'isDefault' | 'limits'>): AlarmLimits {

@@ -6,16 +6,21 @@ import {
   type IdSource,
   ProductError,
   parseId,
+  pauseWords,
   scopes,
   type Uuid,
 } from '@valija/core'
 import {
+  asEngine,
+  type BulkPause,
   type Database,
   deleteTenant,
   findTenant,
   insertTenant,
   listTenants,
+  pauseBulk,
   readmitTenant,
+  resumeBulk,
   type StoredTenant,
   setSuspended,
   type TenantChanges,
@@ -46,7 +51,7 @@ export interface TenantInput {
 }
 
 /** The body of PATCH /tenants/:id. */
-export type TenantChange = Partial<TenantInput> & { status?: TenantView['status'] }
+export type TenantChange = Partial<TenantInput> & { status?: TenantView['status']; bulk_paused?: boolean }
 
 export interface TenantView {
   id: string
@@ -56,6 +61,8 @@ export interface TenantView {
   at_most_once: boolean
   status: 'active' | 'suspended'
   suspended_at: string | null
+  bulk_paused: boolean
+  bulk_pause: ({ since: string } & BulkPause) | null
   is_default: boolean
   created_at: string
 }
@@ -120,7 +127,7 @@ export async function addTenant(
 export async function changeTenant(
   desk: TenantDesk,
   id: string,
-  { status, ...input }: TenantChange,
+  { status, bulk_paused: isBulkPaused, ...input }: TenantChange,
 ): Promise<TenantView> {
   const uuid = parseId('tenant', id)
   const changed = uuid && (await updateTenant(desk.database, uuid, toChanges(input)))
@@ -128,8 +135,9 @@ export async function changeTenant(
   if (changed === 'name_taken') throw nameTaken(input.name)
   // Its limits are known with its keys.
   if (input.limits) desk.wake.send('keys', uuid)
-  if (status === undefined) return toView(changed)
-  await changeStatus(desk, uuid, status)
+  if (status === undefined && isBulkPaused === undefined) return toView(changed)
+  if (status !== undefined) await changeStatus(desk, uuid, status)
+  if (isBulkPaused !== undefined) await changeBulk(desk, uuid, isBulkPaused)
   return showTenant(desk, id)
 }
 
@@ -147,6 +155,15 @@ async function changeStatus(
   if (!isSuspended) return wake.send('dispatch')
   await readmitTenant(database.engine, id)
   wake.send('recall', recallOfTenant(id))
+}
+
+/** Bulk mail that is held is accepted, and not sent; what workers have in hand goes out. */
+async function changeBulk({ database, wake }: TenantDesk, id: Uuid, isPaused: boolean): Promise<void> {
+  const { hasWebhooks } = await asEngine(database, (client) =>
+    isPaused ? pauseBulk(client, id, { reason: 'operator' }, pauseWords('operator')) : resumeBulk(client, id),
+  )
+  if (hasWebhooks) wake.send('webhooks')
+  if (!isPaused) wake.send('dispatch')
 }
 
 /** @throws {ProductError} not_found; conflict for the default tenant, and while mails of the tenant are on their way */
@@ -193,6 +210,9 @@ function toView(tenant: StoredTenant): TenantView {
     at_most_once: tenant.atMostOnce,
     status: tenant.suspendedAt === null ? 'active' : 'suspended',
     suspended_at: tenant.suspendedAt?.toISOString() ?? null,
+    bulk_paused: tenant.bulkPausedAt !== null,
+    bulk_pause: tenant.bulkPausedAt &&
+      tenant.bulkPause && { since: tenant.bulkPausedAt.toISOString(), ...tenant.bulkPause },
     is_default: tenant.isDefault,
     created_at: tenant.createdAt.toISOString(),
   }

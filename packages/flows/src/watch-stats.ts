@@ -3,7 +3,7 @@
  * counted is judged: rates that are too high are alarms.
  */
 import { countEvents, type Database, type Wake } from '@valija/store'
-import { raiseAlarms } from './judge-rates.ts'
+import { judgeTenantRates } from './judge-rates.ts'
 import { createSleeper } from './sleeper.ts'
 
 export interface StatsWatch {
@@ -15,19 +15,23 @@ export interface StatsWatch {
 export interface StatsWatchParts {
   database: Database
   wake: Wake
+  onPaused: (tenantId: string) => void
   onError: (error: Error) => void
 }
 
 const everyMs = 5_000
+/** With thousands of tenants a look takes a while even where nothing is new: so many times as long as it took nobody looks again. */
+const restFactor = 10
 /** Some 0.4 s of PostgreSQL's time, and rows that are locked for as long. */
 const together = 20_000
 
-export function createStatsWatch({ database, wake, onError }: StatsWatchParts): StatsWatch {
+export function createStatsWatch({ database, wake, onPaused, onError }: StatsWatchParts): StatsWatch {
   const round = async () => {
+    const startedAtMs = performance.now()
     const outcome = await countEvents(database.engine, { notWithinMs: everyMs / 2, most: together })
     if (outcome !== 'busy' && !outcome.isUpToDate) return 0
-    await raiseAlarms({ database, wake })
-    return everyMs
+    await judgeTenantRates({ database, wake, onPaused })
+    return Math.max(everyMs, (performance.now() - startedAtMs) * restFactor)
   }
   const sleeper = createSleeper({ round, onError, afterErrorMs: everyMs })
   return { start: () => sleeper.wake(), stop: () => sleeper.stop() }

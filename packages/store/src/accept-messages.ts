@@ -265,14 +265,17 @@ WITH given_message AS MATERIALIZED (
     CASE WHEN status = ANY (ARRAY[${liveStates}]) THEN send_at END, seq
   FROM new_recipient
 ), share AS MATERIALIZED (
-  SELECT tenant_id, CASE WHEN ${hasDueRow('t.tenant_id', "'bulk'")} OR ${hasDueRow('t.tenant_id', "'transactional'")} THEN 0
+  SELECT tenant_id, is_bulk_held, CASE
+    WHEN (NOT is_bulk_held AND ${hasDueRow('t.tenant_id', "'bulk'")}) OR ${hasDueRow('t.tenant_id', "'transactional'")} THEN 0
     ELSE least(
       ${share} - ${countUpTo(`tenant_id = t.tenant_id AND state = 'admitted'`, share)},
       2 * ${share} - ${countUpTo(`tenant_id = t.tenant_id AND ${isInFlight}`, `2 * ${share}`)},
       ${directTotal} - ${countUpTo(`state = 'admitted'`, `${directTotal}`)}) END AS room
-  FROM (SELECT DISTINCT tenant_id FROM new_message) AS t
+  FROM (
+    SELECT tenant_id, coalesce((SELECT bulk_paused_at IS NOT NULL FROM valija.tenants WHERE id = m.tenant_id), false) AS is_bulk_held
+    FROM (SELECT DISTINCT tenant_id FROM new_message) AS m) AS t
 ), placed AS (
-  SELECT r.*, CASE WHEN send_at IS NULL
+  SELECT r.*, CASE WHEN send_at IS NULL AND NOT (is_bulk_held AND stream = 'bulk')
     AND row_number() OVER (PARTITION BY tenant_id ORDER BY send_at NULLS FIRST, stream = 'bulk', id) <= room THEN 'admitted' ELSE 'waiting' END AS state
   FROM new_recipient AS r JOIN share USING (tenant_id)
   WHERE status = ANY (ARRAY[${liveStates}])

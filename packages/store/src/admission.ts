@@ -69,10 +69,11 @@ export const waitingTenants = `tenant AS (
 )`
 
 /**
- * The earliest time at which a waiting row is due, as an SQL expression; rows of suspended tenants do not count. While there are none such, the
+ * The earliest time at which a waiting row is due, as an SQL expression; rows of suspended tenants, and bulk mail that is held, do not count. While there are none such, the
  * first entry of one index says it; else the first of each tenant and stream.
  */
-const earliestDue = `CASE WHEN EXISTS (SELECT FROM valija.tenants WHERE suspended_at IS NOT NULL) THEN (
+const earliestDue = `CASE WHEN EXISTS (SELECT FROM valija.tenants WHERE suspended_at IS NOT NULL)
+    OR EXISTS (SELECT FROM valija.tenants WHERE bulk_paused_at IS NOT NULL) THEN (
     WITH RECURSIVE ${waitingTenants}
     SELECT min(first.due_at) FROM tenant JOIN valija.tenants AS t ON t.id = tenant.tenant_id AND t.suspended_at IS NULL
       CROSS JOIN (VALUES ('transactional'), ('bulk')) AS s (stream)
@@ -80,11 +81,11 @@ const earliestDue = `CASE WHEN EXISTS (SELECT FROM valija.tenants WHERE suspende
         SELECT d.stream, d.due_at FROM valija.deliveries AS d
         WHERE d.tenant_id = tenant.tenant_id AND d.state = 'waiting' AND (d.stream, d.due_at) >= (s.stream, '-infinity'::timestamptz)
         ORDER BY d.stream, d.due_at LIMIT 1) AS first
-    WHERE first.stream = s.stream)
+    WHERE first.stream = s.stream AND (s.stream <> 'bulk' OR t.bulk_paused_at IS NULL))
   ELSE (SELECT min(due_at) FROM valija.deliveries WHERE state = 'waiting') END`
 
 /**
- * The streams that have something waiting and due, of tenants that are not suspended. Walks the index from tenant to tenant, so its cost grows with the
+ * The streams that have something waiting and due, of tenants that are not suspended, and none that is held. Walks the index from tenant to tenant, so its cost grows with the
  * number of tenants that wait, not with the number of rows.
  */
 export async function findWaitingStreams(pool: pg.Pool): Promise<WaitingStream[]> {
@@ -96,7 +97,8 @@ SELECT tenant.tenant_id AS "tenantId", coalesce(t.weight, 1) AS weight, s.stream
 FROM tenant
 LEFT JOIN valija.tenants AS t ON t.id = tenant.tenant_id
 CROSS JOIN (VALUES ('transactional'), ('bulk')) AS s (stream)
-WHERE tenant.tenant_id IS NOT NULL AND t.suspended_at IS NULL AND ${hasDueRow('tenant.tenant_id', 's.stream')}`,
+WHERE tenant.tenant_id IS NOT NULL AND t.suspended_at IS NULL
+  AND (s.stream <> 'bulk' OR t.bulk_paused_at IS NULL) AND ${hasDueRow('tenant.tenant_id', 's.stream')}`,
   })
   return result.rows
 }

@@ -117,6 +117,9 @@ const addSql = (table: string, from: string, name: 'domain' | 'tag', others: str
   GROUP BY 1, 2, 3, 4, ${others}outcome, reason
   ON CONFLICT (tenant_id, span, starts_at, ${name}, ${others}outcome, reason) DO UPDATE SET count = kept.count + excluded.count`
 
+/**
+ * Look-ups in the statistics are LATERAL with a limit: one look at the primary key each, whatever PostgreSQL knows of tables that were empty a minute ago.
+ */
 const countSql = `
 WITH horizon AS MATERIALIZED (SELECT valija.event_horizon() AS xmin),
 place AS MATERIALIZED (
@@ -156,12 +159,14 @@ place AS MATERIALIZED (
   FROM (
     SELECT tenant_id, span, starts_at, 'domain' AS kind, domain AS name, sum(count) AS count FROM domain_figure GROUP BY 1, 2, 3, 5
     UNION ALL SELECT tenant_id, span, starts_at, 'tag', tag, sum(count) FROM tag_figure GROUP BY 1, 2, 3, 5
-  ) AS n LEFT JOIN valija.stats_names AS had USING (tenant_id, span, starts_at, kind)
-  WHERE CASE n.kind
-    WHEN 'domain' THEN NOT EXISTS (SELECT FROM valija.stats AS s
-      WHERE s.tenant_id = n.tenant_id AND s.span = n.span AND s.starts_at = n.starts_at AND s.domain = n.name)
-    ELSE NOT EXISTS (SELECT FROM valija.tag_stats AS s
-      WHERE s.tenant_id = n.tenant_id AND s.span = n.span AND s.starts_at = n.starts_at AND s.tag = n.name) END
+  ) AS n
+  LEFT JOIN LATERAL (SELECT c.count FROM valija.stats_names AS c
+    WHERE c.tenant_id = n.tenant_id AND c.span = n.span AND c.starts_at = n.starts_at AND c.kind = n.kind LIMIT 1) AS had ON true
+  LEFT JOIN LATERAL (SELECT true AS is_known FROM valija.stats AS s
+    WHERE n.kind = 'domain' AND s.tenant_id = n.tenant_id AND s.span = n.span AND s.starts_at = n.starts_at AND s.domain = n.name LIMIT 1) AS d ON true
+  LEFT JOIN LATERAL (SELECT true AS is_known FROM valija.tag_stats AS s
+    WHERE n.kind = 'tag' AND s.tenant_id = n.tenant_id AND s.span = n.span AND s.starts_at = n.starts_at AND s.tag = n.name LIMIT 1) AS t ON true
+  WHERE d.is_known IS NULL AND t.is_known IS NULL
 ), rest AS MATERIALIZED (
   SELECT * FROM fresh WHERE NOT fits
 ), names AS (

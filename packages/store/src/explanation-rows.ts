@@ -17,6 +17,7 @@ import {
 import type pg from 'pg'
 import { type Database, readAsTenant } from './database.ts'
 import { earliestIdOf } from './message-ids.ts'
+import type { BulkPause } from './pause-bulk.ts'
 import { lateEventsMs } from './read-events.ts'
 import type { RouteCondition } from './route-health.ts'
 import { extendedSql } from './suspend-tenant.ts'
@@ -31,6 +32,9 @@ export interface ExplainedMessage {
   expiresAt: Date
   /** Since when the tenant is suspended; null when it is not. */
   suspendedAt: Date | null
+  /** Since when bulk mail of the tenant is held, and why; null when it is not, and for other mail. */
+  bulkPausedAt: Date | null
+  bulkPause: BulkPause | null
   requireTls: boolean
 }
 
@@ -130,8 +134,10 @@ async function findMessageRow(
     name: 'explain-message',
     text: `SELECT m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_domain AS "fromDomain", m.send_at AS "sendAt",
              ${extendedSql('m', 'id')} AS "expiresAt", m.require_tls AS "requireTls",
-             (SELECT t.suspended_at FROM valija.tenants AS t WHERE t.id = m.tenant_id) AS "suspendedAt"
-           FROM valija.messages AS m WHERE m.tenant_id = $1 AND m.id = $2`,
+             (SELECT t.suspended_at FROM valija.tenants AS t WHERE t.id = m.tenant_id) AS "suspendedAt",
+             held.bulk_paused_at AS "bulkPausedAt", held.bulk_pause AS "bulkPause"
+           FROM valija.messages AS m LEFT JOIN valija.tenants AS held ON held.id = m.tenant_id AND m.stream = 'bulk'
+           WHERE m.tenant_id = $1 AND m.id = $2`,
     values: [tenantId, id],
   })
   return result.rows[0] ?? null

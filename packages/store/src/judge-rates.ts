@@ -14,6 +14,7 @@ import {
 import type pg from 'pg'
 import { inTransaction } from './database.ts'
 import { eventExpressionsOf } from './new-events.ts'
+import { type BulkPause, pauseBulk } from './pause-bulk.ts'
 
 /** A stream of a tenant's, with what happened to it in the time that is judged. */
 export interface JudgedStream {
@@ -23,7 +24,15 @@ export interface JudgedStream {
   limits: Partial<AlarmLimits>
   stream: Stream
   counts: AlarmCounts
+  /** The same since its bulk mail was let go last; null while that is held, and of the other stream. */
+  countsToPause: AlarmCounts | null
   raised: AlarmKind[]
+}
+
+export interface Verdict {
+  alarms: AlarmVerdict[]
+  /** Its bulk mail is to be held. */
+  pause: { tenantId: Uuid; pause: BulkPause; words: { explanation: string; remedy: string } } | null
 }
 
 export interface AlarmVerdict {
@@ -34,6 +43,14 @@ export interface AlarmVerdict {
   words: { explanation: string; remedy: string }
 }
 
+export interface JudgeOutcome {
+  /** Alarms that began or are over. */
+  changes: number
+  /** Tenants whose bulk mail is held from now on. */
+  paused: Uuid[]
+  hasWebhooks: boolean
+}
+
 /**
  * @param notWithinMs nothing is done when somebody judged within this time
  * @param judge what follows for each stream
@@ -41,8 +58,8 @@ export interface AlarmVerdict {
 export function judgeRates(
   pool: pg.Pool,
   notWithinMs: number,
-  judge: (stream: JudgedStream) => AlarmVerdict[],
-): Promise<{ changes: number; hasWebhooks: boolean }> {
+  judge: (stream: JudgedStream) => Verdict,
+): Promise<JudgeOutcome> {
   return inTransaction(pool, 'BEGIN', async (client) => {
     const turn = await client.query<{ judgedAt: string }>({
       name: 'take-judging',
@@ -51,47 +68,52 @@ export function judgeRates(
       values: [notWithinMs / 1_000],
     })
     const since = turn.rows[0]?.judgedAt
-    if (since === undefined) return { changes: 0, hasWebhooks: false }
-    const verdicts = (await readStreams(client, since)).flatMap(judge)
-    const hasWebhooks = verdicts.length > 0 && (await tellAlarms(client, verdicts))
+    if (since === undefined) return { changes: 0, paused: [], hasWebhooks: false }
+    const verdicts = (await readStreams(client, since)).map(judge)
+    const alarms = verdicts.flatMap((verdict) => verdict.alarms)
+    let hasWebhooks = alarms.length > 0 && (await tellAlarms(client, alarms))
+    const paused: Uuid[] = []
+    for (const { pause: wanted } of verdicts) {
+      if (wanted === null) continue
+      const outcome = await pauseBulk(client, wanted.tenantId, wanted.pause, wanted.words)
+      if (outcome.isChanged) paused.push(wanted.tenantId)
+      hasWebhooks ||= outcome.hasWebhooks
+    }
     await client.query({ name: 'leave-judging', text: 'UPDATE valija.stats_state SET judged_at = now()' })
-    return { changes: verdicts.length, hasWebhooks }
+    return { changes: alarms.length, paused, hasWebhooks }
   })
 }
 
 /** What had begun before the last time may have been counted after it. */
 const overlap = `interval '1 minute'`
 
-const sumSql = (outcome: string) =>
-  `coalesce(sum(s.count) FILTER (WHERE s.outcome = '${outcome}'), 0)::float8 AS ${outcome}`
+/** Sums of a stream's hours, as an object. */
+const sumsSql = (condition: string) => `(
+    SELECT jsonb_build_object(${['delivered', 'deferred', 'bounced', 'hard_bounced', 'complained']
+      .map((name) => `'${name}', coalesce(sum(s.count) FILTER (WHERE s.outcome = '${name}'), 0)`)
+      .join(', ')})
+    FROM valija.stats AS s
+    WHERE s.tenant_id = t.id AND s.span = 'hour' AND s.starts_at > now() - interval '${alarmWindowHours} hours'
+      AND s.stream = stream.name AND ${condition})`
 
 async function readStreams(client: pg.PoolClient, since: string): Promise<JudgedStream[]> {
-  const { rows } = await client.query<Omit<JudgedStream, 'counts'> & AlarmCounts>({
+  const { rows } = await client.query<JudgedStream>({
     name: 'read-judged-streams',
     text: `
 WITH judged AS (
   SELECT tenant_id FROM valija.stats_cursors WHERE moved_at >= $1::timestamptz - ${overlap}
   UNION SELECT tenant_id FROM valija.alarms
 )
-SELECT t.id AS "tenantId", t.is_default AS "isDefault", coalesce(t.limits -> 'alarms', '{}') AS limits, stream.name AS stream, counted.*,
-  ARRAY(SELECT a.alarm FROM valija.alarms AS a WHERE a.tenant_id = t.id AND a.stream = stream.name) AS raised
+SELECT t.id AS "tenantId", t.is_default AS "isDefault", coalesce(t.limits -> 'alarms', '{}') AS limits, stream.name AS stream,
+  ARRAY(SELECT a.alarm FROM valija.alarms AS a WHERE a.tenant_id = t.id AND a.stream = stream.name) AS raised,
+  ${sumsSql('true')} AS counts,
+  CASE WHEN stream.name = 'bulk' AND t.bulk_paused_at IS NULL
+    THEN ${sumsSql("s.starts_at > coalesce(t.bulk_resumed_at, '-infinity')")} END AS "countsToPause"
 FROM judged JOIN valija.tenants AS t ON t.id = judged.tenant_id
-CROSS JOIN (VALUES ('transactional'), ('bulk')) AS stream (name)
-CROSS JOIN LATERAL (
-  SELECT ${['delivered', 'deferred', 'bounced', 'hard_bounced', 'complained'].map(sumSql).join(', ')}
-  FROM valija.stats AS s
-  WHERE s.tenant_id = t.id AND s.span = 'hour' AND s.starts_at > now() - interval '${alarmWindowHours} hours' AND s.stream = stream.name
-) AS counted`,
+CROSS JOIN (VALUES ('transactional'), ('bulk')) AS stream (name)`,
     values: [since],
   })
-  return rows.map(({ tenantId, isDefault, limits, stream, raised, ...counts }) => ({
-    tenantId,
-    isDefault,
-    limits,
-    stream,
-    raised,
-    counts,
-  }))
+  return rows
 }
 
 /** Keeps which are raised, and writes an event for each that begins or is over. */

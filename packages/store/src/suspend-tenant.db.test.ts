@@ -32,8 +32,8 @@ async function newTenant(): Promise<Uuid> {
 }
 
 /** A mail that waits, accepted an hour ago, whose time is over in `ttlMs` from its acceptance. */
-async function accept(tenantId: Uuid, ttlMs: number, directShare = 0): Promise<Uuid> {
-  const message = makeMessage(nextId, tenantId, { expiresAtMs: Date.now() + ttlMs })
+async function accept(tenantId: Uuid, ttlMs: number, directShare = 0, makeId = nextId): Promise<Uuid> {
+  const message = makeMessage(makeId, tenantId, { expiresAtMs: Date.now() + ttlMs })
   await acceptMessages(database.engine, [message], { directShare })
   return message.recipients[0]!.id
 }
@@ -111,10 +111,16 @@ describe('the time of a mail', () => {
 
   test('is longer by several suspensions, and a retry is not called for by the time that it had at first', async () => {
     const tenantId = await newTenant()
-    const id = await accept(tenantId, hourMs)
+    const earlier = createIdSource(() => Date.now() - 7 * hourMs)
+    const id = await accept(tenantId, hourMs, 0, earlier)
     for (let i = 0; i < 2; i++) {
+      await sql(
+        `UPDATE valija.tenant_suspensions SET began_at = began_at - interval '3 h', ended_at = ended_at - interval '3 h'
+         WHERE tenant_id = $1`,
+        [tenantId],
+      )
       await setSuspended(database, tenantId, true)
-      await lastFor(tenantId, (3 - i) * hourMs)
+      await lastFor(tenantId, 3 * hourMs)
       await setSuspended(database, tenantId, false)
     }
     const delivery = await leaseAnew(id)

@@ -1,6 +1,6 @@
 /**
  * Suspending a tenant and lifting it: one row each, however much is held. The dispatcher leaves out whoever is suspended, and a mail's time
- * is longer by every suspension that it met (valija.extended_until).
+ * is longer by every suspension that it met (valija.extended_until). A pause of its bulk mail alone is pause-bulk.ts.
  */
 import type { Uuid } from '@valija/core'
 import { type Database, inTransaction } from './database.ts'
@@ -9,12 +9,12 @@ import { eventExpressionsOf } from './new-events.ts'
 /**
  * When a row's time is over, as an SQL expression.
  *
- * @param row a name of a row with `tenant_id` and `expires_at`
+ * @param row a name of a row with `tenant_id`, `stream` and `expires_at`
  * @param id its column with an id made at its acceptance
  */
 export function extendedSql(row: string, id: string): string {
   return `CASE WHEN (SELECT t.was_suspended FROM valija.tenants AS t WHERE t.id = ${row}.tenant_id)
-    THEN valija.extended_until(${row}.tenant_id, ${row}.${id}, ${row}.expires_at) ELSE ${row}.expires_at END`
+    THEN valija.extended_until(${row}.tenant_id, ${row}.${id}, ${row}.stream, ${row}.expires_at) ELSE ${row}.expires_at END`
 }
 
 export interface SuspensionOutcome {
@@ -36,7 +36,7 @@ const resumeSql = `
 WITH changed AS (
   UPDATE valija.tenants SET suspended_at = NULL WHERE id = $1 AND suspended_at IS NOT NULL RETURNING id
 ), ended AS (
-  UPDATE valija.tenant_suspensions SET ended_at = clock_timestamp() WHERE tenant_id = (SELECT id FROM changed) AND ended_at IS NULL
+  UPDATE valija.tenant_suspensions SET ended_at = clock_timestamp() WHERE tenant_id = (SELECT id FROM changed) AND ended_at IS NULL AND stream IS NULL
   RETURNING tenant_id, ended_at - began_at AS held_for
 ), ${eventExpressionsOf(`SELECT tenant_id, 'tenant.resumed' AS type,
     jsonb_build_object('suspended_seconds', floor(extract(epoch FROM held_for))) AS data FROM ended`)}

@@ -6,6 +6,7 @@ import type pg from 'pg'
 import { asEngine, asOperator, type Database } from './database.ts'
 import type { TenantModel } from './generated/prisma/models/Tenant.ts'
 import type { NewStoredKey, Page } from './keys.ts'
+import type { BulkPause } from './pause-bulk.ts'
 
 export interface StoredTenant {
   id: Uuid
@@ -18,6 +19,9 @@ export interface StoredTenant {
   atMostOnce: boolean
   /** Since when it is suspended; null: it is not. */
   suspendedAt: Date | null
+  /** Since when its bulk mail is held; null: it is not. */
+  bulkPausedAt: Date | null
+  bulkPause: BulkPause | null
   createdAt: Date
 }
 
@@ -144,6 +148,7 @@ export async function updateTenant(
 
 export type TenantDeletion = 'deleted' | 'unknown' | 'default' | { live: number }
 
+const statsTables = ['stats', 'tag_stats', 'latency_stats', 'stats_names']
 /** What of a tenant can be much, and does not go with its row; no day of the partitioned tables, which retention drops. */
 const ownTables = [
   'inbox',
@@ -153,6 +158,7 @@ const ownTables = [
   'mailbox_faults',
   'usage',
   'webhook_outbox',
+  ...statsTables,
 ]
 /** Rows of one transaction: a long one would keep readers of events waiting, of all tenants. */
 const rowsAtOnce = 5_000
@@ -181,18 +187,12 @@ export async function deleteTenant(database: Database, id: Uuid): Promise<Tenant
   return asEngine(database, (client) => deleteRest(client, id))
 }
 
-/** Sums, which are few, and the tenant's own row with all that goes with it. */
+/** The tenant's own row with all that goes with it, and what was counted of it meanwhile. */
 async function deleteRest(client: pg.PoolClient, id: Uuid): Promise<TenantDeletion> {
-  for (const table of [
-    // First: whoever counts its events this moment ends before, or finds it gone (count-events.ts).
-    'stats_cursors',
-    'stats',
-    'tag_stats',
-    'latency_stats',
-    'stats_names',
-  ]) {
+  // Whoever counts its events this moment has ended before, or finds it gone (count-events.ts).
+  await client.query('SELECT FROM valija.tenants WHERE id = $1 FOR UPDATE', [id])
+  for (const table of ['stats_cursors', ...statsTables])
     await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
-  }
   const { rowCount } = await client.query('DELETE FROM valija.tenants WHERE id = $1', [id])
   return rowCount === 0 ? 'unknown' : 'deleted'
 }
@@ -227,6 +227,10 @@ export function isUniqueViolation(error: unknown): boolean {
 }
 
 function toStoredTenant(row: TenantModel): StoredTenant {
-  // Written as an object only (routes/tenants).
-  return { ...row, limits: row.limits as Record<string, unknown> }
+  // Written as objects only (routes/tenants, pause-bulk.ts).
+  return {
+    ...row,
+    limits: row.limits as Record<string, unknown>,
+    bulkPause: row.bulkPause as BulkPause | null,
+  }
 }

@@ -324,7 +324,7 @@ export type MessageExplanation = {
     /** The most likely true cause first. */
     because: ({
       /** New ones may come. */
-      kind: 'mailbox_unknown' | 'mailbox_full' | 'mailbox_disabled' | 'domain_unknown' | 'spam' | 'policy' | 'reputation' | 'authentication' | 'throttled' | 'greylisted' | 'size' | 'content' | 'protocol' | 'tls' | 'network' | 'expired' | 'internal' | 'rejected' | 'other' | 'delivered' | 'captured' | 'simulated' | 'scheduled' | 'sending' | 'cancelled' | 'suppressed' | 'complained' | 'unsubscribed' | 'next_in_line' | 'tenant_share' | 'workers_busy' | 'no_worker' | 'tenant_suspended' | 'queue_away' | 'retry_schedule' | 'expires_first' | 'crashed_workers' | 'site_paused' | 'site_slowed' | 'sender_held' | 'route_paused' | 'route_down' | 'no_route' | 'warm_up' | 'no_source' | 'name_unavailable' | 'null_mx' | 'connection_refused' | 'connection_timeout' | 'connection_lost' | 'timeout' | 'address_refused' | 'login_refused' | 'capability' | 'signing' | 'at_most_once' | 'rule' | 'uncertain' | 'earlier_attempts' | 'require_tls' | 'mta_sts' | 'dane' | 'domain_unsigned' | 'dns_records' | 'quarantined'
+      kind: 'mailbox_unknown' | 'mailbox_full' | 'mailbox_disabled' | 'domain_unknown' | 'spam' | 'policy' | 'reputation' | 'authentication' | 'throttled' | 'greylisted' | 'size' | 'content' | 'protocol' | 'tls' | 'network' | 'expired' | 'internal' | 'rejected' | 'other' | 'delivered' | 'captured' | 'simulated' | 'scheduled' | 'sending' | 'cancelled' | 'suppressed' | 'complained' | 'unsubscribed' | 'next_in_line' | 'tenant_share' | 'workers_busy' | 'no_worker' | 'tenant_suspended' | 'bulk_paused' | 'queue_away' | 'retry_schedule' | 'expires_first' | 'crashed_workers' | 'site_paused' | 'site_slowed' | 'sender_held' | 'route_paused' | 'route_down' | 'no_route' | 'warm_up' | 'no_source' | 'name_unavailable' | 'null_mx' | 'connection_refused' | 'connection_timeout' | 'connection_lost' | 'timeout' | 'address_refused' | 'login_refused' | 'capability' | 'signing' | 'at_most_once' | 'rule' | 'uncertain' | 'earlier_attempts' | 'require_tls' | 'mta_sts' | 'dane' | 'domain_unsigned' | 'dns_records' | 'quarantined'
       /** A sentence or two for people. */
       detail: string
     })[]
@@ -1611,6 +1611,25 @@ export type Tenant = {
   status: 'active' | 'suspended'
   /** Since when it is suspended; null: it is not. */
   suspended_at: string | null
+  /** Whether bulk mail is held, by the operator or by itself (`limits.alarms`): it is accepted, and waits; nothing is lost, and its time (`expires_at`) does not run on. Other mail goes on. false again: it goes on at once. */
+  bulk_paused: boolean
+  /** Why bulk mail is held; null: it is not. */
+  bulk_pause: {
+    /** Since when. */
+    since: string
+    /** Who or what held it: with a rate, by itself. */
+    reason: 'operator' | 'bounce_rate' | 'complaint_rate'
+    /** As a part of one. */
+    rate?: number
+    /** Which the rate exceeded. */
+    limit?: number
+    /** How many bounced hard, or were called spam. */
+    count?: number
+    /** What they are a part of. */
+    volume?: number
+    /** Over what time. */
+    hours?: number
+  } | null
   /** The tenant that `npm start` made. */
   is_default: boolean
   /** When it was made. */
@@ -1632,6 +1651,25 @@ export type CreatedTenant = {
   status: 'active' | 'suspended'
   /** Since when it is suspended; null: it is not. */
   suspended_at: string | null
+  /** Whether bulk mail is held, by the operator or by itself (`limits.alarms`): it is accepted, and waits; nothing is lost, and its time (`expires_at`) does not run on. Other mail goes on. false again: it goes on at once. */
+  bulk_paused: boolean
+  /** Why bulk mail is held; null: it is not. */
+  bulk_pause: {
+    /** Since when. */
+    since: string
+    /** Who or what held it: with a rate, by itself. */
+    reason: 'operator' | 'bounce_rate' | 'complaint_rate'
+    /** As a part of one. */
+    rate?: number
+    /** Which the rate exceeded. */
+    limit?: number
+    /** How many bounced hard, or were called spam. */
+    count?: number
+    /** What they are a part of. */
+    volume?: number
+    /** Over what time. */
+    hours?: number
+  } | null
   /** The tenant that `npm start` made. */
   is_default: boolean
   /** When it was made. */
@@ -1669,7 +1707,7 @@ export type TenantInput = {
     max_recipients?: number | null
     /** Attachments of one message that is not raw. Absent or null: no limit. */
     max_attachments?: number | null
-    /** When the rates of a stream over the last 24 hours are worth an alarm: an event `tenant.alarm`, once until they are well below again. */
+    /** When the rates of a stream over the last 24 hours are worth an alarm, an event `tenant.alarm`, once until they are well below again; and when they are so high that its bulk mail is held. */
     alarms?: {
       /** Hard bounces, of delivered and bounced, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.05. */
       bounce_rate?: number | null
@@ -1677,6 +1715,12 @@ export type TenantInput = {
       complaint_rate?: number | null
       /** Deferred tries, of all that were answered, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.3. */
       deferral_rate?: number | null
+      /** Whether bulk mail is held when its own rates exceed the next two. Absent or null: true, but for the tenant of `npm start`. */
+      pause_bulk?: boolean | null
+      /** Hard bounces of bulk mail, over which it is held, as a part of one; 1: never. Absent or null: 0.1. */
+      pause_bounce_rate?: number | null
+      /** Complaints of bulk mail, over which it is held, as a part of one; 1: never. Absent or null: 0.005. */
+      pause_complaint_rate?: number | null
       /** Under so much mail in 24 hours no rate counts. Absent or null: 200. */
       minimum_volume?: number | null
     } | null
@@ -1714,7 +1758,7 @@ export type TenantChange = {
     max_recipients?: number | null
     /** Attachments of one message that is not raw. Absent or null: no limit. */
     max_attachments?: number | null
-    /** When the rates of a stream over the last 24 hours are worth an alarm: an event `tenant.alarm`, once until they are well below again. */
+    /** When the rates of a stream over the last 24 hours are worth an alarm, an event `tenant.alarm`, once until they are well below again; and when they are so high that its bulk mail is held. */
     alarms?: {
       /** Hard bounces, of delivered and bounced, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.05. */
       bounce_rate?: number | null
@@ -1722,6 +1766,12 @@ export type TenantChange = {
       complaint_rate?: number | null
       /** Deferred tries, of all that were answered, over which there is an alarm, as a part of one; 1: never. Absent or null: 0.3. */
       deferral_rate?: number | null
+      /** Whether bulk mail is held when its own rates exceed the next two. Absent or null: true, but for the tenant of `npm start`. */
+      pause_bulk?: boolean | null
+      /** Hard bounces of bulk mail, over which it is held, as a part of one; 1: never. Absent or null: 0.1. */
+      pause_bounce_rate?: number | null
+      /** Complaints of bulk mail, over which it is held, as a part of one; 1: never. Absent or null: 0.005. */
+      pause_complaint_rate?: number | null
       /** Under so much mail in 24 hours no rate counts. Absent or null: 200. */
       minimum_volume?: number | null
     } | null
@@ -1730,6 +1780,8 @@ export type TenantChange = {
   at_most_once?: boolean
   /** suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once. */
   status?: 'active' | 'suspended'
+  /** Whether bulk mail is held, by the operator or by itself (`limits.alarms`): it is accepted, and waits; nothing is lost, and its time (`expires_at`) does not run on. Other mail goes on. false again: it goes on at once. */
+  bulk_paused?: boolean
 }
 
 /** What waits, and where. */

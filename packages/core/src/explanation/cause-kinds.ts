@@ -23,6 +23,7 @@ const otherKinds = {
   workers_busy: 'It has been due for a while, and no worker has got to it.',
   no_worker: 'No worker is running.',
   tenant_suspended: 'The operator has suspended the tenant: its mail is held.',
+  bulk_paused: 'Bulk mail of the tenant is held, by the operator or because of its rates.',
   queue_away: 'The store of the queue does not answer.',
   retry_schedule: 'It was tried, and waits for its next attempt.',
   expires_first: 'Its time is over before the next attempt.',

@@ -20,6 +20,7 @@ const facts: ExplanationFacts = {
     sendAtMs: null,
     expiresAtMs: nowMs + 24 * 60 * minuteMs,
     suspendedAtMs: null,
+    bulkPause: null,
     requireTls: false,
     fromDomain: 'acme.test',
   },
@@ -338,8 +339,7 @@ describe('what was tried is explained by its last attempt', () => {
   })
 
   test('a suspended tenant’s mail is held by that alone', () => {
-    const message = { suspendedAtMs: nowMs - minuteMs }
-    expect(kinds(deferred({}, { message }))).toEqual(['tenant_suspended'])
+    expect(kinds(deferred({}, { message: { suspendedAtMs: nowMs } }))).toEqual(['tenant_suspended'])
   })
 
   test('a next attempt behind the expiry is none', () => {

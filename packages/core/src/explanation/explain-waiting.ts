@@ -4,6 +4,7 @@
  * What comes first is what keeps the mail now. Something that is due and not taken is kept by ourselves, whatever its last attempt
  * met; something that is not due is kept by what it is held back for, or by that attempt.
  */
+import { pauseWords } from '../alarm-policy.ts'
 import { crashesOfSuspect } from '../crash-policy.ts'
 import type { Cause, Explanation, Finding } from './cause-kinds.ts'
 import { explainFailure, scheduleCause, serverOf, uncertainCause } from './explain-failure.ts'
@@ -20,8 +21,9 @@ export function explainWaiting(facts: ExplanationFacts): Explanation {
   if (recipient.status === 'sending') return withSuspicion(facts, explainSending(facts))
   // Between the end of a recipient and what is read of its row.
   if (delivery === null) return { summary: 'Its end is being written down.', ...nextInLine }
-  const { sendAtMs, suspendedAtMs } = facts.message
+  const { sendAtMs, suspendedAtMs, bulkPause } = facts.message
   if (suspendedAtMs !== null) return explainSuspended(facts, suspendedAtMs)
+  if (bulkPause !== null) return explainBulkPause(facts, bulkPause)
   if (recipient.status === 'scheduled' && sendAtMs !== null && sendAtMs > nowMs)
     return explainScheduled(facts, sendAtMs)
   const failure = explainFailure(facts)
@@ -73,6 +75,19 @@ function explainSuspended({ nowMs }: ExplanationFacts, suspendedAtMs: number): E
     because: [{ kind: 'tenant_suspended', detail }],
     remedy:
       'Only the operator of this installation can lift it (PATCH /tenants/:id with "status": "active"); what is due then goes at once.',
+  }
+}
+
+function explainBulkPause(
+  { nowMs }: ExplanationFacts,
+  { sinceMs, reason }: NonNullable<ExplanationFacts['message']['bulkPause']>,
+): Explanation {
+  const { explanation, remedy } = pauseWords(reason)
+  const detail = `Since ${atTime(sinceMs, nowMs)} the bulk mail of the tenant is held. ${explanation} Its time does not run on meanwhile.`
+  return {
+    summary: 'Is held: bulk mail of the tenant is.',
+    because: [{ kind: 'bulk_paused', detail }],
+    remedy,
   }
 }
 

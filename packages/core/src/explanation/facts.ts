@@ -1,4 +1,5 @@
 /** What an explanation is made of: everything that is known of a recipient when somebody asks. Times are milliseconds since 1970. */
+import type { PauseReason } from '../alarm-policy.ts'
 import type { Action, Blame } from '../disposition.ts'
 import type { DeliveryState, RecipientState } from '../recipient-state.ts'
 import type { RouteKind } from '../route.ts'
@@ -42,6 +43,8 @@ export interface MessageFacts {
   expiresAtMs: number
   /** Since when the tenant is suspended; null when it is not. */
   suspendedAtMs: number | null
+  /** Since when the tenant's bulk mail is held, and why; null when it is not, and for other mail. */
+  bulkPause: { sinceMs: number; reason: PauseReason['reason'] | 'operator' } | null
   requireTls: boolean
   fromDomain: string
 }

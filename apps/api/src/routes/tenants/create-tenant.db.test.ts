@@ -24,6 +24,8 @@ describe('201', () => {
       is_default: false,
       status: 'active',
       suspended_at: null,
+      bulk_paused: false,
+      bulk_pause: null,
       created_at: expect.stringMatching(/Z$/),
       key: expect.stringMatching(/^vlj_/),
     })

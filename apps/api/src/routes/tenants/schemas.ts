@@ -14,31 +14,44 @@ const alarmRate = (usual: number, what: string) =>
       }),
     ),
   )
-const { bounce_rate, complaint_rate, deferral_rate, minimum_volume } = usualAlarmLimits(false)
+const usual = usualAlarmLimits(false)
 const alarms = strictObject(
   {
     bounce_rate: alarmRate(
-      bounce_rate,
+      usual.bounce_rate,
       'Hard bounces, of delivered and bounced, over which there is an alarm',
     ),
-    complaint_rate: alarmRate(complaint_rate, 'Complaints, of delivered, over which there is an alarm'),
+    complaint_rate: alarmRate(usual.complaint_rate, 'Complaints, of delivered, over which there is an alarm'),
     deferral_rate: alarmRate(
-      deferral_rate,
+      usual.deferral_rate,
       'Deferred tries, of all that were answered, over which there is an alarm',
+    ),
+    pause_bulk: Type.Optional(
+      nullable(
+        Type.Boolean({
+          description:
+            'Whether bulk mail is held when its own rates exceed the next two. Absent or null: true, but for the tenant of `npm start`.',
+        }),
+      ),
+    ),
+    pause_bounce_rate: alarmRate(usual.pause_bounce_rate, 'Hard bounces of bulk mail, over which it is held'),
+    pause_complaint_rate: alarmRate(
+      usual.pause_complaint_rate,
+      'Complaints of bulk mail, over which it is held',
     ),
     minimum_volume: Type.Optional(
       nullable(
         Type.Integer({
           minimum: 1,
           maximum: 1_000_000_000,
-          description: `Under so much mail in 24 hours no rate counts. Absent or null: ${minimum_volume}.`,
+          description: `Under so much mail in 24 hours no rate counts. Absent or null: ${usual.minimum_volume}.`,
         }),
       ),
     ),
   },
   {
     description:
-      'When the rates of a stream over the last 24 hours are worth an alarm: an event `tenant.alarm`, once until they are well below again.',
+      'When the rates of a stream over the last 24 hours are worth an alarm, an event `tenant.alarm`, once until they are well below again; and when they are so high that its bulk mail is held.',
   },
 )
 const name = oneLine(128, 'Unique in this installation.')
@@ -71,6 +84,10 @@ const atMostOnce = Type.Boolean({
     'When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on.',
 })
 
+const bulkPaused = Type.Boolean({
+  description:
+    'Whether bulk mail is held, by the operator or by itself (`limits.alarms`): it is accepted, and waits; nothing is lost, and its time (`expires_at`) does not run on. Other mail goes on. false again: it goes on at once.',
+})
 const status = Type.Enum(['active', 'suspended'], {
   description:
     'suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once.',
@@ -94,6 +111,7 @@ export const TenantChange = named(
     limits: Type.Optional(limits),
     at_most_once: Type.Optional(atMostOnce),
     status: Type.Optional(status),
+    bulk_paused: Type.Optional(bulkPaused),
   }),
 )
 
@@ -105,6 +123,23 @@ const shown = {
   at_most_once: atMostOnce,
   status,
   suspended_at: nullable(time('Since when it is suspended; null: it is not.')),
+  bulk_paused: bulkPaused,
+  bulk_pause: nullable(
+    Type.Object(
+      {
+        since: time('Since when.'),
+        reason: Type.Enum(['operator', 'bounce_rate', 'complaint_rate'], {
+          description: 'Who or what held it: with a rate, by itself.',
+        }),
+        rate: Type.Optional(Type.Number({ description: 'As a part of one.' })),
+        limit: Type.Optional(Type.Number({ description: 'Which the rate exceeded.' })),
+        count: Type.Optional(Type.Integer({ description: 'How many bounced hard, or were called spam.' })),
+        volume: Type.Optional(Type.Integer({ description: 'What they are a part of.' })),
+        hours: Type.Optional(Type.Integer({ description: 'Over what time.' })),
+      },
+      { description: 'Why bulk mail is held; null: it is not.' },
+    ),
+  ),
   is_default: Type.Boolean({ description: 'The tenant that `npm start` made.' }),
   created_at: time('When it was made.'),
 }

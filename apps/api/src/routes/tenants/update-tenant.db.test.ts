@@ -26,6 +26,47 @@ test('200: a limit of its own is taken away by null', async () => {
   expect((await change({ limits: { queued: null } })).json().limits).toEqual({})
 })
 
+test('200: limits of its alarms, each of which is taken away by null', async () => {
+  const alarms = { bounce_rate: 0.02, pause_bulk: false, minimum_volume: 1_000 }
+  expect((await change({ limits: { alarms } })).json()).toMatchObject({ limits: { alarms } })
+  expect(
+    (await change({ limits: { alarms: { bounce_rate: null, pause_bulk: false } } })).json().limits,
+  ).toEqual({
+    alarms: { pause_bulk: false },
+  })
+  expect((await change({ limits: { alarms: null } })).json().limits).toEqual({})
+})
+
+test('200: bulk mail that is held is accepted, says why it waits, and loses no time; other mail does not wait', async () => {
+  const made = (await api.ask('POST', '/tenants', { key: adminKey, body: { name: 'bulky' } })).json()
+  const headers = { 'valija-tenant': made.id }
+  await api.ask('POST', '/domains', { key: adminKey, headers, body: { name: 'bulky.test', vouched: true } })
+  expect((await change({ bulk_paused: true }, made.id)).json()).toMatchObject({
+    status: 'active',
+    bulk_paused: true,
+    bulk_pause: { since: expect.stringMatching(/Z$/), reason: 'operator' },
+  })
+  const send = async (stream: string) => {
+    const body = { ...message, from: 'a@bulky.test', stream }
+    return (await api.ask('POST', '/send', { key: made.key, body })).json().id as string
+  }
+  const [bulk, code] = [await send('bulk'), await send('transactional')]
+  const read = async (id: string) => (await api.ask('GET', `/messages/${id}`, { key: made.key })).json()
+  const explain = async (id: string) =>
+    (await api.ask('GET', `/messages/${id}/explain`, { key: made.key })).json().recipients[0]
+  expect(await explain(bulk)).toMatchObject({
+    because: [{ kind: 'bulk_paused' }],
+    remedy: expect.stringContaining('"bulk_paused": false'),
+  })
+  expect((await explain(code)).because).not.toMatchObject([{ kind: 'bulk_paused' }])
+  const { expires_at } = await read(bulk)
+  await until('a later end', async () => (await read(bulk)).expires_at > expires_at)
+  expect((await change({ bulk_paused: false }, made.id)).json()).toMatchObject({
+    bulk_paused: false,
+    bulk_pause: null,
+  })
+})
+
 describe('200: a tenant that is suspended', () => {
   const send = (key: string, headers: Record<string, string> = {}) =>
     api.ask('POST', '/send', { key, headers, body: { ...message, from: 'a@held.test' } })
