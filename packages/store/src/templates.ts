@@ -2,6 +2,7 @@
 import type { TemplateContent, TemplateKind, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { type Database, readAsTenant, writeAsTenant } from './database.ts'
+import { databaseCodeOf } from './database-errors.ts'
 import type { Page } from './keys.ts'
 
 export interface StoredTemplate {
@@ -134,13 +135,13 @@ export interface TemplateChange {
 }
 
 /** @returns null: there is no such template; `taken`: another one has the slug; `changed`: somebody else has changed it meanwhile */
-export function updateTemplate(
+export async function updateTemplate(
   database: Database,
   tenantId: Uuid,
   id: Uuid,
   change: TemplateChange,
 ): Promise<WholeTemplate | 'taken' | 'changed' | null> {
-  return writeAsTenant(database, tenantId, async (client) => {
+  const written = writeAsTenant(database, tenantId, async (client) => {
     const { slug, version, publish } = change
     const found = await client.query<{ latest: number; slug: string }>(
       'SELECT latest_version AS latest, slug FROM valija.templates WHERE id = $1 AND tenant_id = $2 FOR UPDATE',
@@ -168,9 +169,13 @@ export function updateTemplate(
     await forgetOldVersions(client, id)
     return readWhole(client, tenantId, id)
   })
+  return written.catch((error: unknown) => {
+    // Of two that take it at the same moment the index refuses the second.
+    if (databaseCodeOf(error) === '23505') return 'taken'
+    throw error
+  })
 }
 
-/** Two that take it at the same moment: the index refuses the second. */
 async function isTaken(client: pg.PoolClient, tenantId: Uuid, slug: string): Promise<boolean> {
   const { rowCount } = await client.query('SELECT FROM valija.templates WHERE tenant_id = $1 AND slug = $2', [
     tenantId,

@@ -103,6 +103,13 @@ describe('409', () => {
     expect((await change(id, { slug: 'g' })).json()).toMatchObject({ status: 409, code: 'conflict' })
   })
 
+  test('for all but one of those that take a slug at the same moment', async () => {
+    const { make } = templatesOf(api)
+    const made = await Promise.all(['k', 'l', 'm'].map((slug) => make(slug)))
+    const answers = await Promise.all(made.map(({ id }) => change(id, { slug: 'best' })))
+    expect(answers.map(({ statusCode }) => statusCode).sort()).toEqual([200, 409, 409])
+  })
+
   test('for another slug of a partial that is used', async () => {
     const { make, part } = templatesOf(api)
     const { id } = await part('partial', 'foot', 'x')
