@@ -3,14 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { type BatchResult, Valija as Client, type ValijaEvent, verifyWebhook } from '@valija/client'
 import { Webhook } from 'standardwebhooks'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import {
-  type BatchResult,
-  Valija as Client,
-  type ValijaEvent,
-  verifyWebhook,
-} from '../packages/client/src/index.ts'
 import { packClient } from '../tools/pack-client.ts'
 import { startCuttingProxy } from './support/cutting-proxy.ts'
 import { endOfMail } from './support/messages.ts'
