@@ -97,10 +97,11 @@ export async function replayRange(
     const { rows } = await client.query<{ seen: number; events: number }>(
       `WITH seen AS (
   SELECT type, data FROM valija.events
-  WHERE tenant_id = $1 AND id >= $3 AND id < $4 AND created_at >= $5 AND created_at < $6 AND ($7::text[] IS NULL OR type = ANY ($7))
+  WHERE tenant_id = $1 AND id >= $3 AND id < $4 AND created_at >= $5 AND created_at < $6
   LIMIT $8
 )
-SELECT count(*)::integer AS seen, (count(*) FILTER (WHERE ${wantsEvent('seen', 'webhook')}))::integer AS events
+SELECT count(*)::integer AS seen,
+  (count(*) FILTER (WHERE ($7::text[] IS NULL OR type = ANY ($7)) AND ${wantsEvent('seen', 'webhook')}))::integer AS events
 FROM seen, valija.webhooks AS webhook WHERE webhook.id = $2`,
       [
         webhook.tenantId,

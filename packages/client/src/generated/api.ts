@@ -653,9 +653,9 @@ export type WebhookReplayInput = {
 
 /** What will be told again. */
 export type WebhookReplay = {
-  /** How many events will be told; counted up to 2,000. */
+  /** How many events will be told, counted among the first 2,000. */
   events: number
-  /** false: there are more than were counted, and all of them will be told. */
+  /** false: more than 2,000 would have to be looked at; all that are meant will be told. */
   is_exact: boolean
 }
 

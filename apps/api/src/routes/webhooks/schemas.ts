@@ -202,9 +202,9 @@ export const WebhookReplay = named(
   'WebhookReplay',
   Type.Object(
     {
-      events: Type.Integer({ description: 'How many events will be told; counted up to 2,000.' }),
+      events: Type.Integer({ description: 'How many events will be told, counted among the first 2,000.' }),
       is_exact: Type.Boolean({
-        description: 'false: there are more than were counted, and all of them will be told.',
+        description: 'false: more than 2,000 would have to be looked at; all that are meant will be told.',
       }),
     },
     { description: 'What will be told again.' },
