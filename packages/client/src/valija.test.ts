@@ -53,7 +53,8 @@ test('two sends have keys of their own, and one that is given is taken', async (
 
 test('each message of a batch has a key, the same at every try, and its own where it brings one', async () => {
   const { asked, client } = await startScriptedApi(['cut', { status: 202, json: { data: [accepted.json] } }])
-  await client.sendBatch([mail, { ...mail, idempotency_key: 'mine' }, mail])
+  const absent: object = { idempotency_key: undefined }
+  await client.sendBatch([mail, { ...mail, idempotency_key: 'mine' }, { ...mail, ...absent }])
   const keys = asked.map(({ body }) =>
     (JSON.parse(body) as { messages: { idempotency_key: string }[] }).messages.map(
       (one) => one.idempotency_key,

@@ -67,7 +67,10 @@ export class Valija {
     messages: readonly BatchMessageInput[],
     { mode = 'strict', ...rest }: CallOptions & { mode?: 'strict' | 'permissive' } = {},
   ): Promise<AcceptedMessage[] | BatchResult[]> {
-    const keyed = messages.map((message) => ({ idempotency_key: crypto.randomUUID(), ...message }))
+    const keyed = messages.map((message) => ({
+      ...message,
+      idempotency_key: message.idempotency_key ?? crypto.randomUUID(),
+    }))
     const { data } = await this.request('POST /send/batch', {
       ...rest,
       query: { mode },
