@@ -74,8 +74,13 @@ export function createMessageDesk(parts: MessageDeskParts): MessageDesk {
     move: async (tenantId, messageId, sendAt) => {
       const startMs = Math.floor(sendAt?.getTime() ?? parts.clock.nowMs())
       const move = { startMs, isAtOnce: sendAt === null, redate }
-      const outcome = await changeAll(parts, messageId, () =>
-        moveMessage(parts.database, { tenantId, messageId }, move, tellMoved(parts, startMs)),
+      const outcome = await changeAll(parts, messageId, (isChanged) =>
+        moveMessage(
+          parts.database,
+          { tenantId, messageId },
+          { ...move, isChanged },
+          tellMoved(parts, startMs),
+        ),
       )
       if (outcome.changed.length === 0) throw refusal(outcome)
       parts.wake.send('dispatch')
@@ -85,15 +90,19 @@ export function createMessageDesk(parts: MessageDeskParts): MessageDesk {
   }
 }
 
-/** Changes what can be changed, again while workers give more of it back. */
+/**
+ * Changes what can be changed, again while workers give more of it back.
+ *
+ * @param change is told what has been changed in an earlier turn: it stands, and may be on its way by now
+ */
 async function changeAll(
   { wake }: MessageDeskParts,
   messageId: Uuid,
-  change: () => Promise<ChangeOutcome | null>,
+  change: (isChanged: (recipientId: Uuid) => boolean) => Promise<ChangeOutcome | null>,
 ): Promise<ChangeOutcome> {
   const changed: HeldRecipient[] = []
   for (let turn = 0; ; turn++) {
-    const outcome = await change()
+    const outcome = await change((recipientId) => changed.some(({ id }) => id === recipientId))
     if (outcome === null) throw new ProductError('not_found', { detail: 'There is no such message.' })
     changed.push(...outcome.changed)
     if (outcome.hasWebhooks) wake.send('webhooks')

@@ -107,6 +107,8 @@ export interface Move {
   /** Its send_at; now or in the past: at once. */
   startMs: number
   isAtOnce: boolean
+  /** It was moved by this very request: it is left alone. */
+  isChanged: (recipientId: Uuid) => boolean
   /**
    * Dates the stored mail anew: it has never been on its way, and must not arrive as one of another day.
    *
@@ -130,7 +132,9 @@ export async function moveMessage(
   return asEngine(database, async (client) => {
     const message = await holdMessage(client, tenantId, messageId)
     if (message === null) return null
-    const changed = message.recipients.filter((recipient) => canChange(recipient, 'reschedule'))
+    const changed = message.recipients.filter(
+      (recipient) => canChange(recipient, 'reschedule') && !move.isChanged(recipient.id),
+    )
     if (changed.length === 0) return outcomeOf(message, [], movedState(move), false)
     const isTold = await writeMove(client, message, changed, move, tell)
     await moveKey(client, message, move.startMs)
