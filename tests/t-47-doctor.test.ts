@@ -1,13 +1,18 @@
-/** `valija doctor` as a process, and the readiness of `mx`: a world that is well, one in which all is wrong, and what is told of both. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+/**
+ * `valija doctor` as a process, and the readiness of `mx`: a world that is well, one in which all is wrong, and what is told of both. And `valija init`,
+ * which ends with the same look: from an empty database to a domain that may send, over runs that each end before the way does.
+ */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createEmptyDatabase } from './support/database.ts'
+import type { ZoneType } from './support/dns-server.ts'
 import { type Internet, startInternet } from './support/internet.ts'
 import { issueServer } from './support/issue-certificate.ts'
 import { startAll } from './support/npm-start.ts'
-import { startApp } from './support/processes.ts'
+import { startApp, startNode } from './support/processes.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { needsProgram } from './support/until.ts'
@@ -26,6 +31,28 @@ async function doctor(env: Record<string, string>, args: string[] = []) {
   const { code } = await running.ended
   const { ok, checks } = JSON.parse(running.lines.join('\n')) as { ok: boolean; checks: Check[] }
   return { code, ok, checks }
+}
+
+type InitReport = {
+  ok: boolean
+  steps: { name: string; status: string; detail: string; fix?: string }[]
+  tenant?: { id: string; key: string | null }
+  domain?: { status: string; records: { type: ZoneType; name: string; value: string; status: string }[] }
+  checks?: Check[]
+  message_id?: string
+}
+
+/** Runs it in a folder, whose .env it reads and writes, with exactly this environment. */
+async function init(cwd: string, env: Record<string, string>, args: string[] = []) {
+  const running = startNode('apps/cli/src/main.ts', ['init', '--domain', 'first.test', ...args], { cwd, env })
+  const { code } = await running.ended
+  return { code, text: running.lines.join('\n') }
+}
+
+async function initReport(...[cwd, env, args = []]: Parameters<typeof init>) {
+  const { code, text } = await init(cwd, env, [...args, '--json'])
+  const report = JSON.parse(text) as InitReport
+  return { ...report, code, text, came: report.steps.map(({ name, status }) => `${name} ${status}`) }
 }
 
 const find = (checks: readonly Check[], name: string, subject?: string) =>
@@ -137,6 +164,72 @@ describe('a world that is well', () => {
       status: 'failed',
       detail: expect.stringContaining('535'),
     })
+  })
+
+  test('init: what a run has done stays and is not done again, from an empty database to a verified domain and its test mail', async () => {
+    const folder = await mkdtemp(path.join(os.tmpdir(), 'valija-init-'))
+    const empty = await createEmptyDatabase()
+    const client = new pg.Client(empty.url)
+    onTestFinished(async () => {
+      await client.end()
+      await empty.drop()
+      await rm(folder, { recursive: true, force: true })
+    })
+    const { DATABASE_URL, VALIJA_DELIVERY, VALIJA_SECRET_KEY, VALIJA_ADMIN_KEY, ...world } = env
+    const readEnv = () => readFile(path.join(folder, '.env'), 'utf8')
+
+    const first = await initReport(folder, world, ['--delivery', 'mx'])
+    const rest = ['tenant', 'domain', 'doctor'].map((name) => `${name} skipped`)
+    expect(first.came).toEqual(['secrets done', 'delivery done', 'database failed', ...rest])
+    expect(first.steps[2]!.fix).toContain('DATABASE_URL=postgresql://')
+    const made = await readEnv()
+    const secretKey = /^VALIJA_SECRET_KEY=(\S{43})$/m.exec(made)![1]!
+    expect(made).toMatch(/^VALIJA_ADMIN_KEY=adm_\S{43}\nVALIJA_DELIVERY=mx$/m)
+
+    await client.connect()
+    const at = { ...world, DATABASE_URL: empty.url }
+    const second = await initReport(folder, at, ['--test-to', 'ann@example.org'])
+    const before = ['secrets done_before', 'delivery done_before']
+    const fresh = ['database done', 'tenant done', 'domain to_do', 'doctor failed', 'test_mail skipped']
+    expect(second.came).toEqual([...before, ...fresh])
+    expect(second.tenant?.key).toMatch(/^vlj_/)
+    expect(new Set(second.domain!.records.map(({ status }) => status))).toEqual(new Set(['unchecked']))
+
+    for (const { name, type, value } of second.domain!.records) internet.dns.set(name, type, [value])
+    const third = await initReport(folder, at, ['--test-to', 'ann@example.org'])
+    const again = [
+      'database done_before',
+      'tenant done_before',
+      'domain done',
+      'doctor failed',
+      'test_mail done',
+    ]
+    expect(third.came).toEqual([...before, ...again])
+    expect(third.tenant).toMatchObject({ id: second.tenant!.id, key: null })
+
+    const { code, text } = await init(folder, at, ['--test-to', 'ann@example.org'])
+    for (const line of [
+      `done before +tenant +${second.tenant!.id}`,
+      `done before +test_mail +${third.message_id}`,
+    ])
+      expect(text).toMatch(new RegExp(`^${line}`, 'm'))
+    expect(text).toMatch(/^Not done: doctor \(FAILED\)\./m)
+    expect([first.code, second.code, third.code, code]).toEqual([1, 1, 1, 1])
+    for (const said of [first, second, third, { text }]) expect(said.text).not.toContain(secretKey)
+    expect(await readEnv()).toBe(made)
+    const { rows } = await client.query(
+      'SELECT (SELECT count(*)::int FROM valija.tenants) AS tenants, (SELECT count(*)::int FROM valija.messages) AS mails, scopes FROM valija.api_keys',
+    )
+    expect(rows).toEqual([{ tenants: 1, mails: 1, scopes: ['send', 'read', 'read:content', 'manage'] }])
+
+    await rm(path.join(folder, '.env'))
+    const lost = await initReport(folder, at)
+    expect(lost.steps[0]).toMatchObject({
+      name: 'secrets',
+      status: 'failed',
+      detail: expect.stringContaining('sealed'),
+    })
+    await expect(readEnv()).rejects.toThrow('ENOENT')
   })
 
   test('/readyz is ready', async () => {

@@ -6,7 +6,6 @@ import { createMailLog, formatId, type Uuid } from '@valija/core'
 import {
   createNetworkGuard,
   createOpenMailbox,
-  createResolver,
   localAddresses,
   type OpenMailbox,
   openWebHttp,
@@ -19,14 +18,13 @@ import {
   createMessageDesk,
   createReportFields,
   type Foundation,
-  findSendingHosts,
   type LinkOutcome,
   type MailCounters,
   meterMailLog,
+  openDomainDns,
   openSending,
   openUnsubscribing,
   type RouteDirectory,
-  readDomainHosts,
   StartError,
 } from '@valija/flows'
 import { type Config, type Life, type Logger, lineLogger, type Metrics } from '@valija/runtime'
@@ -161,27 +159,6 @@ function httpOptions(config: Config) {
     metricsToken: config.metricsToken,
     maxRequestsPerAddress: config.maxRequestsPerAddress,
     allowNetworks: [...config.allowNetworks],
-  }
-}
-
-/** What the records of sender domains are looked for with, and judged by. */
-function openDomainDns(config: Config, routes: RouteDirectory, sealer: Foundation['sealer']) {
-  const resolver = createResolver({
-    servers: config.dnsServers,
-    cache: { entries: 0, bytes: 0 },
-    namesServers: true,
-  })
-  const senders = {
-    named: () => routes.present.sources,
-    configured: config.sourceIps,
-    ehloName: config.ehloName ?? hostname(),
-    allowNetworks: config.allowNetworks,
-    resolver,
-  }
-  return {
-    resolver,
-    domainHosts: readDomainHosts(config, sealer),
-    sendingHosts: () => findSendingHosts(senders),
   }
 }
 

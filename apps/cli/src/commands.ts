@@ -1,6 +1,7 @@
 /** The table of all commands. What a command needs to run is loaded when it is asked for. */
 import { type Command, command } from './command.ts'
 import { domainCommands } from './commands/domain.ts'
+import { initCommand } from './commands/init.ts'
 import { keyCommands } from './commands/key.ts'
 import { messageCommands } from './commands/message.ts'
 import { queueCommands } from './commands/queue.ts'
@@ -16,6 +17,7 @@ const processes: readonly Command[] = [
     summary: 'everything on this machine, with an embedded PostgreSQL unless DATABASE_URL is set',
     run: async () => (await import('./start.ts')).start(),
   }),
+  initCommand,
   command({
     name: 'api',
     summary: 'one API process',

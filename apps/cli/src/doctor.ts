@@ -24,16 +24,24 @@ import {
   examineConfig,
   readSecrets,
 } from '@valija/runtime'
+import { checkLines, checkSum } from './check-lines.ts'
 import { UsageError } from './command.ts'
 import { type DevFile, findRunning } from './data-folder.ts'
+import { print, printJson } from './output.ts'
 
 export async function doctor({ connect, json }: { connect: string[]; json: boolean }): Promise<void> {
   const peers = connect.map(peerOf)
-  const { installation, checks } = await readInstallation(environment())
-  const all = [...checks, ...(await examineInstallation(installation, { ...publicWorld, peers }))]
+  const all = await examine(environment(), peers)
   const isWell = all.every(({ status }) => status !== 'failed')
-  process.stdout.write(json ? `${JSON.stringify({ ok: isWell, checks: all }, null, 2)}\n` : textOf(all))
+  if (json) printJson({ ok: isWell, checks: all })
+  else print(`${[...checkLines(all), '', checkSum(all)].join('\n')}\n`)
   if (!isWell) process.exitCode = 1
+}
+
+/** Looks at everything that a process with this environment would need. */
+export async function examine(env: Environment, peers: PeerWish[]): Promise<Check[]> {
+  const { installation, checks } = await readInstallation(env)
+  return [...checks, ...(await examineInstallation(installation, { ...publicWorld, peers }))]
 }
 
 function peerOf(text: string): PeerWish {
@@ -90,18 +98,4 @@ async function secretKeysOf({ secretKeys, dataDir }: Config, isStart: boolean): 
   if (secretKeys.length > 0 || !isStart) return secretKeys
   const kept = await readSecrets(dataDir).catch(() => null)
   return kept === null ? [] : [kept.secretKey]
-}
-
-const marks: Record<Check['status'], string> = { ok: 'ok', warning: 'warn', failed: 'FAIL', skipped: 'skip' }
-
-function textOf(checks: readonly Check[]): string {
-  const titles = checks.map(({ name, subject }) => [name, subject].filter((part) => part !== null).join(' '))
-  const width = Math.min(36, Math.max(...titles.map((title) => title.length)))
-  const lines = checks.flatMap(({ status, detail, fix }, at) => {
-    const head = `${marks[status].padEnd(4)}  ${(titles[at] ?? '').padEnd(width)}  ${detail}`
-    return fix === null ? [head] : [head, `${' '.repeat(width + 8)}→ ${fix}`]
-  })
-  const count = (status: Check['status']) => checks.filter((check) => check.status === status).length
-  const sum = `${count('failed')} failed, ${count('warning')} to look at, ${count('ok')} ok, ${count('skipped')} skipped`
-  return `${[...lines, '', sum].join('\n')}\n`
 }

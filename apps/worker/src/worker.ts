@@ -2,9 +2,8 @@
  * A worker: takes hints, delivers, settles, tells webhooks, and, where it leads, dispatches what waits. Any number of workers
  * share one database and one queue. Everything is wired here and nowhere else.
  */
-import { hostname } from 'node:os'
 import { createMailLog, formatId } from '@valija/core'
-import { createResolver, openWebHttp } from '@valija/courier'
+import { openWebHttp } from '@valija/courier'
 import {
   createAdmission,
   createDeadlineWatch,
@@ -19,11 +18,10 @@ import {
   type Deliverer,
   explainMessage,
   type Foundation,
-  findSendingHosts,
   type HandedQueue,
   meterMailLog,
+  openDomainDns,
   openRouteDirectory,
-  readDomainHosts,
 } from '@valija/flows'
 import type { Config, Life, Logger, Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
@@ -111,28 +109,14 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   sweep.start()
 }
 
-/** Looks at sender domains, with a resolver that keeps no answers: a record that was mended is to be seen. */
+/** Looks at sender domains. */
 async function startDomainWatch({ config, foundation, log, life }: WorkerParts): Promise<void> {
   const onError = (err: Error) => log.error({ err }, 'trouble with a domain’s records')
-  const cache = { entries: 0, bytes: 0 }
-  const resolver = createResolver({ servers: config.dnsServers, cache, namesServers: true })
-  life.onStop({ name: 'domains’ resolver', stop: async () => resolver.close() })
   const routes = await openRouteDirectory({ ...foundation, onError })
   life.onStop({ name: 'sources of mail', stop: () => routes.close() })
-  const senders = {
-    named: () => routes.present.sources,
-    configured: config.sourceIps,
-    ehloName: config.ehloName ?? hostname(),
-    allowNetworks: config.allowNetworks,
-    resolver,
-  }
-  const watch = createDomainWatch({
-    ...foundation,
-    domainHosts: readDomainHosts(config, foundation.sealer),
-    resolver,
-    sendingHosts: () => findSendingHosts(senders),
-    onError,
-  })
+  const dns = openDomainDns(config, routes, foundation.sealer)
+  life.onStop({ name: 'domains’ resolver', stop: async () => dns.resolver.close() })
+  const watch = createDomainWatch({ ...foundation, ...dns, onError })
   watch.start()
   life.onStop({ name: 'domain watch', stop: () => watch.stop() })
 }

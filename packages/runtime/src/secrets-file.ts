@@ -15,6 +15,12 @@ export type Secrets = {
   secretKey: string
 }
 
+/** Keys that nobody has had before. */
+export const newSecrets = (): Secrets => ({
+  adminKey: `adm_${randomBytes(32).toString('base64url')}`,
+  secretKey: randomBytes(32).toString('base64url'),
+})
+
 /** The file cannot be used. The message is a sentence for the operator. */
 export class SecretsFileError extends Error {
   override name = 'SecretsFileError'
@@ -75,10 +81,7 @@ export async function loadOrCreateSecrets(dataDir: string): Promise<Secrets> {
   if (kept) return kept
   try {
     await mkdir(dataDir, { recursive: true })
-    await write(file, {
-      adminKey: `adm_${randomBytes(32).toString('base64url')}`,
-      secretKey: randomBytes(32).toString('base64url'),
-    })
+    await write(file, newSecrets())
   } catch (error) {
     throw new SecretsFileError(
       `${file} cannot be written (${(error as NodeJS.ErrnoException).code}): set VALIJA_DATA_DIR to another folder.`,

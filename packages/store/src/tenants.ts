@@ -68,6 +68,11 @@ export async function findTenant(database: Database, id: Uuid): Promise<StoredTe
   return row && toStoredTenant(row)
 }
 
+export async function findTenantNamed(database: Database, name: string): Promise<Uuid | null> {
+  const row = await database.operators.tenant.findUnique({ where: { name }, select: { id: true } })
+  return row?.id ?? null
+}
+
 /** The tenant that `npm start` made; null before its first start and wherever it is not used. */
 export async function findDefaultTenant(database: Database): Promise<Uuid | null> {
   const row = await database.operators.tenant.findFirst({ where: { isDefault: true }, select: { id: true } })

@@ -3,7 +3,8 @@ import type { Domain, Valija } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { given } from '../flag-values.ts'
-import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList, printTable } from '../output.ts'
+import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList } from '../output.ts'
+import { printDomain } from '../show-domain.ts'
 
 const flags = { ...apiFlags, ...jsonFlag }
 
@@ -131,26 +132,7 @@ async function findDomain(api: Valija, domain: string): Promise<string> {
 
 function showDomain(domain: Domain, { json }: { json: boolean }): void {
   if (json) return void printJson(domain)
-  const { id, name, status, vouched, summary, records, notes } = domain
-  print(`${name}  ${vouched ? 'vouched' : status}  ${id}\n${summary}\n`)
-  for (const text of notes) print(`${text}\n`)
-  print('\n')
-  printTable(
-    ['purpose', 'needed', 'status', 'type', 'name', 'value'],
-    records.map(({ purpose, required, status: seen, type, name: owner, value }) => [
-      purpose,
-      required,
-      seen,
-      type,
-      owner,
-      value,
-    ]),
-  )
-  for (const { purpose, status: seen, name: owner, found, fix } of records.filter(
-    ({ fault }) => fault !== null,
-  )) {
-    print(`\n${purpose} ${owner} is ${seen}: ${fix}\n`)
-    for (const text of found) print(`  found  ${text}\n`)
-  }
-  if (status !== 'verified' && !vouched) note(`\nOnce they are published: domain verify ${name}`)
+  printDomain(domain)
+  if (domain.status !== 'verified' && !domain.vouched)
+    note(`\nOnce they are published: domain verify ${domain.name}`)
 }
