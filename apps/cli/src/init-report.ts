@@ -6,7 +6,7 @@ import { printDomain } from './show-domain.ts'
 
 export type StepName = 'secrets' | 'delivery' | 'database' | 'tenant' | 'domain' | 'doctor' | 'test_mail'
 
-/** What a step came to, in the order in which they are worse. */
+/** What a step came to. */
 const words = {
   done: 'done',
   done_before: 'done before',
@@ -56,6 +56,8 @@ export function openReport(isJson: boolean): Report {
     show(found)
   }
   const isOpen = ({ status }: Outcome) => status !== 'done' && status !== 'done_before'
+  // The others only wait for these.
+  const isRoot = ({ status }: Outcome) => status !== 'skipped'
   return {
     step: async (name, work) => {
       const { found, ...outcome } = await work().catch(
@@ -72,14 +74,14 @@ export function openReport(isJson: boolean): Report {
       const open = steps.filter(isOpen)
       const isDone = open.length === 0
       if (isJson) printJson({ ok: isDone, steps, ...findings })
-      else print(isDone ? allDone : `\nNot done: ${open.map(wordsOf).join(', ')}. ${goOn}`)
+      else print(isDone ? allDone : `\nNot done: ${open.filter(isRoot).map(wordsOf).join(', ')}. ${goOn}`)
       return isDone
     },
   }
 }
 
 const indent = ' '.repeat(30)
-const goOn = 'Run this again then: what is done stays, and it goes on from here.\n'
+const goOn = 'Mend that and run this again: what is done stays, and it goes on from here.\n'
 const allDone = `
 All is done. What sends, as many as you like of each, in this folder: npm run valija -- api, npm run valija -- worker, npm run valija -- smtp
 `

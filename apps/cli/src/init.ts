@@ -124,8 +124,8 @@ async function openDomain({ foundation, id }: ActingTenant, settings: Settings, 
   const routes = await openRouteDirectory({ ...foundation, onError: () => undefined })
   const dns = openDomainDns(config, routes, foundation.sealer)
   try {
-    const { domain, isNew } = await ensureDomain({ ...foundation, ...dns }, caller, name)
-    return { ...tellDomain(domain, isNew), found: { domain } }
+    const { domain, before } = await ensureDomain({ ...foundation, ...dns }, caller, name)
+    return { ...tellDomain(domain, before), found: { domain } }
   } finally {
     dns.resolver.close()
     await routes.close()
@@ -134,22 +134,24 @@ async function openDomain({ foundation, id }: ActingTenant, settings: Settings, 
 
 type DomainView = Awaited<ReturnType<typeof ensureDomain>>['domain']
 
-function tellDomain({ name, status, vouched, records }: DomainView, isNew: boolean): Outcome {
-  if (isNew)
+function tellDomain(
+  { name, status, vouched, records }: DomainView,
+  before: DomainView['status'] | null,
+): Outcome {
+  if (before === null)
     return {
       status: 'to_do',
       detail: `${name} was added; its DNS records are below`,
       fix: 'Publish them, then run this again: it looks for them.',
     }
   if (vouched) return { status: 'done_before', detail: `${name}, which the operator vouches for` }
-  const open = records.filter((record) => record.required && record.status !== 'ok')
-  if (status === 'verified' && open.length === 0)
-    return { status: 'done', detail: `${name} is verified, and all records that it needs were seen` }
-  return {
-    status: 'to_do',
-    detail: `${name} is ${status === 'verified' ? 'verified' : 'not verified'}; ${open.length} of the records that it needs are not right`,
-    fix: 'What was seen of each is below. Publish or mend them, then run this again.',
-  }
+  const isVerified = status === 'verified'
+  const open = records.filter((record) => record.status !== 'ok')
+  const needed = open.filter(({ required }) => required)
+  const detail = `${name} is ${isVerified ? 'verified' : 'not verified'}; of its ${records.length} records ${records.length - open.length} are right`
+  const fix = 'What was seen of each is below. Publish or mend them, then run this again.'
+  if (needed.length > 0 || !isVerified) return { status: 'to_do', detail, fix }
+  return { status: before === 'verified' ? 'done_before' : 'done', detail, ...(open.length > 0 && { fix }) }
 }
 
 async function lookAtAll(settings: Settings) {

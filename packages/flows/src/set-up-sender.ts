@@ -26,14 +26,16 @@ export async function ensureTenant(
  * Adds the domain to the tenant, or looks for the records of the one that it has.
  *
  * @param name as `parseDomain` gives it
+ * @returns the domain, and how it stood before; null: it was added just now
  * @throws {ProductError} as adding and verifying do
  */
 export async function ensureDomain(
   desk: VerifyDesk,
   caller: Caller,
   name: string,
-): Promise<{ domain: DomainView; isNew: boolean }> {
+): Promise<{ domain: DomainView; before: DomainView['status'] | null }> {
   const [found] = await findDomainsNamed(desk.database, caller.tenantId, [name])
-  if (found === undefined) return { domain: await addDomain(desk, caller, { name }), isNew: true }
-  return { domain: await verifyDomain(desk, caller, formatId('domain', found.id)), isNew: false }
+  if (found === undefined) return { domain: await addDomain(desk, caller, { name }), before: null }
+  const domain = await verifyDomain(desk, caller, formatId('domain', found.id))
+  return { domain, before: found.status }
 }

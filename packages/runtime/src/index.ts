@@ -31,5 +31,11 @@ export {
 } from './log.ts'
 export { type Count, createMetrics, type Distribution, type Level, type Metrics } from './metrics.ts'
 export { nearestName } from './near-names.ts'
-export { loadOrCreateSecrets, newSecrets, readSecrets, type Secrets, SecretsFileError } from './secrets-file.ts'
+export {
+  loadOrCreateSecrets,
+  newSecrets,
+  readSecrets,
+  type Secrets,
+  SecretsFileError,
+} from './secrets-file.ts'
 export { startWatchdog, type Watchdog, type WatchdogOptions, watchdogSignal } from './watchdog.ts'
