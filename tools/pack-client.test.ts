@@ -4,15 +4,15 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { packClient } from './pack-client.ts'
 import { repositoryRoot } from './source-tree.ts'
 
 let folder: string
 let built: string
+let told: string
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'valija-client-'))
   built = join(folder, 'built')
-  packClient(built)
+  told = packClient(built).stdout
   // As npm would publish and install it.
   const packed = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], {
     cwd: built,
@@ -26,6 +26,14 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
+function packClient(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'pack:client', '--', ...args], {
+    cwd: repositoryRoot,
+    encoding: 'utf8',
+  })
+  return { status, stdout, stderr }
+}
+
 const run = (program: string, ...args: string[]) => {
   const { status, stdout, stderr } = spawnSync(join(repositoryRoot, 'node_modules', '.bin', program), args, {
     cwd: folder,
@@ -33,6 +41,12 @@ const run = (program: string, ...args: string[]) => {
   })
   return { status, output: `${stdout}${stderr}` }
 }
+
+test('npm run pack:client tells how to install what it built, and without a folder how it is used', () => {
+  expect(told).toMatch(/^@valija\/client \S+ is in \S/)
+  expect(told).toContain(`\n    npm install ${built}\n`)
+  expect(packClient()).toEqual({ status: 2, stdout: '', stderr: 'usage: npm run pack:client -- <folder>\n' })
+})
 
 test('publint finds nothing to mend', () => {
   expect(run('publint', built, '--strict')).toMatchObject({ status: 0 })

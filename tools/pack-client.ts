@@ -1,14 +1,14 @@
 /**
  * Builds packages/client as it is published: ES modules with their types, a package.json of its own, README and licence.
  *
- *     node tools/pack-client.ts <folder>     then: npm publish <folder>
+ *     npm run pack:client -- <folder>     then: npm install <folder> in a project, or npm publish <folder>
  *
  * ES modules only: Node from 20.19 and 22.12 takes them by `require` as well. The compiler sees the platform's types only (fetch, WebCrypto), none of
  * Node's, so that what is built runs in other places too.
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { repositoryRoot } from './source-tree.ts'
 
 const source = join(repositoryRoot, 'packages', 'client')
@@ -41,6 +41,13 @@ function manifest() {
 
 if (import.meta.main) {
   const [folder] = process.argv.slice(2)
-  if (folder === undefined) throw new Error('use: node tools/pack-client.ts <folder>')
+  if (folder === undefined) {
+    process.stderr.write('usage: npm run pack:client -- <folder>\n')
+    process.exit(2)
+  }
   packClient(folder)
+  const { name, version } = manifest()
+  process.stdout.write(
+    `${name} ${version} is in ${resolve(folder)}. In the project that uses it:\n\n    npm install ${resolve(folder)}\n`,
+  )
 }
