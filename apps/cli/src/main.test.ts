@@ -1,5 +1,7 @@
 /** How the command line answers those who do not know it yet. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
@@ -9,4 +11,12 @@ test.each(['help', '--help', '-h'])('%s lists the commands', (argument) => {
   const { status, stdout } = spawnSync(process.execPath, [program, argument], { env: {}, encoding: 'utf8' })
   expect(stdout).toMatch(/^ {2}migrate {2,}\S/m)
   expect(status).toBe(0)
+})
+
+test('it ends quietly when whoever reads its answer has gone', async () => {
+  const child = spawn(process.execPath, [program, 'help'], { env: {}, stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.destroy()
+  const complaint = text(child.stderr)
+  const [code] = await once(child, 'exit')
+  expect({ code, complaint: await complaint }).toEqual({ code: 0, complaint: '' })
 })

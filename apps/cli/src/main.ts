@@ -74,5 +74,13 @@ function sentenceOf(error: Error & { fix?: unknown; errors?: unknown }): string 
   )
 }
 
+/** Whoever read has gone, as `head` does: then it ends, as at Ctrl-C where that has something to clear away. */
+function endWithReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+  if (!process.emit('SIGINT')) process.exit(0)
+}
+
+process.stdout.on('error', endWithReader)
+process.stderr.on('error', endWithReader)
 const code = await main(process.argv.slice(2))
 if (code !== 0) process.exit(code)
