@@ -42,6 +42,15 @@ test('begins at the cursor or time that is given, with the types that are asked 
   ])
 })
 
+test('a cursor that is null, as of a database that has none yet, is none', async () => {
+  const { asked, client } = await startScriptedApi([page(['e1', 'e2'], 'c1')])
+  const stream = client.events({ cursor: null })
+  await read(stream, 1)
+  expect(stream.cursor).toBeUndefined()
+  await client.request('GET /events', { query: { cursor: null as unknown as string } })
+  expect(asked.map(cursorOf)).toEqual([null, null])
+})
+
 test('its cursor, kept after each event, never leads past one that was not handled', async () => {
   const pages: Record<string, ReturnType<typeof page>> = {
     null: page(['e1', 'e2', 'e3'], 'c1'),

@@ -5,7 +5,7 @@
  *     const stream = valija.events({ cursor: await load() })
  *     for await (const event of stream) {
  *       await handle(event)
- *       await save(stream.cursor)
+ *       if (stream.cursor !== undefined) await save(stream.cursor)
  *     }
  */
 import { ValijaError } from './error.ts'
@@ -13,8 +13,8 @@ import type { ValijaEvent } from './events.ts'
 import { backoffMs, type CallOptions, wait } from './transport.ts'
 
 export interface EventStreamOptions extends CallOptions {
-  /** Where to begin: `cursor` of an earlier stream. Absent: with the oldest event that is kept, or as `after` says. */
-  cursor?: string
+  /** Where to begin: `cursor` of an earlier stream. Absent or null: with the oldest event that is kept, or as `after` says. */
+  cursor?: string | null
   /** Only what happened at or after (RFC 3339). */
   after?: string
   /** Only these types. Absent: all but message.attempted. */
@@ -47,7 +47,7 @@ export class EventStream implements AsyncIterable<ValijaEvent> {
   constructor(read: ReadPage, options: EventStreamOptions) {
     this.#read = read
     this.#options = options
-    this.#cursor = options.cursor
+    this.#cursor = options.cursor ?? undefined
   }
 
   /**

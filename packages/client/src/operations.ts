@@ -44,12 +44,12 @@ export interface AnyInput extends CallOptions {
   idempotencyKey?: string
 }
 
-/** The path of a request with its query; lists are repeated, what is undefined is left out. */
+/** The path of a request with its query; lists are repeated, what is undefined or null is left out. */
 export function pathOf(template: string, { path = {}, query = {} }: AnyInput): string {
   const filled = template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(path[name])))
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) {
-    for (const one of [value].flat()) if (one !== undefined) search.append(name, String(one))
+    for (const one of [value].flat()) if (one !== undefined && one !== null) search.append(name, String(one))
   }
   return search.size === 0 ? filled : `${filled}?${search}`
 }
