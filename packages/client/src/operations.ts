@@ -44,9 +44,21 @@ export interface AnyInput extends CallOptions {
   idempotencyKey?: string
 }
 
-/** The path of a request with its query; lists are repeated, what is undefined or null is left out. */
+/**
+ * The path of a request with its query; lists are repeated, what is undefined or null is left out.
+ *
+ * @throws {TypeError} a parameter that is written `:id`, or has no value: the API would be asked for something else
+ */
 export function pathOf(template: string, { path = {}, query = {} }: AnyInput): string {
-  const filled = template.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(path[name])))
+  const colon = /\/:(\w+)/.exec(template)?.[1]
+  if (colon !== undefined)
+    throw new TypeError(`In ${template} write {${colon}} for :${colon}, and give { path: { ${colon} } }.`)
+  const filled = template.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = path[name]
+    if (value === undefined || value === null || value === '')
+      throw new TypeError(`${template} needs a value for {${name}}: give { path: { ${name} } }.`)
+    return encodeURIComponent(String(value))
+  })
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) {
     for (const one of [value].flat()) if (one !== undefined && one !== null) search.append(name, String(one))

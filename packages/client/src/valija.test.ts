@@ -231,6 +231,23 @@ test('a redirect is not followed: the key goes nowhere else', async () => {
   expect(url).toContain('127.0.0.1')
 })
 
+test('a parameter of the path that is written with a colon or has no value is refused before anything is asked', async () => {
+  const { asked, client } = await startScriptedApi([{ json: {} }])
+  const ask = (name: string, input?: object) =>
+    refusal(client.request(name as 'GET /messages/{id}', input as { path: { id: string } }))
+  for (const error of [
+    await ask('GET /messages/:id', { path: { id: 'msg_1' } }),
+    await ask('GET /messages/{id}'),
+    await ask('GET /messages/{id}', { path: { id: '' } }),
+  ]) {
+    expect(error).toBeInstanceOf(TypeError)
+    expect(error.message).toMatch(/\{id\}.*\{ path: \{ id \} \}/)
+  }
+  expect(asked).toEqual([])
+  await client.request('GET /messages/{id}', { path: { id: 'msg_1' } })
+  expect(asked.map(({ path }) => path)).toEqual(['/messages/msg_1'])
+})
+
 test('operations are typed by the description', () => {
   const client = new Valija({ url: 'http://127.0.0.1', apiKey: 'x' })
   const typed = () => [
