@@ -17,7 +17,8 @@ operator's key: also \`VALIJA_ADMIN_KEY\`, if that is set. With \`--tenant\` the
 There are no commands for templates, suppressions, statistics, the audit log, the inbox, routes and mailboxes: these are had by HTTP only ([the guide](api-guide.md)).
 
 Answers are tables for people, which are not wrapped or cut where standard output is no terminal, and JSON with \`--json\`; a list is then
-\`{"data": […], "next_cursor": …}\`. Notes and refusals are on standard error. Exit codes: 0; 1 refused or failed, with what is wrong and what to do; 2 typed wrongly.
+\`{"data": […], "next_cursor": …}\`. Notes and refusals are on standard error; with \`--json\` what the API refuses is
+its problem as JSON (\`code\`, \`status\`, \`detail\`, \`fix\`, \`errors\`, \`request_id\`). Exit codes: 0; 1 refused or failed, with what is wrong and what to do; 2 typed wrongly.
 `
 
 /** Told once for all commands. */

@@ -56,7 +56,10 @@ export function command<const F extends Flags>(definition: CommandOf<F>): Comman
 }
 
 /** It was typed wrongly, and nothing was done. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  /** What was typed as a flag and is none. */
+  unknownFlag: string | null = null
+}
 
 /** Finds the command whose words begin the arguments. */
 export function findCommand(
@@ -97,6 +100,8 @@ function parse(flags: Flags, argv: readonly string[]) {
   } catch (error) {
     // Its first sentence; the others are about how to write words that begin with a dash.
     const [sentence = ''] = (error as Error).message.split(/(?<=['>)])\. |\. To |\n/)
-    throw new UsageError(`${sentence.replace(/\.$/, '')}.`, { cause: error })
+    const fault = new UsageError(`${sentence.replace(/\.$/, '')}.`, { cause: error })
+    fault.unknownFlag = /^Unknown option '(--[^'=]+)/.exec(sentence)?.[1] ?? null
+    throw fault
   }
 }

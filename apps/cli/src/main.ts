@@ -27,7 +27,7 @@ async function main(argv: readonly string[]): Promise<number> {
     await command.run(given)
     return 0
   } catch (error) {
-    return refuse(command, error)
+    return await refuse(command, error, rest.includes('--json'))
   }
 }
 
@@ -55,23 +55,22 @@ function answer(text: string): number {
   return 0
 }
 
-function refuse(command: Command, error: unknown): number {
-  const text = error instanceof Error ? sentenceOf(error) : String(error)
-  process.stderr.write(`valija: ${text}\n`)
-  if (!(error instanceof UsageError)) return 1
+async function refuse(command: Command, error: unknown, isJson: boolean): Promise<number> {
+  const [{ nearFlag, refusalJson, refusalText }, { ValijaError }] = await Promise.all([
+    import('./refusal.ts'),
+    import('@valija/client'),
+  ])
+  if (isJson && error instanceof ValijaError) {
+    process.stderr.write(`${JSON.stringify(refusalJson(error), null, 2)}\n`)
+    return 1
+  }
+  const text = error instanceof Error ? refusalText(error, command) : String(error)
+  const isUsage = error instanceof UsageError
+  const hint = isUsage && error.unknownFlag !== null ? nearFlag(error.unknownFlag, command.flags) : ''
+  process.stderr.write(`valija: ${text}${hint}\n`)
+  if (!isUsage) return 1
   process.stderr.write(`usage: npm run valija -- ${titleOf(command)}; --help shows the flags\n`)
   return 2
-}
-
-/** A refusal of the API says what is wrong, what to do, and every fault that was not told by that. */
-function sentenceOf(error: Error & { fix?: unknown; errors?: unknown }): string {
-  const faults = Array.isArray(error.errors) ? (error.errors as { path: string; message: string }[]) : []
-  const isTold = faults.length === 1 && error.message.includes(faults[0]?.message ?? '')
-  const lines = isTold ? [] : faults.map(({ path, message }) => `\n  ${path}: ${message}`)
-  return (
-    [error.message, error.fix].filter((part) => typeof part === 'string' && part !== '').join(' ') +
-    lines.join('')
-  )
 }
 
 /** Whoever read has gone, as `head` does: then it ends, as at Ctrl-C where that has something to clear away. */

@@ -114,7 +114,8 @@ export const messageCommands: readonly Command[] = [
     example: `message move ${example} --send-at 2030-01-01T08:00:00Z`,
     run: async ({ args, flags }) => {
       const { 'send-at': sendAt, now } = flags
-      if (now === (sendAt !== undefined)) throw new UsageError('Say when: --send-at or --now.')
+      if (now && sendAt !== undefined) throw new UsageError('Say one of --send-at and --now.')
+      if (!now && sendAt === undefined) throw new UsageError('Say when: --send-at or --now.')
       const { messages, id } = await openMessage(flags, args)
       show(await messages.move(id, sendAt ?? null), flags)
     },

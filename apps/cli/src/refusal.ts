@@ -1,0 +1,58 @@
+/** What is said to whoever typed a command that was refused: by us, or by the API. */
+import { ValijaError } from '@valija/client'
+import { errorCatalogue } from '@valija/core'
+import { nearestName } from '@valija/runtime'
+import type { Command, Flags } from './command.ts'
+
+/** The flag that somebody meant who typed one that there is not, as a sentence; empty when none is near. */
+export function nearFlag(unknown: string, flags: Flags = {}): string {
+  const name = unknown.replace(/^-+/, '')
+  const near = nearestName(name, Object.keys(flags), Math.min(3, Math.ceil(name.length / 3)))
+  return near === null ? '' : ` Did you mean --${near.name}?`
+}
+
+/** What is wrong and what to do, with every fault at the flag that it came from. */
+export function refusalText(error: Error, command: Command): string {
+  if (!(error instanceof ValijaError)) return error.message
+  const { code, message, fix, errors } = error
+  const faults = errors.map(({ path, message }) => `${flagOf(path, command.flags)}: ${message}`)
+  const isInvalid = code === 'invalid_request'
+  const isOne = isInvalid && faults.length === 1
+  // The detail names the first fault by its path, and the usual fix says how paths are read: each line says both better.
+  const what = isOne
+    ? faults[0]
+    : isInvalid && faults.length > 1
+      ? errorCatalogue.invalid_request.title
+      : message
+  const remedy = fix === errorCatalogue.invalid_request.fix ? '' : fix
+  const isTold = errors.length === 1 && message.includes(errors[0]?.message ?? '')
+  const lines = isOne || isTold ? [] : faults.map((fault) => `  ${fault}`)
+  return [sentences(what, remedy), ...lines].join('\n')
+}
+
+const sentences = (...parts: (string | undefined)[]) =>
+  parts
+    .filter((one) => one !== undefined && one !== '')
+    .map((one) => (/[.!?…]$/.test(one ?? '') ? one : `${one}.`))
+    .join(' ')
+
+/** The problem (RFC 9457) as it came. */
+export function refusalJson({ code, status, message, fix, errors, requestId }: ValijaError): object {
+  return { code, status, detail: message, fix, errors, request_id: requestId }
+}
+
+/** Fields whose flag has another name. */
+const otherNames: Readonly<Record<string, string>> = {
+  attachments: 'attach',
+  'notify-if-not-handed-off-within': 'tell-if-late',
+  recipients: 'to',
+}
+
+/** @param path of a fault: a JSON pointer into the body, or the name of a query key */
+function flagOf(path: string, flags: Flags = {}): string {
+  const [, first = ''] = /^\/?([^/.]+)/.exec(path) ?? []
+  const field = first.replaceAll('_', '-')
+  const names = [field, field.replace(/s$/, ''), field.replace(/-(at|seconds)$/, ''), otherNames[field]]
+  const flag = names.find((name) => name !== undefined && Object.hasOwn(flags, name))
+  return flag === undefined ? path : `--${flag}`
+}
