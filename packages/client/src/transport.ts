@@ -53,6 +53,7 @@ export class Transport {
   readonly #base: string
   readonly #headers: Record<string, string>
 
+  /** @throws {TypeError} a key or tenant that no header can hold */
   constructor(options: TransportOptions) {
     const {
       url,
@@ -64,7 +65,10 @@ export class Transport {
       fetch = globalThis.fetch,
     } = options
     this.#base = new URL(url).href.replace(/\/$/, '')
-    this.#headers = { authorization: `Bearer ${apiKey}`, ...(tenant && { 'valija-tenant': tenant }) }
+    this.#headers = {
+      authorization: `Bearer ${headerText('apiKey', apiKey)}`,
+      ...(tenant && { 'valija-tenant': headerText('tenant', tenant) }),
+    }
     // Bound: some platforms refuse a fetch that is called as a method of something else.
     this.#options = { apiKey, timeoutMs, deadlineMs, maxTries, fetch: (...args) => fetch(...args) }
   }
@@ -132,6 +136,16 @@ export class Transport {
       bytes: new Uint8Array(await response.arrayBuffer()),
     }
   }
+}
+
+/**
+ * What a header can hold (RFC 9110 section 5.5), without the white space around it: a file ends with some. It is judged here since fetch
+ * would quote a key with a line break in the message of each try.
+ */
+function headerText(name: string, value: string): string {
+  const text = value.trim()
+  if (text !== '' && !/[^\t\x20-\x7e\x80-\xff]/.test(text)) return text
+  throw new TypeError(`${name} must be text that a header can hold, such as ASCII in one line.`)
 }
 
 /** How long to wait before the next try; null: there is none. */

@@ -15,7 +15,7 @@ const refusal = (call: Promise<unknown>): Promise<ValijaError> =>
 
 test('a call has the key, the tenant, a path below that of the url, and the JSON of the message', async () => {
   const { url, asked } = await startScriptedApi([accepted])
-  const client = new Valija({ url: `${url}/mail/`, apiKey: 'vlj_key', tenant: 'ten_1' })
+  const client = new Valija({ url: `${url}/mail/`, apiKey: 'vlj_key\n', tenant: 'ten_1' })
   expect(await client.send(mail)).toEqual(accepted.json)
   const { method, path, headers, body } = asked[0]!
   expect([method, path, JSON.parse(body)]).toEqual(['POST', '/mail/send', mail])
@@ -138,6 +138,18 @@ test('where nothing listens it says where and why', async () => {
   )
   expect(error).toMatchObject({ code: 'no_answer' })
   expect(error.message).toMatch(/127\.0\.0\.1:1 cannot be reached \(.*ECONNREFUSED|bad port/)
+})
+
+test.each([
+  ['apiKey', { apiKey: 'secret\nkey' }],
+  ['apiKey', { apiKey: 'secret\u0001' }],
+  ['apiKey', { apiKey: 'secret€' }],
+  ['apiKey', { apiKey: '' }],
+  ['tenant', { apiKey: 'secret', tenant: 'secret\r\nx: y' }],
+])('%s that no header can hold is refused at once, and not told: %j', (name, options) => {
+  const make = () => new Valija({ url: 'http://127.0.0.1:1', ...options })
+  expect(make).toThrow(TypeError)
+  expect(make).toThrow(new RegExp(`^${name} must be(?!.*secret)`, 's'))
 })
 
 test('the signal ends a call under way and one that waits, with its reason', async () => {
