@@ -12,7 +12,7 @@ const introduction = `# The command line
 
 Commands that ask the API find the \`npm start\` that runs in the data folder, and take its keys. Elsewhere \`--url\` says where the API is, and \`--key\` or
 \`--key-file\` with which key (a key on the command line is there for everybody on the machine to see). What only the operator may do goes with the
-operator's key: also \`VALIJA_ADMIN_KEY\`, if that is set. With \`--tenant\` the operator acts for a tenant.
+operator's key: also \`VALIJA_ADMIN_KEY\`, if that is set, where \`--url\` is not given or has the origin of \`VALIJA_PUBLIC_URL\`. With \`--tenant\` the operator acts for a tenant.
 
 There are no commands for templates, suppressions, statistics, the audit log, the inbox, routes and mailboxes: these are had by HTTP only ([the guide](api-guide.md)).
 

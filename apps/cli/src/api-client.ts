@@ -3,7 +3,7 @@
  *
  * `--url` and `--key` (or `--key-file`, since the arguments of a program are there for everybody on the machine to see) say so; without
  * them it is the `npm start` that runs in the data folder. What only the operator may do goes with the operator's key: that of the
- * same `npm start`, or VALIJA_ADMIN_KEY.
+ * same `npm start`, or VALIJA_ADMIN_KEY, which is for this installation and given to no other.
  */
 import { readFile } from 'node:fs/promises'
 import type { Valija } from '@valija/client'
@@ -85,18 +85,22 @@ async function findApi(flags: ApiFlags, whose: 'tenant' | 'operator'): Promise<P
     import('@valija/runtime'),
     import('./data-folder.ts'),
   ])
-  const { dataDir, adminKey } = loadConfig(environment(), 'cli')
+  const { dataDir, adminKey, publicUrl } = loadConfig(environment(), 'cli')
   const running = await findRunning(dataDir)
-  const isHere =
-    running !== null && (url === undefined || new URL(url).origin === new URL(running.url).origin)
+  const isAt = (other: string) => url === undefined || new URL(url).origin === new URL(other).origin
+  const isHere = running !== null && isAt(running.url)
   // The keys of one installation are nothing for another one to see.
   const own = isHere ? (whose === 'operator' ? running.adminKey : running.apiKey) : undefined
-  const apiKey = given ?? own ?? (whose === 'operator' ? adminKey : null)
+  const operators = whose === 'operator' && (isHere || isAt(publicUrl)) ? adminKey : null
+  const apiKey = given ?? own ?? operators
   const place = url ?? running?.url
   if (place !== undefined && apiKey !== null) return { url: place, apiKey }
-  throw new Error(
-    place === undefined
-      ? `No "npm start" runs in ${dataDir}: say where the API is by --url, and with which key by --key or --key-file.`
-      : `Say with which key by --key or --key-file${whose === 'operator' ? ', or set VALIJA_ADMIN_KEY to the operator’s' : ''}.`,
-  )
+  if (place === undefined)
+    throw new Error(
+      `No "npm start" runs in ${dataDir}: say where the API is by --url, and with which key by --key or --key-file.`,
+    )
+  const remedy = isAt(publicUrl)
+    ? ', or set VALIJA_ADMIN_KEY to the operator’s'
+    : `: VALIJA_ADMIN_KEY is given only to VALIJA_PUBLIC_URL, ${publicUrl}, and to the npm start that runs here`
+  throw new Error(`Say with which key by --key or --key-file${whose === 'operator' ? remedy : ''}.`)
 }
