@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { Readable } from 'node:stream'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { type FlagValues, readArguments, UsageError } from './command.ts'
 import { sendCommand, type sendFlags } from './commands/send.ts'
 import { readMail } from './send-mail.ts'
@@ -80,6 +81,15 @@ test('every flag has its field, and files go with it', async () => {
     from: 'a@b.test',
     to: ['c@d.test'],
     raw: 'NDI=',
+  })
+})
+
+test('a mail of standard input is sent as its bytes, of whatever character set', async () => {
+  const bytes = Buffer.from([...Buffer.from('Subject: a\r\n\r\n'), 0xe9, 0xef, 0xbb, 0xbf, 0x00, 0x80])
+  onTestFinished(() => void vi.restoreAllMocks())
+  vi.spyOn(process, 'stdin', 'get').mockReturnValue(Readable.from([bytes]) as typeof process.stdin)
+  expect(await read('--from', 'a@b.test', '--to', 'c@d.test', '--raw', '-')).toMatchObject({
+    raw: bytes.toString('base64'),
   })
 })
 

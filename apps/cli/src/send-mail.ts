@@ -1,7 +1,7 @@
 /** Builds the mail that the flags of `valija send` describe, sends it, and with `--wait` follows it to its end. */
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { text as readText } from 'node:stream/consumers'
+import { buffer as readBytes, text as readText } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Message, MessageInput, Valija } from '@valija/client'
 import { openApi } from './api-client.ts'
@@ -57,7 +57,7 @@ export async function readMail(flags: SendFlags): Promise<MessageInput> {
 async function readContent(flags: SendFlags): Promise<Partial<MessageInput>> {
   const { raw, attach, template, subject } = flags
   if (raw !== undefined) {
-    const bytes = raw === '-' ? Buffer.from(await readText(process.stdin)) : await readNamed('raw', raw)
+    const bytes = raw === '-' ? await readBytes(process.stdin) : await readNamed('raw', raw)
     return { raw: bytes.toString('base64') }
   }
   const attachments = await Promise.all(
