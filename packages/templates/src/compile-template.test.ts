@@ -57,6 +57,9 @@ describe('what is rendered', () => {
     ['a < b', 'a < b'],
     ['x<script>y</script>z<style>q</style>', 'xz'],
     ['a<!-- <b> -->c', 'ac'],
+    ['İİİİİ<b>xyz</b>end', 'İİİİİxyzend'],
+    ['İ<SCRIPT>İ</Script>z<sTyle>q</STYLE>', 'İz'],
+    ['<ſcript>y</ſcript>z', 'yz'],
   ])('tags are stripped from %j', (text, expected) =>
     expect(render({ text: '{{ v | strip_html }}' }, { v: text })).toMatchObject({
       rendering: { text: expected },

@@ -61,20 +61,22 @@ function htmlFilters(): Record<string, FilterImplOptions> {
   return { ...Object.fromEntries(raw), newline_to_br: { raw: true, handler } }
 }
 
-/** Elements whose content is no text. */
-const silent = ['script', 'style']
+/** Elements whose content is no text: how they begin and end. Without the flag u only ASCII letters are compared as such. */
+const silent = [
+  { begin: /<script/iy, end: /<\/script>/gi },
+  { begin: /<style/iy, end: /<\/style>/gi },
+]
 
 /** What is between tags, in one pass: the expressions of LiquidJS take the square of the length. */
 function stripHtml(value: unknown): string {
   const html = value === null || value === undefined ? '' : String(value)
-  const lower = html.toLowerCase()
   let text = ''
   let at = 0
   while (at < html.length) {
     const open = html.indexOf('<', at)
     if (open === -1) break
     text += html.slice(at, open)
-    const close = endOfTag(lower, open)
+    const close = endOfTag(html, open)
     if (close === -1) return text + html.slice(open)
     at = close
   }
@@ -82,12 +84,17 @@ function stripHtml(value: unknown): string {
 }
 
 /** @returns where it goes on behind the tag, comment or silent element; -1: nowhere */
-function endOfTag(lower: string, open: number): number {
-  const behind = (text: string) => {
-    const end = lower.indexOf(text, open)
-    return end === -1 ? -1 : end + text.length
+function endOfTag(html: string, open: number): number {
+  const isAt = (begin: RegExp) => {
+    begin.lastIndex = open
+    return begin.test(html)
   }
-  if (lower.startsWith('<!--', open)) return behind('-->')
-  const name = silent.find((element) => lower.startsWith(element, open + 1))
-  return behind(name === undefined ? '>' : `</${name}>`)
+  const element = silent.find(({ begin }) => isAt(begin))
+  if (element !== undefined) {
+    element.end.lastIndex = open
+    return element.end.test(html) ? element.end.lastIndex : -1
+  }
+  const last = html.startsWith('<!--', open) ? '-->' : '>'
+  const end = html.indexOf(last, open)
+  return end === -1 ? -1 : end + last.length
 }
