@@ -1,4 +1,5 @@
 /** How a refusal is told to whoever typed the command. */
+import { readFile } from 'node:fs/promises'
 import { ValijaError } from '@valija/client'
 import { errorCatalogue } from '@valija/core'
 import { describe, expect, test } from 'vitest'
@@ -49,6 +50,11 @@ test('between what is wrong and what to do there is a full stop', () => {
     fix: 'Check the id.',
   })
   expect(refusalText(error, named('key revoke'))).toBe('There is no such thing. Check the id.')
+})
+
+test('a file that is not there is told by its name', async () => {
+  const error = await readFile('/nope/key').catch((error: Error) => error)
+  expect(refusalText(error as Error, named('key list'))).toBe('There is no /nope/key.')
 })
 
 test.each([

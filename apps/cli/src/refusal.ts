@@ -13,7 +13,7 @@ export function nearFlag(unknown: string, flags: Flags = {}): string {
 
 /** What is wrong and what to do, with every fault at the flag that it came from. */
 export function refusalText(error: Error, command: Command): string {
-  if (!(error instanceof ValijaError)) return error.message
+  if (!(error instanceof ValijaError)) return fileFault(error) ?? error.message
   const { code, message, fix, errors } = error
   const faults = errors.map(({ path, message }) => `${flagOf(path, command.flags)}: ${message}`)
   const isInvalid = code === 'invalid_request'
@@ -28,6 +28,13 @@ export function refusalText(error: Error, command: Command): string {
   const isTold = errors.length === 1 && message.includes(errors[0]?.message ?? '')
   const lines = isOne || isTold ? [] : faults.map((fault) => `  ${fault}`)
   return [sentences(what, remedy), ...lines].join('\n')
+}
+
+/** A file that was named and cannot be read; null where it is about something else. */
+function fileFault({ code, syscall, path }: NodeJS.ErrnoException): string | null {
+  if (path === undefined || !/^(open|stat|scandir)$/.test(syscall ?? '')) return null
+  if (code === 'ENOENT' || code === 'ENOTDIR') return `There is no ${path}.`
+  return code === 'EACCES' ? `${path} may not be read by this user.` : null
 }
 
 const sentences = (...parts: (string | undefined)[]) =>
