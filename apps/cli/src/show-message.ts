@@ -57,20 +57,20 @@ export const attemptColumns: Readonly<Record<string, (attempt: Attempt) => Cell>
   number: ({ number }) => number,
   outcome: ({ outcome, uncertain }) => (uncertain ? `${outcome}, uncertain` : outcome),
   route: ({ route }) => route,
-  host: ({ host, port }) => (host === null ? null : `${host}:${port}`),
+  host: ({ host, port }) => (host === null || port === null ? host : `${host}:${port}`),
   TLS: ({ tls }) => (tls === null ? 'no' : `${tls.version}${tls.verified ? ', verified' : ''}`),
   ms: ({ duration_ms }) => Math.round(duration_ms),
   phase: ({ phase }) => phase,
   reply: ({ reply }) => reply,
 }
 
-export function showTranscript({ number, host, transcript }: Attempt): void {
-  print(`\nattempt ${number}, ${host ?? 'nobody was reached'}\n`)
-  for (const { t_ms, from, line } of transcript) {
-    print(
+export function transcriptText({ number, host, transcript }: Attempt): string {
+  const lines = transcript.map(
+    ({ t_ms, from, line }) =>
       `${String(Math.round(t_ms)).padStart(6)} ms ${from === 'client' ? '>' : '<'} ${line.replace(/\p{Cc}+/gu, ' ')}\n`,
-    )
-  }
+  )
+  const said = lines.length === 0 ? '       no SMTP conversation was held\n' : lines.join('')
+  return `\nattempt ${number}, ${host ?? 'nobody was reached'}\n${said}`
 }
 
 const cell = (value: unknown): Cell => (typeof value === 'string' || typeof value === 'number' ? value : null)

@@ -4,7 +4,7 @@ import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { given, readPairs } from '../flag-values.ts'
 import { jsonFlag, listFlags, pageQuery, print, printJson, printList } from '../output.ts'
-import { attemptColumns, eventColumns, messageColumns, showMessage, showTranscript } from '../show-message.ts'
+import { attemptColumns, eventColumns, messageColumns, showMessage, transcriptText } from '../show-message.ts'
 
 const search = (value: string, help: string) => ({ type: 'string', value, help }) as const
 const flags = { ...apiFlags, ...jsonFlag }
@@ -77,7 +77,8 @@ export const messageCommands: readonly Command[] = [
       const { messages, id } = await openMessage(flags, args)
       const attempts = messages.attempts(id, pageQuery(flags))
       await printList(attempts, flags, attemptColumns)
-      if (flags.transcript && !flags.json) for await (const attempt of attempts) showTranscript(attempt)
+      if (flags.transcript && !flags.json)
+        for await (const attempt of attempts) print(transcriptText(attempt))
     },
   }),
   command({
