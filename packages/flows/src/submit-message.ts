@@ -2,7 +2,6 @@
  * A mail that was handed in over SMTP, by the same rules as POST /send with `raw`: who it is for and from says the envelope, what else is wished
  * the fields X-Valija-… say, which are not sent on. Resolves once it is committed.
  */
-import { createHash } from 'node:crypto'
 import {
   type Caller,
   invalidRequest,
@@ -14,6 +13,7 @@ import {
 } from '@valija/core'
 import { takeFields } from '@valija/mail'
 import type { Allowances } from './allowances.ts'
+import { hashOfSubmission } from './hash-submission.ts'
 import type { SendDesk } from './send-message.ts'
 
 export interface Submission {
@@ -49,7 +49,9 @@ export async function submitMessage(
   submission: Submission,
 ): Promise<Submitted> {
   const { mailFrom, recipients, raw, requireTls } = submission
-  const { taken, rest } = takeFields(raw, isSubmissionField)
+  const read = takeFields(raw, isSubmissionField)
+  if (!read.ok) throw invalidRequest([{ path: placeInSubmission('/raw'), message: read.message }])
+  const { taken, rest } = read.value
   const fields = readSubmissionFields(taken)
   if (fields.faults.length > 0) throw invalidRequest(fields.faults)
   const input: MessageDraft = {
@@ -87,31 +89,6 @@ function placed(error: ProductError): ProductError {
     ...(detail !== undefined && { detail }),
     ...(retryAfterS !== undefined && { retryAfterS }),
   })
-}
-
-/** What a program that hands a mail in anew makes anew, or others have added on the way. */
-const madeAnew = new Set(['date', 'message-id', 'received', 'return-path', 'dkim-signature'])
-const boundaryParameter = /boundary=(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))/gi
-/** Far more than a mail has. */
-const mostBoundaries = 20
-
-/**
- * What an idempotency key stands for. A program that repeats a mail composes it anew more often than not, so that what is never twice the same
- * does not count: Date, Message-ID, traces, and the names of boundaries.
- *
- * @returns SHA-256
- */
-export function hashOfSubmission({ mailFrom, recipients, raw, requireTls }: Submission): Buffer {
-  const { rest } = takeFields(raw, (name) => madeAnew.has(name))
-  const text = rest.toString('latin1')
-  const found = [...text.matchAll(boundaryParameter)].map(([, quoted, bare]) => quoted ?? bare ?? '')
-  const boundaries = [...new Set(found)].slice(0, mostBoundaries)
-  const hash = createHash('sha256').update(JSON.stringify([mailFrom, recipients.toSorted(), requireTls]))
-  if (boundaries.length === 0) return hash.update(rest).digest()
-  const longestFirst = boundaries.toSorted((one, other) => other.length - one.length)
-  const pattern = new RegExp(longestFirst.map((name) => RegExp.escape(name)).join('|'), 'g')
-  const named = text.replace(pattern, (name) => `boundary ${boundaries.indexOf(name)}`)
-  return hash.update(named, 'latin1').digest()
 }
 
 /** Settles as `work` does, if that is in time. */

@@ -48,7 +48,8 @@ interface Field {
 /** RFC 5322 section 2.1.1, without the CRLF. */
 const MAX_LINE_OCTETS = 998
 /** Far above any real header; a bound on the number of fields. */
-const MAX_HEADER_OCTETS = 1_048_576
+export const maxHeaderOctets = 1_048_576
+export const headerTooLarge = `The header is larger than ${maxHeaderOctets} octets. Put an empty line between header and body.`
 const CR = 0x0d
 const LF = 0x0a
 const CRLF = Buffer.from('\r\n')
@@ -158,11 +159,7 @@ function splitAtBlankLine(text: Buffer): { head: Buffer; body: Buffer } {
 function readHeader(head: Buffer): Parsed<Field[]> {
   if (head.length === 0)
     return refuse('The message begins with an empty line, so it has no header. Put the header first.')
-  if (head.length > MAX_HEADER_OCTETS) {
-    return refuse(
-      `The header is larger than ${MAX_HEADER_OCTETS} octets. Put an empty line between header and body.`,
-    )
-  }
+  if (head.length > maxHeaderOctets) return refuse(headerTooLarge)
   const groups: Buffer[][] = []
   for (let start = 0, index = 0; start < head.length; index++) {
     const end = head.indexOf(CRLF, start)

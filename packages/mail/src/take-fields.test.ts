@@ -3,8 +3,13 @@ import { expect, test } from 'vitest'
 import { takeFields } from './take-fields.ts'
 
 const isOurs = (name: string) => name.startsWith('x-ours-')
+const takeFrom = (input: Buffer, isTaken: (name: string) => boolean) => {
+  const result = takeFields(input, isTaken)
+  if (!result.ok) throw new Error(result.message)
+  return result.value
+}
 const take = (text: string) => {
-  const { taken, rest } = takeFields(Buffer.from(text), isOurs)
+  const { taken, rest } = takeFrom(Buffer.from(text), isOurs)
   return { taken: taken.map(({ name, value }) => `${name}=${value}`), rest: rest.toString() }
 }
 
@@ -56,10 +61,25 @@ test('whatever comes in, what is not taken stays as it is, and nothing is left t
   fc.assert(
     fc.property(fc.array(fc.tuple(line, ending), { maxLength: 12 }), (lines) => {
       const input = Buffer.from(lines.flat().join(''))
-      const { taken, rest } = takeFields(input, isOurs)
+      const { taken, rest } = takeFrom(input, isOurs)
       if (taken.length === 0) expect(rest).toBe(input)
       else expect(rest.length).toBeLessThan(input.length)
-      expect(takeFields(input, () => false).rest).toBe(input)
+      expect(takeFrom(input, () => false).rest).toBe(input)
     }),
   )
+})
+
+test.each([
+  ['a header of 40 MiB of fields of ours', 'X-Ours-A:a\r\n', /more than 200 fields such as "x-ours-a"/],
+  ['a header of 40 MiB of other fields', 'a:\n', /header is larger/],
+  ['a field of 40 MiB', 'X-Ours-A', /header is larger/],
+  ['a field of 40 MiB of folded lines', '\n ', /header is larger/],
+])('%s is refused at once', (_what, unit, message) => {
+  const input = Buffer.alloc(40 * 1024 * 1024, unit)
+  input.write('X')
+  const before = process.threadCpuUsage()
+  const result = takeFields(input, isOurs)
+  expect(result.ok ? 'taken' : result.message).toMatch(message)
+  const { user, system } = process.threadCpuUsage(before)
+  expect((user + system) / 1_000).toBeLessThan(1_000)
 })
