@@ -127,7 +127,7 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
 }
 
 /** What other mail services have, and this API is to have: whoever looks for it learns that it is no slip of theirs. */
-const notYet = /^\/(?:stats|compat(?:\/.*)?)$/
+const notYet = /^\/compat(?:\/.*)?$/
 
 /** For `app.setNotFoundHandler`. */
 export function createNotFound(methods: AllowedMethods) {
