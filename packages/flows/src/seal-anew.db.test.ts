@@ -285,6 +285,8 @@ test('every column of octets is known: either sealed, and sealed anew, or none o
     'bodies.content',
     'idempotency_keys.body_hash',
     'inbox.raw',
+    'message_digests.subjects',
+    'message_digests.terms',
     'taken_reports.fingerprint',
   ]
   expect(columns.map(({ name }) => name)).toEqual([...sealedColumns, ...noSecrets].toSorted())
