@@ -22,8 +22,8 @@ export interface StatsWatchParts {
 const everyMs = 5_000
 /** With thousands of tenants a look takes a while even where nothing is new: so many times as long as it took nobody looks again. */
 const restFactor = 10
-/** Some 0.4 s of PostgreSQL's time, and rows that are locked for as long. */
-const together = 20_000
+/** Few, since `GET /events` stands still for all tenants while what was counted is written; each page looks at all tenants, so not fewer. */
+const together = 5_000
 
 export function createStatsWatch({ database, wake, onPaused, onError }: StatsWatchParts): StatsWatch {
   const round = async () => {

@@ -6,7 +6,9 @@ import { createDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { countEvents, statsNameLimits } from './count-events.ts'
 import { type Database, openDatabase } from './database.ts'
+import { judgeRates } from './judge-rates.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
+import { readEvents, streamStart } from './read-events.ts'
 import { readStats, type StatsQuestion } from './read-stats.ts'
 import { deleteTenant } from './tenants.ts'
 
@@ -241,6 +243,67 @@ describe('each event counts once', () => {
     slow.release()
     expect(await count()).toBe(2)
     expect(await sums(tenantId)).toEqual({ accepted: 1, delivered: 1 })
+  })
+})
+
+describe('other tenants’ events are shown', () => {
+  test('while a count is between its reading and its writing', async () => {
+    const [tenantId, other] = [await newTenant(), await newTenant()]
+    await count()
+    const gate = new pg.Client(databaseUrl)
+    await gate.connect()
+    await gate.query(`
+      CREATE FUNCTION public.wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END $$`)
+    for (const table of ['stats_cursors', 'stats_names', 'stats', 'tag_stats', 'latency_stats'])
+      await gate.query(
+        `CREATE TRIGGER gate BEFORE INSERT ON valija.${table} FOR EACH ROW EXECUTE FUNCTION public.wait_at_gate()`,
+      )
+    await write(database.engine, [eventOf(tenantId, 'accepted', { latency_ms: 1, tags: ['a'] })])
+    await gate.query('SELECT pg_advisory_lock(4711)')
+    let counted = 0
+    const counting = count().then((total) => {
+      counted = total
+    })
+    await until('it is about to write', async () => {
+      const { rowCount } = await gate.query(
+        `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted`,
+      )
+      return rowCount === 1
+    })
+    const event = eventOf(other, 'accepted')
+    await write(database.engine, [event])
+    await until('its event is shown', async () => {
+      const from = streamStart()
+      const { events } = await readEvents(database, other, { types: [event.type] }, { from, limit: 1 })
+      return events[0]?.id === event.id
+    })
+    expect(counted).toBe(0)
+    await gate.query('SELECT pg_advisory_unlock(4711); DROP FUNCTION public.wait_at_gate() CASCADE')
+    await gate.end()
+    await counting
+    expect(counted).toBe(1)
+    expect(await count()).toBe(1)
+    expect(await sums(tenantId)).toEqual({ accepted: 1 })
+    expect(await sums(other)).toEqual({ accepted: 1 })
+  })
+
+  test('while rates are judged', async () => {
+    const lock = new pg.Client(databaseUrl)
+    await lock.connect()
+    await lock.query('BEGIN; LOCK TABLE valija.alarms IN ACCESS EXCLUSIVE MODE')
+    const judging = judgeRates(database.engine, 0, () => ({ alarms: [], pause: null }))
+    const idOfWaiting = await until('it reads', async () => {
+      const { rows } = await lock.query<{ id: string | null }>(
+        `SELECT a.backend_xid::text AS id FROM pg_locks JOIN pg_stat_activity AS a USING (pid)
+         WHERE relation = 'valija.alarms'::regclass AND NOT granted`,
+      )
+      return rows[0]
+    })
+    expect(idOfWaiting).toEqual({ id: null })
+    await lock.query('ROLLBACK')
+    await lock.end()
+    await judging
   })
 })
 

@@ -1,9 +1,12 @@
 /**
  * Counts events into the statistics: per tenant and hour, and per day, what was accepted, delivered, and so on.
  *
- * The events are the truth and nothing on the way of a mail counts anything. Whoever has the one row of `stats_state` locked reads each
- * tenant's events behind its cursor, in the stream's order and up to where readers of the stream may see (read-events.ts), and adds
- * them up in the transaction that moves the cursor: each event counts once, whatever is killed in between.
+ * The events are the truth and nothing on the way of a mail counts anything. Whoever has the turn reads each tenant's events behind
+ * its cursor, in the stream's order and up to where readers of the stream may see (read-events.ts), and adds them up in the transaction
+ * that moves the cursor: each event counts once, whatever is killed in between.
+ *
+ * A transaction with an id holds back every tenant's stream until it ends. So the turn is an advisory lock, which needs none, and all that
+ * is to be written is known before the first row is: `ready`.
  *
  * An event counts in the hour in which it happened, also where that is long over: a bounce of today's counts today, though the mail is of last week.
  * The simulator's mails count nowhere.
@@ -45,7 +48,7 @@ export function countEvents(pool: pg.Pool, { notWithinMs, most }: CountOptions):
     const turn = await client.query<{ asOf: Date | null }>({
       name: 'take-counting',
       text: `SELECT as_of AS "asOf" FROM valija.stats_state
-        WHERE counted_at NOT BETWEEN now() - make_interval(secs => $1) AND now() FOR UPDATE SKIP LOCKED`,
+        WHERE counted_at NOT BETWEEN now() - make_interval(secs => $1) AND now() AND ${isOurTurn('count')}`,
       values: [notWithinMs / 1_000],
     })
     const state = turn.rows[0]
@@ -68,6 +71,13 @@ export function countEvents(pool: pg.Pool, { notWithinMs, most }: CountOptions):
     return { counted, isUpToDate }
   })
 }
+
+/**
+ * Whether it is this transaction's turn, until it ends. As a condition it costs no transaction id. What the same statement reads may be from
+ * before the end of whoever had the turn last; the next statement sees all of it.
+ */
+export const isOurTurn = (work: 'count' | 'judge'): string =>
+  `pg_try_advisory_xact_lock(hashtextextended('valija.stats ${work}', 0))`
 
 function floorOf(asOf: Date | null): Uuid {
   return asOf === null ? nilUuid : lowestUuidAt(asOf.getTime() - slackMs)
@@ -105,17 +115,25 @@ const withHardSql = (from: string, columns: string) => `
   GROUP BY tenant_id, span, starts_at, ${columns}, outcome, reason`
 
 /**
- * Adds rows up in a table, those with names that are too many under the empty name.
+ * Rows for a table, those with names that are too many under the empty name.
  *
  * @param name the column that holds the name
  */
-const addSql = (table: string, from: string, name: 'domain' | 'tag', others: string) => `
-  INSERT INTO valija.${table} AS kept (tenant_id, span, starts_at, ${name}, ${others}outcome, reason, count)
-  SELECT f.tenant_id, f.span, f.starts_at, CASE WHEN rest.name IS NULL THEN f.${name} ELSE '' END AS ${name}, ${others}outcome, reason, sum(f.count)
+const rowsSql = (from: string, name: 'domain' | 'tag', others: string) => `
+  SELECT f.tenant_id, f.span, f.starts_at, CASE WHEN rest.name IS NULL THEN f.${name} ELSE '' END AS ${name}, ${others}outcome, reason,
+    sum(f.count)::bigint AS count
   FROM ${from} AS f LEFT JOIN rest ON rest.kind = '${name}' AND rest.tenant_id = f.tenant_id AND rest.span = f.span
     AND rest.starts_at = f.starts_at AND rest.name = f.${name}
-  GROUP BY 1, 2, 3, 4, ${others}outcome, reason
-  ON CONFLICT (tenant_id, span, starts_at, ${name}, ${others}outcome, reason) DO UPDATE SET count = kept.count + excluded.count`
+  GROUP BY 1, 2, 3, 4, ${others}outcome, reason`
+
+/** Adds rows of the statement's up in a table, once all of them are known. */
+const addSql = (table: string, from: string, key: string) => `
+  INSERT INTO valija.${table} AS kept (tenant_id, span, starts_at, ${key}, count)
+  SELECT tenant_id, span, starts_at, ${key}, count FROM ${from} WHERE ${isReady}
+  ON CONFLICT (tenant_id, span, starts_at, ${key}) DO UPDATE SET count = kept.count + excluded.count`
+
+/** Looked at before any row of what it is a condition of. */
+const isReady = '(SELECT is_ready FROM ready)'
 
 /**
  * Look-ups in the statistics are LATERAL with a limit: one look at the primary key each, whatever PostgreSQL knows of tables that were empty a minute ago.
@@ -132,10 +150,8 @@ place AS MATERIALIZED (
       AND e.transaction < horizon.xmin AND e.id >= $1 AND e.type <> 'message.attempted'
     ORDER BY e.transaction, e.id LIMIT $2) AS e
   LIMIT $2
-), cursor AS (
-  INSERT INTO valija.stats_cursors (tenant_id, transaction, id, moved_at)
-  SELECT DISTINCT ON (tenant_id) tenant_id, transaction, id, now() FROM page ORDER BY tenant_id, transaction DESC, id DESC
-  ON CONFLICT (tenant_id) DO UPDATE SET transaction = excluded.transaction, id = excluded.id, moved_at = excluded.moved_at
+), reached AS MATERIALIZED (
+  SELECT DISTINCT ON (tenant_id) tenant_id, transaction, id FROM page ORDER BY tenant_id, transaction DESC, id DESC
 ), known AS MATERIALIZED (
   SELECT r.domain, (SELECT d.provider FROM valija.destinations AS d WHERE d.domain = r.domain ORDER BY d.seen_at DESC LIMIT 1) AS provider
   FROM (SELECT DISTINCT recipient_domain AS domain FROM page WHERE outcome IS NOT NULL AND provider IS NULL) AS r
@@ -169,18 +185,24 @@ place AS MATERIALIZED (
   WHERE d.is_known IS NULL AND t.is_known IS NULL
 ), rest AS MATERIALIZED (
   SELECT * FROM fresh WHERE NOT fits
-), names AS (
-  INSERT INTO valija.stats_names AS kept (tenant_id, span, starts_at, kind, count)
-  SELECT tenant_id, span, starts_at, kind, count(*) FROM fresh WHERE fits GROUP BY tenant_id, span, starts_at, kind
-  ON CONFLICT (tenant_id, span, starts_at, kind) DO UPDATE SET count = kept.count + excluded.count
-), stats AS (${addSql('stats', 'domain_figure', 'domain', 'stream, provider, ')}
-), tag_stats AS (${addSql('tag_stats', 'tag_figure', 'tag', '')}
-), latency_stats AS (
-  INSERT INTO valija.latency_stats AS kept (tenant_id, span, starts_at, stream, provider, bucket, count)
-  SELECT tenant_id, span, starts_at, stream, provider, ${latencyBucketSql('latency_ms')} AS bucket, count(*)
+), new_name AS MATERIALIZED (
+  SELECT tenant_id, span, starts_at, kind, count(*)::integer AS count FROM fresh WHERE fits GROUP BY tenant_id, span, starts_at, kind
+), domain_row AS MATERIALIZED (${rowsSql('domain_figure', 'domain', 'stream, provider, ')}
+), tag_row AS MATERIALIZED (${rowsSql('tag_figure', 'tag', '')}
+), latency_row AS MATERIALIZED (
+  SELECT tenant_id, span, starts_at, stream, provider, ${latencyBucketSql('latency_ms')} AS bucket, count(*) AS count
   FROM fact ${spansSql} WHERE latency_ms IS NOT NULL
   GROUP BY tenant_id, span, starts_at, stream, provider, bucket
-  ON CONFLICT (tenant_id, span, starts_at, stream, provider, bucket) DO UPDATE SET count = kept.count + excluded.count
+), ready AS MATERIALIZED (
+  SELECT count(*) >= 0 AS is_ready FROM (${['reached', 'new_name', 'domain_row', 'tag_row', 'latency_row'].map((rows) => `SELECT FROM ${rows}`).join(' UNION ALL ')}) AS rows
+), cursor AS (
+  INSERT INTO valija.stats_cursors (tenant_id, transaction, id, moved_at)
+  SELECT tenant_id, transaction, id, now() FROM reached WHERE ${isReady}
+  ON CONFLICT (tenant_id) DO UPDATE SET transaction = excluded.transaction, id = excluded.id, moved_at = excluded.moved_at
+), names AS (${addSql('stats_names', 'new_name', 'kind')}
+), stats AS (${addSql('stats', 'domain_row', 'domain, stream, provider, outcome, reason')}
+), tag_stats AS (${addSql('tag_stats', 'tag_row', 'tag, outcome, reason')}
+), latency_stats AS (${addSql('latency_stats', 'latency_row', 'stream, provider, bucket')}
 )
 SELECT count(*)::int AS counted FROM page`
 

@@ -1,6 +1,7 @@
 /**
  * Judging tenants' rates by what was counted of their mail: of those of whom something was counted since the last time, and of those with an
- * alarm, which may be over. One process at a time; what is told is written with the event that tells it, so it is told once.
+ * alarm, which may be over. One process at a time; what is told is written with the event that tells it, so it is told once. Nothing is written
+ * before all is judged: a transaction that has written holds back every tenant's stream of events.
  */
 import {
   type AlarmChange,
@@ -12,6 +13,7 @@ import {
   type Uuid,
 } from '@valija/core'
 import type pg from 'pg'
+import { isOurTurn } from './count-events.ts'
 import { inTransaction } from './database.ts'
 import { eventExpressionsOf } from './new-events.ts'
 import { type BulkPause, pauseBulk } from './pause-bulk.ts'
@@ -64,7 +66,7 @@ export function judgeRates(
     const turn = await client.query<{ judgedAt: string }>({
       name: 'take-judging',
       text: `SELECT judged_at::text AS "judgedAt" FROM valija.stats_state
-        WHERE judged_at NOT BETWEEN now() - make_interval(secs => $1) AND now() FOR UPDATE SKIP LOCKED`,
+        WHERE judged_at NOT BETWEEN now() - make_interval(secs => $1) AND now() AND ${isOurTurn('judge')}`,
       values: [notWithinMs / 1_000],
     })
     const since = turn.rows[0]?.judgedAt
