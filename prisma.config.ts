@@ -46,6 +46,7 @@ const handWritten = [
   'templates',
   'template_versions',
   'message_digests',
+  'sensitive_messages',
 ]
 
 export default defineConfig({

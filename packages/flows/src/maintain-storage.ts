@@ -2,7 +2,7 @@
  * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, idempotency keys and
  * TLS policies whose time is over, counts and reports of long ago, what disabled endpoints were never told, what mailboxes were remembered
  * for, which reports were taken, what was taken off suppression lists long ago, quarantines that are over, digests of old messages, and secrets that an
- * older key has sealed. More often: digests of new messages (digest-messages.ts).
+ * older key has sealed; and bodies of sensitive messages that an older worker left. More often: digests of new messages (digest-messages.ts).
  * Doing it twice at the same time is harmless. A step that fails keeps no other from its turn.
  */
 import type { Sealer } from '@valija/core'
@@ -26,6 +26,7 @@ import {
   forgetUntoldEvents,
   liftQuarantines,
   type QuarantinePlace,
+  sweepSensitiveBodies,
 } from '@valija/store'
 import { digestRounds } from './digest-messages.ts'
 import { sealAnew } from './seal-anew.ts'
@@ -120,6 +121,7 @@ function stepsOf({
 }): (() => Promise<unknown>)[] {
   return [
     () => ensurePartitions(engine),
+    () => exhaust(() => sweepSensitiveBodies(engine)),
     () => exhaust(() => forgetOldKeys(engine)),
     () => exhaust(() => forgetOldStsPolicies(engine)),
     () => exhaust(() => forgetOldTlsReports(engine)),

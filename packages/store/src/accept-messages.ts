@@ -258,6 +258,10 @@ WITH given_message AS MATERIALIZED (
   INSERT INTO valija.bodies (message_id, tenant_id, content)
   SELECT id, tenant_id, substr($18::bytea, split_part(slice, ':', 1)::integer, split_part(slice, ':', 2)::integer) FROM new_message AS m
   WHERE NOT m.is_sensitive OR EXISTS (SELECT FROM new_recipient AS r WHERE r.message_id = m.id AND r.status = ANY (ARRAY[${liveStates}]))
+  RETURNING message_id, tenant_id
+), sensitive AS (
+  INSERT INTO valija.sensitive_messages (message_id, tenant_id)
+  SELECT message_id, tenant_id FROM body WHERE message_id IN (SELECT id FROM new_message WHERE is_sensitive)
 ), recipient AS (
   INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, reason,
     next_attempt_at, seq)

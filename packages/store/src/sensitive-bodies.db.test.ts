@@ -7,6 +7,7 @@ import { cancelMessage } from './change-message.ts'
 import { type Database, openDatabase } from './database.ts'
 import { leaseDeliveries } from './lease-deliveries.ts'
 import { makeMessage } from './make-message.test-support.ts'
+import { sweepSensitiveBodies } from './sensitive-bodies.ts'
 import { type Settlement, settleAttempts } from './settle-attempts.ts'
 
 const nextId = createIdSource(() => Date.now())
@@ -112,6 +113,31 @@ test('a cancelled message has no body any more', async () => {
 
 test('where nobody is to be sent to from the beginning, the body is never stored', async () => {
   expect(await hasBody((await accept(1, 'suppressed')).message)).toBe(false)
+})
+
+test('housekeeping drops what a worker of the version before left, once nobody is to be sent to any more', async () => {
+  const { message, ids } = await accept(2)
+  const other = await accept(1, 'queued', false)
+  // Such a worker does not know what `sensitive` is.
+  const settleAsBefore = (id: Uuid) =>
+    settleAttempts(database.engine, [{ ...ending(message, id, 'delivered'), isSensitive: false }])
+  const sweep = async () => {
+    while ((await sweepSensitiveBodies(database.engine)) > 0);
+  }
+  await settleAsBefore(ids[0]!)
+  await sweep()
+  expect(await hasBody(message)).toBe(true)
+  await settleAsBefore(ids[1]!)
+  expect(await hasBody(message)).toBe(true)
+  await sweep()
+  expect(await hasBody(message)).toBe(false)
+  await settleAttempts(database.engine, [ending(other.message, other.ids[0]!, 'delivered')])
+  await sweep()
+  expect(await hasBody(other.message)).toBe(true)
+  const left = await database.engine.query('SELECT FROM valija.sensitive_messages WHERE message_id = $1', [
+    message.id,
+  ])
+  expect(left.rowCount).toBe(0)
 })
 
 test('the bodies of all others stay', async () => {

@@ -166,6 +166,7 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
     sessions: 1,
   }),
   message_digests: () => ({ first_id: newId(), last_id: newId(), terms: '', subjects: '' }),
+  sensitive_messages: () => ({ message_id: newId() }),
   shaping_holds: () => ({ scope_key: 'provider:a', part: '*', hold: {} }),
   shaping_witnesses: () => ({ scope_key: 'provider:a' }),
   audit: () => ({
