@@ -69,7 +69,6 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   startMailboxes({ config, foundation, log, life }, mailLog)
   await startDomainWatch({ config, foundation, metrics, log, life })
   const handedQueue = createHandedQueue(queue, deliverer.takeHint, onError)
-  startDeadlines({ config, foundation, life }, deliverer.endExpired, onError)
   startDispatcher({ config, foundation, life }, handedQueue, onError)
   const sweep = createSweep({
     database,
@@ -106,6 +105,8 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
       return hints.close()
     },
   })
+  // Stopped before the deliverer is: it would find again what that gives back.
+  startDeadlines({ config, foundation, life }, deliverer.endExpired, onError)
   sweep.start()
 }
 

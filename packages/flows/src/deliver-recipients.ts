@@ -61,8 +61,8 @@ import { dueAgain, giveBack, watchExpiry, withdrawMail } from './withdraw-delive
 export interface Deliverer {
   /** Works on one hint; resolves when its rows are leased and in hand. */
   takeHint(hint: Hint): Promise<void>
-  /** Leases deliveries whose time is over and ends them; resolves when they have ended. */
-  endExpired(ids: Uuid[]): Promise<void>
+  /** Leases deliveries whose time is over and ends them; resolves when they have ended, with how many have. */
+  endExpired(ids: Uuid[]): Promise<number>
   /** Takes no more: what was not begun is given back, and so are the rows of hints that wait for room or still come. */
   stop(): void
   /** Stops, waits for what is in conversation, and settles all that has an end. No hint may come after it. */
@@ -175,8 +175,8 @@ export function createDeliverer(dependencies: DelivererDependencies): Deliverer 
     await leaseHint(parts, hint)
     if (heldBack.rows > before && heldBack.isOver) await pauseUnless(stopping.signal, excess.pauseMs)
   }
-  const taking = new Set<Promise<void>>()
-  const track = (work: Promise<void>): Promise<void> => {
+  const taking = new Set<Promise<unknown>>()
+  const track = <T>(work: Promise<T>): Promise<T> => {
     const tracked = work.finally(() => taking.delete(tracked))
     taking.add(tracked)
     return tracked
@@ -363,14 +363,18 @@ async function leaseHint(parts: Parts, hint: Hint): Promise<InHand[]> {
 }
 
 /** Ends those whose time is over, and waits for it: they come in thousands. They need no room. */
-async function endExpired(parts: Parts, ids: Uuid[]): Promise<void> {
+async function endExpired(parts: Parts, ids: Uuid[]): Promise<number> {
   const { leases, stopping } = parts
-  if (stopping.aborted) return returnHint(parts, { ids })
+  if (stopping.aborted) {
+    await returnHint(parts, { ids })
+    return 0
+  }
   const ending = (await leaseHint(parts, { ids })).filter(({ delivery }) => delivery.isExpired)
   await firstOf(
     stopping,
     leases.waitUntil(() => !ending.some(({ lease }) => leases.holds(lease))),
   )
+  return ending.filter(({ lease }) => !leases.holds(lease)).length
 }
 
 /** The rows of a hint that this worker takes no more: another one may have them at once. When it cannot be told, the sweep finds them. */

@@ -9,6 +9,7 @@ import {
   type NewMessage,
   openDatabase,
   openWake,
+  readmit,
   settleAttempts,
   type Wake,
 } from '@valija/store'
@@ -17,7 +18,12 @@ import { createDatabase, type TestDatabase } from '../../../tests/support/databa
 import { until } from '../../../tests/support/until.ts'
 import { makeMessage } from '../../store/src/make-message.test-support.ts'
 import { discard, expire } from './judge-attempt.ts'
-import { announceLimits, createDeadlineWatch, type DeadlineWatch } from './watch-deadlines.ts'
+import {
+  announceLimits,
+  createDeadlineWatch,
+  type DeadlineWatch,
+  type DeadlineWatchDependencies,
+} from './watch-deadlines.ts'
 
 const nextId = createIdSource(() => Date.now())
 const tenantId = nextId()
@@ -50,7 +56,7 @@ afterAll(async () => {
 })
 
 /** Ends what it leases as a worker does. */
-async function endExpired(ids: Uuid[]): Promise<void> {
+async function endExpired(ids: Uuid[]): Promise<number> {
   const { deliveries } = await leaseDeliveries(database.engine, ids)
   const over = deliveries.filter(({ isExpired }) => isExpired)
   if (over.length > 0)
@@ -58,20 +64,23 @@ async function endExpired(ids: Uuid[]): Promise<void> {
       database.engine,
       over.map((delivery) => expire(judging, delivery)),
     )
+  return over.length
 }
 
-function startWatch(more: { explain?: () => Promise<never> } = {}): void {
+function startWatch(more: Partial<DeadlineWatchDependencies> = {}): DeadlineWatch {
   const watch = createDeadlineWatch({
     database,
     wake,
     nextId,
     clock: { nowMs: Date.now },
-    explain: more.explain ?? (async () => null),
+    explain: async () => null,
     endExpired,
     onError: () => undefined,
+    ...more,
   })
   watches.push(watch)
   watch.start()
+  return watch
 }
 
 async function accept(more: Partial<NewMessage>, count = 1) {
@@ -211,4 +220,48 @@ test('thousands whose time is over at the same moment all end', async () => {
   )
   startWatch()
   await until('all', async () => (await toldOf(message, 'message.failed')).length === 1_000)
+})
+
+async function acceptExpired(count: number): Promise<Uuid[]> {
+  const { ids } = await accept({}, count)
+  await database.engine.query(
+    'UPDATE valija.deliveries SET expires_at = now() WHERE recipient_id = ANY ($1)',
+    [ids],
+  )
+  return ids
+}
+
+test('is stopped while hundreds are over whose deliverer only gives them back', async () => {
+  await acceptExpired(300)
+  let asked = 0
+  const watch = startWatch({
+    endExpired: async (ids) => {
+      asked += 1
+      await readmit(database.engine, ids)
+      return 0
+    },
+  })
+  await until('they are found a few times', () => asked > 2)
+  await watch.stop()
+})
+
+test('a round in which none ended is over: limits are told of although the ends do not come', async () => {
+  await acceptExpired(300)
+  const watch = startWatch({ endExpired: (ids) => readmit(database.engine, ids).then(() => 0) })
+  const { message } = await accept({ lateAtMs: lateAt(-1_000) })
+  await until('it is told of', async () => (await toldOf(message, 'message.late')).length === 1)
+  await watch.stop()
+})
+
+test('a stop waits for no end that does not come', async () => {
+  await acceptExpired(1)
+  const asked = Promise.withResolvers<void>()
+  const watch = startWatch({
+    endExpired: () => {
+      asked.resolve()
+      return new Promise(() => undefined)
+    },
+  })
+  await asked.promise
+  await watch.stop()
 })

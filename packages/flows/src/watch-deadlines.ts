@@ -20,6 +20,7 @@ import {
 } from '@valija/store'
 import { eventData } from './event-data.ts'
 import type { ExplainedView } from './explain-message.ts'
+import { unlessStopped } from './pause.ts'
 import { createSleeper } from './sleeper.ts'
 
 export interface DeadlineWatch {
@@ -34,8 +35,8 @@ export interface DeadlineWatchDependencies {
   wake: Wake
   /** Why a message's recipients wait. */
   explain: (tenantId: Uuid, messageId: Uuid) => Promise<ExplainedView[] | null>
-  /** Leases these and ends them; resolves when they have ended. */
-  endExpired: (recipientIds: Uuid[]) => Promise<void>
+  /** Leases these and ends them; resolves when they have ended, with how many have. */
+  endExpired: (recipientIds: Uuid[]) => Promise<number>
   onError: (error: Error) => void
 }
 
@@ -49,17 +50,14 @@ const expiredAtOnce = 200
 const explainedAtOnce = 5
 
 export function createDeadlineWatch(dependencies: DeadlineWatchDependencies): DeadlineWatch {
-  const { database, clock, wake, endExpired, onError } = dependencies
+  const { database, clock, wake, onError } = dependencies
+  const stopping = new AbortController()
   let nextAtMs = Number.POSITIVE_INFINITY
   const round = async () => {
     // What is announced while we look is looked at again, since we may have looked before it was there.
     nextAtMs = Number.POSITIVE_INFINITY
     await tellAllLate(dependencies)
-    for (;;) {
-      const ids = await admitExpired(database.engine, expiredAtOnce)
-      if (ids.length > 0) await endExpired(ids)
-      if (ids.length < expiredAtOnce) break
-    }
+    await endAllExpired(dependencies, stopping.signal)
     const ms = (await msUntilDeadline(database.engine)) ?? sweepMs
     const pauseMs = Math.max(againMs, Math.min(ms, sweepMs))
     nextAtMs = clock.nowMs() + pauseMs
@@ -77,6 +75,7 @@ export function createDeadlineWatch(dependencies: DeadlineWatchDependencies): De
     },
     stop: async () => {
       stopListening()
+      stopping.abort()
       await sleeper.stop()
     },
   }
@@ -91,6 +90,22 @@ export function announceLimits(wake: Pick<Wake, 'send'>, rows: readonly { lateAt
   const limits = rows.flatMap(({ lateAtMs }) => lateAtMs ?? [])
   // By the second: what is accepted together is told once.
   if (limits.length > 0) wake.send('deadlines', `${Math.floor(Math.min(...limits) / 1_000) * 1_000}`)
+}
+
+/**
+ * Goes on while there are more and some of them end: what a deliverer that is stopping gives back would be found again and again. A stop waits for
+ * none of them, since whoever ends them waits for PostgreSQL.
+ */
+async function endAllExpired(
+  { database, endExpired }: DeadlineWatchDependencies,
+  stopping: AbortSignal,
+): Promise<void> {
+  while (!stopping.aborted) {
+    const ids = await admitExpired(database.engine, expiredAtOnce)
+    if (ids.length === 0) return
+    const ended = await unlessStopped(stopping, endExpired(ids))
+    if (ended === 'stopped' || ended === 0 || ids.length < expiredAtOnce) return
+  }
 }
 
 async function tellAllLate(dependencies: DeadlineWatchDependencies): Promise<void> {
