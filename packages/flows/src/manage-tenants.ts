@@ -19,7 +19,6 @@ import {
   insertTenant,
   listTenants,
   pauseBulk,
-  readmitTenant,
   resumeBulk,
   type StoredTenant,
   setSuspended,
@@ -148,13 +147,12 @@ async function changeStatus(
   status: TenantView['status'],
 ): Promise<void> {
   const isSuspended = status === 'suspended'
-  const { isChanged, hasWebhooks } = await setSuspended(database, id, isSuspended)
-  if (!isChanged) return
+  const { hasWebhooks } = await setSuspended(database, id, isSuspended)
+  // Also where nothing has changed: whoever asked before may have ended here, and asks again.
   wake.send('keys', id)
   if (hasWebhooks) wake.send('webhooks')
-  if (!isSuspended) return wake.send('dispatch')
-  await readmitTenant(database.engine, id)
-  wake.send('recall', recallOfTenant(id))
+  if (isSuspended) wake.send('recall', recallOfTenant(id))
+  else wake.send('dispatch')
 }
 
 /** Bulk mail that is held is accepted, and not sent; what workers have in hand goes out. */

@@ -2,11 +2,12 @@
  * The sweep: finds what a crash, a lost hint or a flushed queue left behind (docs/ARCHITECTURE.md, "Crash table").
  *
  * Every few seconds: leases that ran out are due at once; the queue's epoch is compared, and when it is missing or another
- * one, all admitted rows wait again at once; rows admitted for over 30 s wait again. A doubled hint is harmless: only an admitted row can be leased.
+ * one, all admitted rows wait again at once; rows admitted for over 30 s wait again; what workers have of suspended tenants is recalled. A doubled hint is harmless: only an admitted row can be leased.
  */
 import { randomUUID } from 'node:crypto'
 import {
   type Database,
+  findHeldInHand,
   type HintQueue,
   readInstanceValue,
   readmitAll,
@@ -15,6 +16,7 @@ import {
   type Wake,
   writeInstanceValue,
 } from '@valija/store'
+import { recallOfTenant } from './recall-mail.ts'
 import { createSleeper } from './sleeper.ts'
 import { createClockWatch } from './watch-clock.ts'
 
@@ -97,6 +99,7 @@ export function createSweep(dependencies: SweepDependencies): Sweep {
     if (await canEndLeases()) await endLeases()
     await checkEpoch()
     await checkHints()
+    for (const tenantId of await findHeldInHand(database)) wake.send('recall', recallOfTenant(tenantId))
     // Last: it may take long or fail, and nothing of the above waits for it.
     report(await clock.repair(), 'times lay ahead that could not: a clock was set back')
     return sweepEveryMs

@@ -140,7 +140,7 @@ export async function countInFlight(pool: pg.Pool): Promise<InFlight[]> {
 /**
  * Admits the oldest due rows of each stream, as many as its quota says and no more than it allows for one domain. Worded like
  * `hasDueRow` so that one index only will do, and with an array of what was picked: PostgreSQL cannot know the quotas, and would
- * read the whole table for a join.
+ * read the whole table for a join. Whoever has been suspended since the quotas were made, or has bulk mail held, gets nothing.
  *
  * @param depth how many of a stream's oldest rows are looked at, for each that may be admitted; null: all, which at a thousand rows
  *   costs about a millisecond
@@ -156,6 +156,8 @@ export async function admitRows(
     text: `
 WITH quota AS (
   SELECT * FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[]) AS input (tenant_id, stream, count, per_domain)
+  WHERE NOT EXISTS (SELECT FROM valija.tenants AS t
+    WHERE t.id = input.tenant_id AND (t.suspended_at IS NOT NULL OR (input.stream = 'bulk' AND t.bulk_paused_at IS NOT NULL)))
 ), busy AS MATERIALIZED (
   SELECT * FROM unnest($5::uuid[], $6::text[], $7::text[], $8::integer[]) AS input (tenant_id, stream, domain, count)
 ), picked AS MATERIALIZED (
@@ -242,11 +244,6 @@ export async function readmit(pool: pg.Pool, recipientIds: readonly Uuid[]): Pro
 export async function readmitAll(pool: pg.Pool): Promise<number> {
   const result = await pool.query(returnSql(`state = 'admitted'`))
   return result.rowCount ?? 0
-}
-
-/** What of a tenant was admitted waits again: no worker takes it any more. */
-export async function readmitTenant(pool: pg.Pool, tenantId: Uuid): Promise<void> {
-  await pool.query(returnSql(`tenant_id = $1 AND state = 'admitted'`), [tenantId])
 }
 
 /** Rows admitted longer ago than this wait again: their hint is taken for lost. */

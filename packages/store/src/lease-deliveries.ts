@@ -84,7 +84,8 @@ export interface Orphan {
 }
 
 /**
- * Leases those of the given rows that are still admitted. A hint that came twice, or too late, finds nothing.
+ * Leases those of the given rows that are still admitted. A hint that came twice, or too late, finds nothing. Those of a tenant that is suspended
+ * wait again: they were admitted by somebody who did not know it yet.
  *
  * Recipients have the time of their message in their id, so both look-ups are bounded by the ids' times and PostgreSQL looks
  * only into the partitions of those days. They are look-ups, one by one, and no joins: of the newest ids it knows nothing yet, and would
@@ -102,11 +103,13 @@ export async function leaseDeliveries(
     name: 'lease-deliveries',
     text: `
 WITH locked AS MATERIALIZED (
-  SELECT recipient_id FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'admitted')}
+  SELECT recipient_id, tenant_id = ANY (ARRAY(SELECT id FROM valija.tenants WHERE suspended_at IS NOT NULL)) AS is_held
+  FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'admitted')}
   ORDER BY recipient_id FOR UPDATE SKIP LOCKED
 ), leased AS (
   UPDATE valija.deliveries AS d
-  SET state = 'leased', epoch = d.epoch + 1, admitted_at = NULL, hold = NULL, leased_until = now() + make_interval(secs => ${leaseMs / 1000})
+  SET state = CASE WHEN is_held THEN 'waiting' ELSE 'leased' END, epoch = d.epoch + 1, admitted_at = NULL, hold = NULL,
+    leased_until = CASE WHEN NOT is_held THEN now() + make_interval(secs => ${leaseMs / 1000}) END
   FROM locked WHERE d.recipient_id = locked.recipient_id
   RETURNING d.*
 )
@@ -124,7 +127,8 @@ CROSS JOIN LATERAL (SELECT ${extendedSql('leased', 'recipient_id')} AS over_at) 
 LEFT JOIN LATERAL (
   SELECT * FROM valija.recipients WHERE id = leased.recipient_id AND id BETWEEN $2::uuid AND $3::uuid LIMIT 1) AS r ON true
 LEFT JOIN LATERAL (
-  SELECT * FROM valija.messages WHERE id = leased.message_id AND id BETWEEN $4::uuid AND $5::uuid LIMIT 1) AS m ON true`,
+  SELECT * FROM valija.messages WHERE id = leased.message_id AND id BETWEEN $4::uuid AND $5::uuid LIMIT 1) AS m ON true
+WHERE leased.state = 'leased'`,
     values: [recipientIds, first, last, ...messageBounds(first, last)],
   })
   return {

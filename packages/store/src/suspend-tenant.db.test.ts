@@ -3,11 +3,11 @@ import { createIdSource, type Uuid } from '@valija/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { acceptMessages } from './accept-messages.ts'
-import { findWaitingStreams, msUntilDue, oldestDueMs, readmitTenant } from './admission.ts'
+import { findWaitingStreams, msUntilDue, oldestDueMs } from './admission.ts'
 import { type Database, openDatabase } from './database.ts'
 import { leaseDeliveries, releaseLeases } from './lease-deliveries.ts'
 import { makeMessage } from './make-message.test-support.ts'
-import { setSuspended } from './suspend-tenant.ts'
+import { findHeldInHand, setSuspended } from './suspend-tenant.ts'
 
 const nextId = createIdSource(() => Date.now())
 let target: TestDatabase
@@ -50,6 +50,13 @@ async function lastFor(tenantId: Uuid, ms: number): Promise<void> {
 const waits = async (tenantId: Uuid) =>
   (await findWaitingStreams(database.engine)).some((stream) => stream.tenantId === tenantId)
 
+async function stateOf(id: Uuid): Promise<string> {
+  const rows = await sql<{ state: string }>('SELECT state FROM valija.deliveries WHERE recipient_id = $1', [
+    id,
+  ])
+  return rows[0]!.state
+}
+
 async function leaseAnew(recipientId: Uuid) {
   await sql(`UPDATE valija.deliveries SET state = 'admitted' WHERE recipient_id = $1`, [recipientId])
   return (await leaseDeliveries(database.engine, [recipientId])).deliveries[0]!
@@ -73,8 +80,38 @@ test('what was admitted already waits again', async () => {
   const tenantId = await newTenant()
   const id = await accept(tenantId, hourMs, 100)
   await setSuspended(database, tenantId, true)
-  await readmitTenant(database.engine, tenantId)
+  expect(await stateOf(id)).toBe('waiting')
   expect((await leaseDeliveries(database.engine, [id])).deliveries).toEqual([])
+})
+
+test('what somebody admits who does not know of it is not leased, and waits again; that of others is', async () => {
+  const [held, other] = [await newTenant(), await newTenant()]
+  const ids = [await accept(held, hourMs), await accept(other, hourMs)]
+  await setSuspended(database, held, true)
+  await sql(`UPDATE valija.deliveries SET state = 'admitted' WHERE recipient_id = ANY ($1)`, [ids])
+  const { deliveries, orphans } = await leaseDeliveries(database.engine, ids)
+  expect([deliveries.map(({ recipientId }) => recipientId), orphans]).toEqual([[ids[1]], []])
+  expect([await stateOf(ids[0]!), await stateOf(ids[1]!)]).toEqual(['waiting', 'leased'])
+})
+
+test('done again it repairs what the first left: what was admitted since waits', async () => {
+  const tenantId = await newTenant()
+  const id = await accept(tenantId, hourMs)
+  await setSuspended(database, tenantId, true)
+  await sql(`UPDATE valija.deliveries SET state = 'admitted' WHERE recipient_id = $1`, [id])
+  expect(await setSuspended(database, tenantId, true)).toEqual({ isChanged: false, hasWebhooks: false })
+  expect(await stateOf(id)).toBe('waiting')
+})
+
+test('what workers have in hand is found, until they have given it back', async () => {
+  const tenantId = await newTenant()
+  const id = await accept(tenantId, hourMs, 100)
+  const { deliveries } = await leaseDeliveries(database.engine, [id])
+  expect(await findHeldInHand(database)).not.toContain(tenantId)
+  await setSuspended(database, tenantId, true)
+  expect(await findHeldInHand(database)).toContain(tenantId)
+  await releaseLeases(database.engine, deliveries, { dueInMs: 0, hold: null })
+  expect(await findHeldInHand(database)).not.toContain(tenantId)
 })
 
 describe('the time of a mail', () => {

@@ -29,6 +29,10 @@ WITH changed AS (
   RETURNING id, suspended_at
 ), begun AS (
   INSERT INTO valija.tenant_suspensions (tenant_id, began_at) SELECT id, suspended_at FROM changed
+), readmitted AS (
+  UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL
+  WHERE d.recipient_id = ANY (ARRAY(
+    SELECT recipient_id FROM valija.deliveries WHERE tenant_id = $1 AND state = 'admitted' ORDER BY recipient_id FOR UPDATE SKIP LOCKED))
 ), ${eventExpressionsOf(`SELECT id AS tenant_id, 'tenant.paused' AS type, jsonb_build_object('reason', 'suspended') AS data FROM changed`)}
 SELECT EXISTS (SELECT FROM changed) AS "isChanged", EXISTS (SELECT FROM outbox) AS "hasWebhooks"`
 
@@ -42,7 +46,7 @@ WITH changed AS (
     jsonb_build_object('suspended_seconds', floor(extract(epoch FROM held_for))) AS data FROM ended`)}
 SELECT EXISTS (SELECT FROM changed) AS "isChanged", EXISTS (SELECT FROM outbox) AS "hasWebhooks"`
 
-/** Done twice, it is done once, and told once. */
+/** Done twice, it is done once, and told once. What was admitted waits again: no worker takes it any more. */
 export async function setSuspended(
   database: Database,
   tenantId: Uuid,
@@ -52,4 +56,14 @@ export async function setSuspended(
     const { rows } = await client.query<SuspensionOutcome>(isSuspended ? suspendSql : resumeSql, [tenantId])
     return rows[0]!
   })
+}
+
+/** Suspended tenants of whose mail workers have some in hand. Nobody but they can give it back, so they are asked again. */
+export async function findHeldInHand(database: Database): Promise<Uuid[]> {
+  const { rows } = await database.engine.query<{ id: Uuid }>({
+    name: 'held-in-hand',
+    text: `SELECT t.id FROM valija.tenants AS t WHERE t.suspended_at IS NOT NULL
+             AND EXISTS (SELECT FROM valija.deliveries AS d WHERE d.tenant_id = t.id AND d.state = 'leased')`,
+  })
+  return rows.map(({ id }) => id)
 }
