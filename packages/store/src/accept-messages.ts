@@ -270,13 +270,14 @@ WITH given_message AS MATERIALIZED (
   FROM new_recipient
 ), share AS MATERIALIZED (
   SELECT tenant_id, is_bulk_held, CASE
-    WHEN (NOT is_bulk_held AND ${hasDueRow('t.tenant_id', "'bulk'")}) OR ${hasDueRow('t.tenant_id', "'transactional'")} THEN 0
+    WHEN is_held OR (NOT is_bulk_held AND ${hasDueRow('t.tenant_id', "'bulk'")}) OR ${hasDueRow('t.tenant_id', "'transactional'")} THEN 0
     ELSE least(
       ${share} - ${countUpTo(`tenant_id = t.tenant_id AND state = 'admitted'`, share)},
       2 * ${share} - ${countUpTo(`tenant_id = t.tenant_id AND ${isInFlight}`, `2 * ${share}`)},
       ${directTotal} - ${countUpTo(`state = 'admitted'`, `${directTotal}`)}) END AS room
   FROM (
-    SELECT tenant_id, coalesce((SELECT bulk_paused_at IS NOT NULL FROM valija.tenants WHERE id = m.tenant_id), false) AS is_bulk_held
+    SELECT tenant_id, coalesce((SELECT suspended_at IS NOT NULL FROM valija.tenants WHERE id = m.tenant_id), false) AS is_held,
+      coalesce((SELECT bulk_paused_at IS NOT NULL FROM valija.tenants WHERE id = m.tenant_id), false) AS is_bulk_held
     FROM (SELECT DISTINCT tenant_id FROM new_message) AS m) AS t
 ), placed AS (
   SELECT r.*, CASE WHEN send_at IS NULL AND NOT (is_bulk_held AND stream = 'bulk')

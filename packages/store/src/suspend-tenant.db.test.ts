@@ -3,10 +3,11 @@ import { createIdSource, type Uuid } from '@valija/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { acceptMessages } from './accept-messages.ts'
-import { findWaitingStreams, msUntilDue, oldestDueMs } from './admission.ts'
+import { admitRows, findWaitingStreams, msUntilDue, oldestDueMs } from './admission.ts'
 import { type Database, openDatabase } from './database.ts'
 import { leaseDeliveries, releaseLeases } from './lease-deliveries.ts'
 import { makeMessage } from './make-message.test-support.ts'
+import { pauseBulk } from './pause-bulk.ts'
 import { findHeldInHand, setSuspended } from './suspend-tenant.ts'
 
 const nextId = createIdSource(() => Date.now())
@@ -112,6 +113,33 @@ test('what workers have in hand is found, until they have given it back', async 
   expect(await findHeldInHand(database)).toContain(tenantId)
   await releaseLeases(database.engine, deliveries, { dueInMs: 0, hold: null })
   expect(await findHeldInHand(database)).not.toContain(tenantId)
+})
+
+test('a mail of either stream whose request began before is accepted, and waits', async () => {
+  const tenantId = await newTenant()
+  await setSuspended(database, tenantId, true)
+  for (const stream of ['transactional', 'bulk'] as const) {
+    const message = makeMessage(nextId, tenantId, { stream })
+    const { results } = await acceptMessages(database.engine, [message], { directShare: 100 })
+    expect(results).toEqual([{ kind: 'accepted', admitted: [] }])
+    expect(await stateOf(message.recipients[0]!.id)).toBe('waiting')
+  }
+})
+
+test('quotas that were made before it, or before a pause of bulk mail, admit nothing of what is held', async () => {
+  const [held, paused] = [await newTenant(), await newTenant()]
+  for (const tenantId of [held, paused]) {
+    for (const stream of ['transactional', 'bulk'] as const) {
+      await acceptMessages(database.engine, [makeMessage(nextId, tenantId, { stream })], { directShare: 0 })
+    }
+  }
+  const quotas = [held, paused].flatMap((tenantId) =>
+    (['transactional', 'bulk'] as const).map((stream) => ({ tenantId, stream, count: 10, perDomain: 10 })),
+  )
+  await setSuspended(database, held, true)
+  await pauseBulk(database.engine, paused, { reason: 'operator' }, { explanation: '', remedy: '' })
+  const admitted = await admitRows(database.engine, quotas, [], null)
+  expect(admitted.map(({ tenantId, stream }) => [tenantId, stream])).toEqual([[paused, 'transactional']])
 })
 
 describe('the time of a mail', () => {
