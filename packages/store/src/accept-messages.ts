@@ -286,9 +286,9 @@ WITH given_message AS MATERIALIZED (
   WHERE status = ANY (ARRAY[${liveStates}])
 ), delivery AS (
   INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, simulation, state, due_at,
-    expires_at, admitted_at, late_at)
+    expires_at, admitted_at, late_at, starts_at)
   SELECT id, message_id, tenant_id, stream, route, domain, simulation,
-    state, coalesce(send_at, now()), expires_at, now(), late_at
+    state, coalesce(send_at, now()), expires_at, now(), late_at, send_at
   FROM placed
   RETURNING recipient_id, message_id, state
 ), key AS (

@@ -172,7 +172,7 @@ async function writeMove(
 WITH message AS (
   UPDATE valija.messages SET send_at = $5::timestamptz, expires_at = $6::timestamptz WHERE id = $4::uuid
 ), delivery AS (
-  UPDATE valija.deliveries SET state = 'waiting', admitted_at = NULL, hold = NULL, expires_at = $6::timestamptz,
+  UPDATE valija.deliveries SET state = 'waiting', admitted_at = NULL, hold = NULL, starts_at = $5::timestamptz, expires_at = $6::timestamptz,
     late_at = late_at + ($6::timestamptz - expires_at),
     due_at = CASE WHEN $7::boolean THEN least(due_at, now()) ELSE $5::timestamptz END
   WHERE recipient_id = ANY ($1::uuid[])

@@ -133,7 +133,7 @@ async function findMessageRow(
   const result = await client.query<ExplainedMessage>({
     name: 'explain-message',
     text: `SELECT m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_domain AS "fromDomain", m.send_at AS "sendAt",
-             ${extendedSql('m', 'id')} AS "expiresAt", m.require_tls AS "requireTls",
+             ${extendedSql('m', 'messages')} AS "expiresAt", m.require_tls AS "requireTls",
              (SELECT t.suspended_at FROM valija.tenants AS t WHERE t.id = m.tenant_id) AS "suspendedAt",
              held.bulk_paused_at AS "bulkPausedAt", held.bulk_pause AS "bulkPause"
            FROM valija.messages AS m LEFT JOIN valija.tenants AS held ON held.id = m.tenant_id AND m.stream = 'bulk'

@@ -123,7 +123,7 @@ SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", l
   coalesce((SELECT t.at_most_once FROM valija.tenants AS t WHERE t.id = leased.tenant_id), false) AS "atMostOnce",
   ${leasedHitSql} AS suppression
 FROM leased
-CROSS JOIN LATERAL (SELECT ${extendedSql('leased', 'recipient_id')} AS over_at) AS time
+CROSS JOIN LATERAL (SELECT ${extendedSql('leased', 'deliveries')} AS over_at) AS time
 LEFT JOIN LATERAL (
   SELECT * FROM valija.recipients WHERE id = leased.recipient_id AND id BETWEEN $2::uuid AND $3::uuid LIMIT 1) AS r ON true
 LEFT JOIN LATERAL (
@@ -264,7 +264,7 @@ WITH locked AS MATERIALIZED (${lockSql}) AS d
 ), released AS (
   UPDATE valija.deliveries AS d
   SET state = 'waiting', leased_until = NULL, hold = $6::text,
-    due_at = CASE WHEN $3::float8 > 0 THEN least(${extendedSql('d', 'recipient_id')}, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
+    due_at = CASE WHEN $3::float8 > 0 THEN least(${extendedSql('d', 'deliveries')}, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
   WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
   RETURNING d.recipient_id, d.due_at
 )

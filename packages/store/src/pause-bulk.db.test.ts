@@ -4,10 +4,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { acceptMessages } from './accept-messages.ts'
 import { findWaitingStreams, msUntilDue, oldestDueMs } from './admission.ts'
+import { moveMessage } from './change-message.ts'
 import { type Database, openDatabase } from './database.ts'
 import { leaseDeliveries } from './lease-deliveries.ts'
 import { makeMessage } from './make-message.test-support.ts'
 import { pauseBulk, resumeBulk } from './pause-bulk.ts'
+import { findMessage } from './read-messages.ts'
 import { setSuspended } from './suspend-tenant.ts'
 
 const nextId = createIdSource(() => Date.now())
@@ -142,6 +144,45 @@ describe('its time', () => {
     expect(await expiryOf(old)).toBe(6)
     expect(await expiryOf(late)).toBe(8)
     expect(await expiryOf(after)).toBe(9)
+  })
+
+  /** Accepted ten hours ago, to be sent so many hours ago, with a time of ten hours from then on. */
+  async function scheduledAgo(tenantId: Uuid, hours: number) {
+    const sendAtMs = Date.now() - hours * hourMs
+    const makeId = createIdSource(() => Date.now() - 10 * hourMs)
+    const expiresAtMs = sendAtMs + 10 * hourMs
+    const message = makeMessage(makeId, tenantId, { stream: 'bulk', sendAtMs, expiresAtMs })
+    await acceptMessages(database.engine, [message], { directShare: 0 })
+    return { message, id: message.recipients[0]!.id }
+  }
+
+  test('counts from the time for which it was scheduled: what was over before is not met, the rest of what was not is', async () => {
+    const tenantId = await newTenant()
+    const [past, amid] = [await scheduledAgo(tenantId, 1), await scheduledAgo(tenantId, 5)]
+    await sql('UPDATE valija.tenants SET was_suspended = true WHERE id = $1', [tenantId])
+    await lasted(tenantId, 8, 7, 'bulk')
+    await lasted(tenantId, 6, 3, null)
+    expect(await expiryOf(past.id)).toBe(9)
+    expect(await expiryOf(amid.id)).toBe(7)
+    const shown = await findMessage(database, tenantId, past.message.id)
+    expect(Math.round((shown!.expiresAt.getTime() - Date.now()) / hourMs)).toBe(9)
+  })
+
+  test('counts from its last move: what it had met before is not added once more', async () => {
+    const tenantId = await newTenant()
+    const { message, id } = await scheduledAgo(tenantId, 8)
+    await sql('UPDATE valija.tenants SET was_suspended = true WHERE id = $1', [tenantId])
+    await lasted(tenantId, 6, 1, 'bulk')
+    const move = { startMs: Date.now(), isAtOnce: true, isChanged: () => false, redate: () => null }
+    await moveMessage(database, { tenantId, messageId: message.id }, move, ({ id: messageId }, _, seq) => ({
+      id: nextId(),
+      tenantId,
+      type: 'message.scheduled',
+      messageId,
+      createdAtMs: Date.now(),
+      data: { seq },
+    }))
+    expect(await expiryOf(id)).toBe(10)
   })
 
   test('goes on when the tenant is suspended besides, until both are over', async () => {

@@ -206,7 +206,7 @@ export async function readMessageEvents(
   return readAsTenant(database, tenantId, async (client) => {
     const message = await client.query<{ expiresAt: Date }>({
       name: 'find-message-expiry',
-      text: `SELECT ${extendedSql('m', 'id')} AS "expiresAt" FROM valija.messages AS m WHERE m.tenant_id = $1 AND m.id = $2`,
+      text: `SELECT ${extendedSql('m', 'messages')} AS "expiresAt" FROM valija.messages AS m WHERE m.tenant_id = $1 AND m.id = $2`,
       values: [tenantId, messageId],
     })
     const expiresAt = message.rows[0]?.expiresAt

@@ -93,7 +93,7 @@ export const leaseSql = `LEFT JOIN valija.deliveries AS d
       ON d.recipient_id = r.id AND d.tenant_id = r.tenant_id AND ${isInState('d.state', 'leased')} AND d.leased_until > now()`
 
 export const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
-  m.metadata, m.send_at AS "sendAt", ${extendedSql('m', 'id')} AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
+  m.metadata, m.send_at AS "sendAt", ${extendedSql('m', 'messages')} AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
   m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", m.recipient_count AS "recipientCount"`
 
 export type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes'>

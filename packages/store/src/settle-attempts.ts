@@ -114,7 +114,7 @@ WITH input AS MATERIALIZED (
 ), kept AS (
   UPDATE valija.deliveries AS d
   SET state = 'waiting', leased_until = NULL, crashes = 0, dot_epoch = NULL, retry_steps = locked.retry_steps,
-    due_at = least(${extendedSql('d', 'recipient_id')}, now() + make_interval(secs => locked.next_in_ms / 1000))
+    due_at = least(${extendedSql('d', 'deliveries')}, now() + make_interval(secs => locked.next_in_ms / 1000))
   FROM locked
   WHERE d.recipient_id = locked.recipient_id AND locked.next_in_ms IS NOT NULL
   RETURNING d.recipient_id, d.due_at

@@ -145,7 +145,12 @@ test('quotas that were made before it, or before a pause of bulk mail, admit not
 describe('the time of a mail', () => {
   test('does not run on while its tenant is suspended, and no row of it is written', async () => {
     const tenantId = await newTenant()
-    const id = await accept(tenantId, hourMs)
+    const id = await accept(
+      tenantId,
+      hourMs,
+      0,
+      createIdSource(() => Date.now() - 6 * hourMs),
+    )
     const read = () =>
       sql<{ xmin: string }>('SELECT xmin FROM valija.deliveries WHERE tenant_id = $1', [tenantId])
     const before = await read()

@@ -1,6 +1,6 @@
 /**
  * Suspending a tenant and lifting it: one row each, however much is held. The dispatcher leaves out whoever is suspended, and a mail's time
- * is longer by every suspension that it met (valija.extended_until). A pause of its bulk mail alone is pause-bulk.ts.
+ * is longer by every suspension that it met from its start on (valija.extended_until). A pause of its bulk mail alone is pause-bulk.ts.
  */
 import type { Uuid } from '@valija/core'
 import { type Database, inTransaction } from './database.ts'
@@ -9,12 +9,12 @@ import { eventExpressionsOf } from './new-events.ts'
 /**
  * When a row's time is over, as an SQL expression.
  *
- * @param row a name of a row with `tenant_id`, `stream` and `expires_at`
- * @param id its column with an id made at its acceptance
+ * @param row a name of a row of `deliveries` or `messages`
  */
-export function extendedSql(row: string, id: string): string {
+export function extendedSql(row: string, table: 'deliveries' | 'messages'): string {
+  const [id, start] = table === 'deliveries' ? ['recipient_id', 'starts_at'] : ['id', 'send_at']
   return `CASE WHEN (SELECT t.was_suspended FROM valija.tenants AS t WHERE t.id = ${row}.tenant_id)
-    THEN valija.extended_until(${row}.tenant_id, ${row}.${id}, ${row}.stream, ${row}.expires_at) ELSE ${row}.expires_at END`
+    THEN valija.extended_until(${row}.tenant_id, ${row}.${id}, ${row}.stream, ${row}.${start}, ${row}.expires_at) ELSE ${row}.expires_at END`
 }
 
 export interface SuspensionOutcome {
