@@ -10,7 +10,7 @@ import {
   releaseLeases,
   type Wake,
 } from '@valija/store'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { makeMessage } from '../../store/src/make-message.test-support.ts'
@@ -106,4 +106,19 @@ test('what a worker gives back meanwhile is moved as well, once', async () => {
   await releaseLeases(database.engine, [lease], { dueInMs: 3_000, hold: null })
   await moved
   expect(await toldOf(id)).toEqual([2, 2])
+})
+
+test('workers are asked for the rest each time: one that did not hear it at first gives back what it has', async () => {
+  const { id, ids, lease } = await acceptWithLease(2)
+  let heard = 0
+  onTestFinished(
+    wake.on('recall', (meant) => {
+      if (meant !== id) return
+      heard += 1
+      if (heard === 2) void releaseLeases(database.engine, [lease], { dueInMs: 3_000, hold: null })
+    }),
+  )
+  await openDesk().move(tenantId, id, new Date(Date.now() + 3_600_000))
+  expect(heard).toBeGreaterThanOrEqual(2)
+  expect(await toldOf(id)).toHaveLength(ids.length)
 })

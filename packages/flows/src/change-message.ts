@@ -110,7 +110,8 @@ async function changeAll(
     if (pauseMs === undefined || outcome.recipients.every(({ isLeased }) => !isLeased)) {
       return { ...outcome, changed }
     }
-    if (turn === 0) wake.send('recall', messageId)
+    // Each time: one that was lost, or came before its worker knew of the lease, does nothing.
+    wake.send('recall', messageId)
     await delay(pauseMs)
   }
 }
