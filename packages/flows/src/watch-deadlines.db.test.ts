@@ -5,6 +5,7 @@ import {
   type Database,
   type LeasedDelivery,
   leaseDeliveries,
+  moveMessage,
   msUntilDeadline,
   type NewMessage,
   openDatabase,
@@ -154,6 +155,39 @@ test('one that a worker holds is told of as well, and its result counts on from 
   expect(late?.data).toMatchObject({ seq: 2, status: 'sending' })
   await settleAttempts(database.engine, [expire(judging, delivery)])
   expect((await toldOf(message, 'message.failed'))[0]?.data).toMatchObject({ seq: 3 })
+})
+
+test('one that a worker holds while its message is moved is told of with its own limit, the other with the same from its new time', async () => {
+  const createdAtMs = Date.now() - 60_000
+  const { message, ids } = await accept(
+    { createdAtMs, expiresAtMs: createdAtMs + 3_600_000, lateAtMs: createdAtMs + 61_000 },
+    2,
+  )
+  await database.engine.query("UPDATE valija.deliveries SET state = 'admitted' WHERE recipient_id = $1", [
+    ids[0],
+  ])
+  await leaseDeliveries(database.engine, [ids[0]!])
+  const move = { startMs: Date.now() - 59_000, isAtOnce: false, isChanged: () => false, redate: () => null }
+  const outcome = await moveMessage(
+    database,
+    { tenantId, messageId: message.id },
+    move,
+    ({ id }, _, seq) => ({
+      id: nextId(),
+      tenantId,
+      type: 'message.scheduled',
+      messageId: id,
+      createdAtMs: Date.now(),
+      data: { seq },
+    }),
+  )
+  expect(outcome?.changed.map(({ id }) => id)).toEqual([ids[1]])
+  startWatch()
+  const told = await until('both are told of', async () => {
+    const found = await toldOf(message, 'message.late')
+    return found.length === 2 && found
+  })
+  expect(told.map(({ data }) => data.not_handed_off_within)).toEqual([61, 61])
 })
 
 test('what was handed off in time, or has its end otherwise, is not late', async () => {

@@ -29,7 +29,7 @@ export interface LateDelivery {
   fromDomain: string
   tags: string[]
   metadata: Record<string, string>
-  /** The limit, in seconds. */
+  /** The limit, in seconds from the start of this recipient's own time: one that is leased while its message is moved keeps it. */
   afterSeconds: number
 }
 
@@ -98,7 +98,7 @@ async function readLate(client: pg.PoolClient, ids: readonly Uuid[]): Promise<La
 SELECT d.recipient_id AS "recipientId", d.message_id AS "messageId", d.tenant_id AS "tenantId", d.simulation,
   d.state = 'leased' AND d.leased_until > now() AS "isLeased", r.email, r.status, r.reason, r.attempts,
   r.next_attempt_at AS "nextAttemptAt", r.seq, m.stream, m.from_domain AS "fromDomain", m.tags, m.metadata,
-  round(extract(epoch FROM d.late_at - coalesce(m.send_at, m.created_at)))::int AS "afterSeconds"
+  greatest(0, round(extract(epoch FROM d.late_at - coalesce(d.starts_at, m.created_at))))::int AS "afterSeconds"
 FROM valija.deliveries AS d
 JOIN valija.recipients AS r ON r.id = d.recipient_id AND r.id = ANY ($1::uuid[]) AND r.id BETWEEN $2::uuid AND $3::uuid
 JOIN valija.messages AS m ON m.id = d.message_id AND m.id BETWEEN $4::uuid AND $5::uuid
