@@ -34,7 +34,7 @@ import { refuseBatch } from './batch-refusal.ts'
 import { type Batcher, createBatcher } from './batcher.ts'
 import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
 import { type PrepareParts, prepareMessage } from './prepare-message.ts'
-import type { QueueLimits } from './queue-limits.ts'
+import { type QueueLimits, streamOf } from './queue-limits.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
 import type { TemplateDesk } from './template-desk.ts'
 import { announceLimits } from './watch-deadlines.ts'
@@ -111,9 +111,9 @@ export function createBatchDesk(parts: BatchDeskParts) {
     const open = findOpen()
     if (open.length > 0) {
       refuseSuspended(caller)
-      await queueLimits.check(caller)
+      await checkQueue(queueLimits, caller, { open, isStrict, answers })
     }
-    const prepared = await prepareAll(parts, caller, open, answers)
+    const prepared = await prepareAll(parts, caller, findOpen(), answers)
     const all = () => answers.map((answer, index) => answer ?? repeated(answers[sameAs.get(index) ?? index]))
     if (isStrict) refuseWhole(all())
     const { built, giveBack } = await drawFor(parts.allowances, caller, { prepared, isStrict, answers })
@@ -213,6 +213,26 @@ async function findAnswers(
     const isSame = known.bodyHash.equals(claim!.bodyHash)
     answers[index] = isSame ? { body: known.response, isReplay: true } : reused()
   }
+}
+
+/**
+ * Refuses all of them, or of a permissive batch its bulk mail alone where only that has no room: then the refusals are noted.
+ *
+ * @throws {ProductError} queue_full, overloaded
+ */
+async function checkQueue(
+  queueLimits: QueueLimits,
+  caller: Caller,
+  { open, isStrict, answers }: { open: readonly OpenEntry[]; isStrict: boolean; answers: Answers },
+): Promise<void> {
+  const bulk = open.filter(({ input }) => streamOf(input) === 'bulk')
+  const isMixed = bulk.length < open.length
+  if (isMixed) await queueLimits.check(caller, 'transactional')
+  if (bulk.length === 0) return
+  await queueLimits.check(caller, 'bulk').catch((error: unknown) => {
+    if (isStrict || !isMixed || !(error instanceof ProductError)) throw error
+    for (const { index } of bulk) answers[index] = error
+  })
 }
 
 interface BuiltEntry {
@@ -327,11 +347,13 @@ function noteOutcome(
     else answers[index] = result.kind === 'reused' ? reused() : inProgress()
   })
   if (outcome.kind !== 'written') return
-  const live = outcome.results.reduce(
-    (sum, result) => (result.kind === 'accepted' ? sum + countLive(result.item) : sum),
-    0,
-  )
-  queueLimits.note(tenantId, live - outcome.admitted.length)
+  const admitted = new Set(outcome.admitted)
+  for (const result of outcome.results) {
+    if (result.kind !== 'accepted') continue
+    const { recipients, stream } = result.item.row
+    const sent = recipients.filter(({ id }) => admitted.has(id)).length
+    queueLimits.note(tenantId, stream, countLive(result.item) - sent)
+  }
 }
 
 function inProgress(): ProductError {

@@ -29,7 +29,7 @@ import type { Allowances } from './allowances.ts'
 import { createBatcher } from './batcher.ts'
 import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
 import { type MessageSource, type PrepareParts, prepareMessage } from './prepare-message.ts'
-import type { QueueLimits } from './queue-limits.ts'
+import { type QueueLimits, streamOf } from './queue-limits.ts'
 import { type BatchEntry, createBatchDesk } from './send-batch.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
 import type { TemplateDesk } from './template-desk.ts'
@@ -160,8 +160,11 @@ function createSender(
     const stored = claim && (await findAnswer(database, caller.tenantId, claim))
     if (stored !== null) return stored
     refuseSuspended(caller)
-    await dependencies.queueLimits.check(caller)
+    const { queueLimits } = dependencies
+    await queueLimits.check(caller, 'readAgain' in input ? 'transactional' : streamOf(input))
     const message = await prepareRendered(dependencies, caller, input, claim)
+    // What stream a message is of that is sent again is known when it is read.
+    if ('readAgain' in input) await queueLimits.check(caller, message.row.stream)
     const needed = [addressesOf(message)]
     const drawn = await dependencies.allowances.drawAll(caller, needed)
     try {
@@ -182,7 +185,11 @@ function createSender(
       const result = await acceptance.accept({ row: message.row, answerByMs })
       if (result.kind === 'accepted') {
         tellAccepted(dependencies.mailLog, message)
-        dependencies.queueLimits.note(caller.tenantId, countLive(message) - result.admitted.length)
+        dependencies.queueLimits.note(
+          caller.tenantId,
+          message.row.stream,
+          countLive(message) - result.admitted.length,
+        )
         return { body: message.answer, isReplay: false }
       }
       if (result.kind === 'replay') return { body: result.response, isReplay: true }
