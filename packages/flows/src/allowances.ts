@@ -1,6 +1,9 @@
 /**
  * Limits of usage at work: a request or a message draws what it needs from all limits that hold for its caller, or is refused by the one
  * that lasts longest. Whoever has no limits pays nothing; the draws of those who have go together, as accepts do (store/usage.ts).
+ *
+ * Where a row is locked for longer than a draw takes (another process has stopped in the middle of one), the draws that met it are made
+ * again, each tenant's in a line of its own, for as long as that has any: only who needs that row waits for it, or is refused.
  */
 import {
   type Caller,
@@ -8,6 +11,7 @@ import {
   ProductError,
   type UsageLimit,
   type UsageState,
+  type Uuid,
   usageLimits,
 } from '@valija/core'
 import {
@@ -18,10 +22,11 @@ import {
   type DrawResult,
   drawUsage,
   giveBackUsage,
+  isLockTimeout,
   type TakeState,
   type Wake,
 } from '@valija/store'
-import { createBatcher } from './batcher.ts'
+import { type Batcher, createBatcher } from './batcher.ts'
 
 /** What a message needs: the addresses of its recipients, in the form in which they are compared. */
 export type Addresses = readonly string[]
@@ -56,6 +61,9 @@ const maxWaiting = 5_000
 /** A draw that has not begun by then is refused: its client is about to be told that it took too long. */
 const patienceMs = 4_000
 
+/** For a row that another process has: all tenants together wait for it, then only its own. */
+const lockWaitMs = { together: 100, alone: 1_000 }
+
 const nothingDrawn: Drawn = { giveBack: async () => {} }
 
 export interface AllowanceParts {
@@ -65,26 +73,11 @@ export interface AllowanceParts {
 }
 
 export function createAllowances({ database, wake, onError }: AllowanceParts): Allowances {
-  const line = createBatcher<{ draw: Draw; beginByMs: number }, DrawResult>(
-    async (items) => {
-      const { results, hasWebhooks } = await drawUsage(
-        database,
-        items.map(({ draw }) => draw),
-      )
-      if (hasWebhooks) wake.send('webhooks')
-      return results
-    },
-    {
-      ...batchLimits,
-      weigh: ({ draw }) => draw.takes.length,
-      isItemsFault: () => false,
-      line: {
-        maxItems: maxWaiting,
-        beginByMs: ({ beginByMs }) => beginByMs,
-        refuse: () => new ProductError('overloaded', { detail: 'The database is slow.', retryAfterS: 5 }),
-      },
-    },
-  )
+  const line = createDrawLines(async (draws, waitMs) => {
+    const { results, hasWebhooks } = await drawUsage(database, draws, waitMs)
+    if (hasWebhooks) wake.send('webhooks')
+    return results
+  })
   const draw = async (caller: Caller, takes: Draw['takes']): Promise<TakeState[]> => {
     const item = { draw: { tenantId: caller.tenantId, takes }, beginByMs: performance.now() + patienceMs }
     const result = await line.add(item).catch((error: unknown) => {
@@ -133,6 +126,67 @@ export function createAllowances({ database, wake, onError }: AllowanceParts): A
         ),
       ),
   }
+}
+
+interface TimelyDraw {
+  draw: Draw
+  beginByMs: number
+}
+
+type DrawLine = Batcher<TimelyDraw, DrawResult>
+
+/** One line for all tenants, and for a while one for each that had to wait for a row. */
+function createDrawLines(
+  run: (draws: readonly Draw[], waitMs: number) => Promise<readonly DrawResult[]>,
+): Pick<DrawLine, 'add'> {
+  const limits = {
+    ...batchLimits,
+    weigh: ({ draw }: TimelyDraw) => draw.takes.length,
+    isItemsFault: () => false,
+    line: {
+      maxItems: maxWaiting,
+      beginByMs: ({ beginByMs }: TimelyDraw) => beginByMs,
+      refuse: () => slow(),
+    },
+  }
+  const runAll = (items: readonly TimelyDraw[], waitMs: number) =>
+    run(
+      items.map(({ draw }) => draw),
+      waitMs,
+    )
+  const alone = new Map<Uuid, DrawLine>()
+  const addAlone = (item: TimelyDraw): Promise<DrawResult> => {
+    const { tenantId } = item.draw
+    let own = alone.get(tenantId)
+    if (own === undefined) {
+      own = createBatcher<TimelyDraw, DrawResult>(async (items) => {
+        try {
+          return await runAll(items, lockWaitMs.alone)
+        } catch (error) {
+          throw isLockTimeout(error) ? slow(error) : error
+        }
+      }, limits)
+      alone.set(tenantId, own)
+    }
+    const result = own.add(item)
+    void own.drain().then(() => alone.delete(tenantId))
+    return result
+  }
+  const together = createBatcher<TimelyDraw, DrawResult>(async (items) => {
+    try {
+      return await runAll(items, lockWaitMs.together)
+    } catch (error) {
+      if (!isLockTimeout(error)) throw error
+      return items.map(addAlone)
+    }
+  }, limits)
+  return {
+    add: (item) => (alone.has(item.draw.tenantId) ? addAlone(item) : together.add(item)),
+  }
+}
+
+function slow(cause?: unknown): ProductError {
+  return new ProductError('overloaded', { detail: 'The database is slow.', retryAfterS: 5, cause })
 }
 
 function nameOf({ ownerId, name }: UsageLimit, emailKey: string): string {

@@ -13,7 +13,7 @@ const passingClasses = new Set(['08', '28', '53', '57', '58', 'XX'])
 /**
  * Serialization failure, deadlock, lock not available; no such database, and one that takes no connections (while it is
  * restored or renamed); a server that only reads (just before or after a failover); a transaction that an earlier error had
- * ended; a stack that was too small. Then what the network and this machine say.
+ * ended, or that was idle for too long; a stack that was too small. Then what the network and this machine say.
  */
 const passingCodes = new Set([
   '40001',
@@ -23,6 +23,7 @@ const passingCodes = new Set([
   '55000',
   '25006',
   '25P02',
+  '25P03',
   '54001',
   'EADDRNOTAVAIL',
   'ECONNABORTED',

@@ -3,8 +3,11 @@ import { createIdSource, type UsageLimit, type UsageLimitName } from '@valija/co
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { type Database, openDatabase } from './database.ts'
+import { asProductError } from './database-errors.ts'
 import { type DrawResult, drawUsage, forgetOldUsage, giveBackUsage, type Take } from './usage.ts'
 
+/** For a row that others have, on a busy machine. */
+const patienceMs = 10_000
 const nextId = createIdSource(() => Date.now())
 const tenantId = nextId()
 let target: TestDatabase
@@ -31,7 +34,7 @@ const limitOf = (name: UsageLimitName, value: number, ownerId = nextId()): Usage
 })
 const take = (limit: UsageLimit, amount = 1, emailKey = ''): Take => ({ limit, emailKey, amount })
 const drawFrom = async (of: Database, ...takes: Take[]): Promise<DrawResult> => {
-  const { results } = await drawUsage(of, [{ tenantId, takes }])
+  const { results } = await drawUsage(of, [{ tenantId, takes }], patienceMs)
   return results[0]!
 }
 const draw = (...takes: Take[]) => drawFrom(database, ...takes)
@@ -73,7 +76,7 @@ test('all of a draw is taken or nothing, and it is refused by the limit that las
 test('draws that go together are judged one after the other', async () => {
   const limit = limitOf('recipients_per_hour', 5)
   const draws = [3, 3, 2, 1].map((amount) => ({ tenantId, takes: [take(limit, amount)] }))
-  const { results } = await drawUsage(database, draws)
+  const { results } = await drawUsage(database, draws, patienceMs)
   expect(results.map(({ kind }) => kind)).toEqual(['drawn', 'refused', 'drawn', 'refused'])
 })
 
@@ -140,4 +143,22 @@ test('windows that are over are forgotten, others are not', async () => {
   expect(await forgetOldUsage(database.engine)).toBeGreaterThan(0)
   expect(await usedOf(old)).toBeNull()
   expect(await usedOf(present)).toBe(1)
+})
+
+test('a process that stops in the middle of a draw keeps its rows no longer than seconds, and hears that nothing was drawn', async () => {
+  const limit = limitOf('recipients_per_day', 5)
+  await draw(take(limit))
+  let looks = 0
+  const stopping = {
+    tenantId,
+    get takes() {
+      // First for the names of its rows, then, when they are locked, for what is to be drawn.
+      looks += 1
+      if (looks === 2) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6_000)
+      return [take(limit)]
+    },
+  }
+  const failure = await drawUsage(database, [stopping], patienceMs).catch((error: unknown) => error)
+  expect(asProductError(failure)).toMatchObject({ code: 'database_unavailable' })
+  expect(await usedOf(limit)).toBe(1)
 })

@@ -5,10 +5,14 @@
  * commit. It does not wait for the disk either: whatever is accepted afterwards is behind it in the log, so that a crash which keeps a
  * message keeps what was drawn for it. What was drawn in vain is given back; a process that dies in between leaves a few too many
  * counted, never too few.
+ *
+ * A process that stops in between (its machine is put to sleep) holds what it has locked until PostgreSQL ends its transaction. Nobody
+ * waits for a row longer than it is told to.
  */
 import { formatId, isQuota, type UsageLimit, type UsageState, type Uuid, windowEndMs } from '@valija/core'
 import type pg from 'pg'
 import { type Database, inTransaction } from './database.ts'
+import { databaseCodeOf } from './database-errors.ts'
 import { eventExpressionsOf } from './new-events.ts'
 
 /** A limit, and how much of it is to be drawn. */
@@ -55,16 +59,29 @@ interface CounterRow {
   nowMs: number
 }
 
+/** Some hundred times what a draw takes: whoever is between two of its statements for so long has stopped. */
+const idleMs = 5_000
+
+const beginSql = (lockWaitMs: number) =>
+  `BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = ${lockWaitMs}; SET LOCAL idle_in_transaction_session_timeout = ${idleMs}`
+
+/** Whether a row was not to be had in the time; nothing was drawn then. */
+export function isLockTimeout(error: unknown): boolean {
+  return databaseCodeOf(error) === '55P03'
+}
+
 /**
  * Draws what many ask for, in their order.
  *
+ * @param lockWaitMs so long each row is waited for that others have locked; then it throws (isLockTimeout)
  * @returns per draw what came of it, and whether endpoints have something to be told
  */
 export async function drawUsage(
   database: Database,
   draws: readonly Draw[],
+  lockWaitMs: number,
 ): Promise<{ results: DrawResult[]; hasWebhooks: boolean }> {
-  return inTransaction(database.engine, 'BEGIN; SET LOCAL synchronous_commit = off', async (client) => {
+  return inTransaction(database.engine, beginSql(lockWaitMs), async (client) => {
     const { counters, nowMs } = await lockCounters(client, draws)
     const results = draws.map((draw) => drawOne(draw, counters, nowMs))
     const told = [...counters.values()].filter(
@@ -208,13 +225,16 @@ export interface DrawnTake extends Take {
   resetAtMs: number
 }
 
+/** A client waits for it. */
+const giveBackWaitMs = 1_000
+
 /** Gives back what was drawn for what was not accepted after all, as far as its window lasts. */
 export async function giveBackUsage(
   database: Database,
   tenantId: Uuid,
   takes: readonly DrawnTake[],
 ): Promise<void> {
-  await inTransaction(database.engine, 'BEGIN; SET LOCAL synchronous_commit = off', async (client) => {
+  await inTransaction(database.engine, beginSql(giveBackWaitMs), async (client) => {
     const { counters } = await lockCounters(client, [{ tenantId, takes }])
     for (const { limit, emailKey, amount, resetAtMs } of takes) {
       const counter = counters.get(nameOf(limit.ownerId, limit.name, emailKey))!
