@@ -1,6 +1,6 @@
 /** What PostgreSQL's clock, set back by an hour, leaves in the future, and what is left of it after the repair. */
 import { randomUUID } from 'node:crypto'
-import { steadyPace } from '@valija/core'
+import { steadyPace, usageLimitNames, windowEndMs } from '@valija/core'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
@@ -57,6 +57,27 @@ test('a pause lasts as long as it was to, from now on', async () => {
   expect(pace).toMatchObject({ incidentsMs: [], stepMs: steadyPace.stepMs })
   expect(Number(pace.pausedUntilMs) - Number(pace.incidentMs)).toBeCloseTo(300_000, -1)
   expect(await repairFutureTimes(pool)).toBe(0)
+})
+
+test('a limit that was used by a clock that was ahead begins anew; one that is in its window does not', async () => {
+  const add = (nowMs: number) =>
+    Promise.all(
+      usageLimitNames.map((name) =>
+        pool.query(
+          `INSERT INTO valija.usage (tenant_id, owner_id, name, email_key, used, ends_at) VALUES ($1, $1, $2, '', 1, $3)`,
+          [randomUUID(), name, new Date(windowEndMs(name, nowMs))],
+        ),
+      ),
+    )
+  await add(Date.now())
+  expect(await repairFutureTimes(pool)).toBe(0)
+  // Next month, for those of a month as well.
+  await add(Date.now() + 32 * 24 * hourMs)
+  expect(await repairFutureTimes(pool)).toBe(usageLimitNames.length)
+  const { over } = await ask<{ over: number }>(
+    `SELECT count(*)::int AS over FROM valija.usage WHERE ends_at BETWEEN now() - interval '1 s' AND now()`,
+  )
+  expect(over).toBeGreaterThanOrEqual(usageLimitNames.length)
 })
 
 test('an event whose worker died is told at once, and so is one that nobody has tried; a retry waits', async () => {

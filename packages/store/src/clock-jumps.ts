@@ -3,6 +3,7 @@
  * waits for their renewal. Set back, times lie ahead that could not: they are put right here, or a lease of a dead
  * worker, say, would hold as long as the clock was set back.
  */
+import { usageLimitNames, usageLimits, windowS } from '@valija/core'
 import type pg from 'pg'
 import { leaseMs } from './lease-deliveries.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
@@ -33,6 +34,18 @@ UPDATE ${table} AS d SET ${change} FROM locked WHERE (${key
   .map((column) => `locked.${column}`)
   .join(', ')})`
 
+/** When a limit's window would end that began now: an expression of its row. */
+const windowEndSql = `CASE name ${usageLimitNames
+  .map((name) => {
+    const { window } = usageLimits[name]
+    const end =
+      window === 'day' || window === 'month'
+        ? `(date_trunc('${window}', now() AT TIME ZONE 'UTC') + interval '1 ${window}') AT TIME ZONE 'UTC'`
+        : `now() + interval '${windowS[window]} seconds'`
+    return `WHEN '${name}' THEN ${end}`
+  })
+  .join(' ')} END`
+
 /** The lowest id of what was made within the last seconds, or at a time that is still to come. */
 const fromNowOnSql = `valija.lowest_uuid(now() - interval '4 seconds')`
 
@@ -48,7 +61,7 @@ UPDATE valija.webhook_outbox SET ${change} WHERE ctid = ANY (ARRAY(SELECT place 
 /**
  * Shortens leases to the full time from now, which is never less than what their holders count on; counts hints as given now;
  * lets mails and events go that were to go at once when they were written, at a time that is still to come; lets sites have their next
- * mail, and their pauses from now on.
+ * mail, and their pauses from now on; lets limits of usage begin anew.
  *
  * Retries and `send_at` stay: they are times that were told, and wait for the clock to get there.
  */
@@ -79,6 +92,13 @@ const repairs = [
     'scope_key, worker_id',
     `valid_until > now() + interval '1 minute'`,
     `valid_until = now() + ${leaseSql}`,
+  ),
+  // What was used by a clock that was ahead is forgotten with its window, or a limit stays exhausted until that is over.
+  shorten(
+    'valija.usage',
+    'owner_id, name, email_key',
+    `ends_at > ${windowEndSql} + interval '1 second'`,
+    'ends_at = now()',
   ),
   // The next mail of a site is never farther ahead than the spacing of its rate.
   shorten(

@@ -104,6 +104,20 @@ test('a window that is over begins anew, and what is given back late is not give
   expect(await usedOf(limit)).toBe(1)
 })
 
+test('a window that ends later than it could was begun by a clock that was ahead, and is over', async () => {
+  for (const name of ['recipients_per_minute', 'recipients_per_day'] as const) {
+    const limit = limitOf(name, 2)
+    const { states } = await draw(take(limit, 2))
+    await database.engine.query(
+      `UPDATE valija.usage SET ends_at = ends_at + interval '1 day' WHERE owner_id = $1`,
+      [limit.ownerId],
+    )
+    const anew = await draw(take(limit))
+    expect(anew).toMatchObject({ kind: 'drawn', states: [{ left: 1 }] })
+    expect(anew.states[0]!.resetAtMs).toBeLessThan(states[0]!.resetAtMs + 3_600_000)
+  }
+})
+
 test('what was not accepted is given back', async () => {
   const limit = limitOf('recipients_per_day', 2)
   const { states } = await draw(take(limit, 2))

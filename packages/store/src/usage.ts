@@ -97,6 +97,9 @@ export async function drawUsage(
   })
 }
 
+/** By so much a clock may be put right without any window's end. */
+const aheadMs = 1_000
+
 const nameOf = (ownerId: Uuid, name: string, emailKey: string) => `${ownerId} ${name} ${emailKey}`
 
 /** Takes the rows of all limits that are asked for, in one order, and makes those that are missing. */
@@ -124,8 +127,10 @@ async function lockCounters(client: pg.PoolClient, draws: readonly Draw[]) {
   const nowMs = rows[0]?.nowMs ?? 0
   for (const { ownerId, name, emailKey, used, endsAtMs, isTold } of rows) {
     const counter = wanted.get(nameOf(ownerId, name, emailKey))!
-    if (endsAtMs > nowMs) Object.assign(counter, { used, endsAtMs, isTold })
-    else counter.endsAtMs = Math.ceil(windowEndMs(counter.limit.name, nowMs))
+    const newEndMs = Math.ceil(windowEndMs(counter.limit.name, nowMs))
+    // One that ends later than one that begins now was begun by a clock that was ahead (clock-jumps.ts).
+    if (endsAtMs > nowMs && endsAtMs <= newEndMs + aheadMs) Object.assign(counter, { used, endsAtMs, isTold })
+    else counter.endsAtMs = newEndMs
   }
   return { counters: wanted, nowMs }
 }
