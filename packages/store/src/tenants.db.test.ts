@@ -3,9 +3,11 @@
  * a tenant is tried, and one that is added later is found by itself.
  */
 import { createIdSource } from '@valija/core'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { asTenant, type Database, openDatabase, readAsTenant, writeAsTenant } from './database.ts'
+import { setSuspended } from './suspend-tenant.ts'
 import { deleteTenant } from './tenants.ts'
 
 const newId = createIdSource(Date.now)
@@ -368,6 +370,70 @@ describe('a tenant’s connection', () => {
   test.each([["' OR true --"], [''], ['x']])('does not work for %j', async (tenantId) => {
     await expect(readAsTenant(database, tenantId, async () => 1)).rejects.toThrow(TypeError)
   })
+})
+
+/** How often the whole of a table was read. */
+async function wholeReadsOf(table: string): Promise<number> {
+  await database.engine.query('SELECT pg_stat_force_next_flush()')
+  const { rows } = await database.engine.query<{ reads: number }>(
+    'SELECT seq_scan AS reads FROM pg_stat_user_tables WHERE relname = $1',
+    [table],
+  )
+  return rows[0]!.reads
+}
+
+test('a deletion reads no other tenant’s outbox, takes digests in pieces, and what it did not end can be lifted', async () => {
+  const [tenantId, webhookId] = [newId(), newId()]
+  const { engine } = database
+  await engine.query(`INSERT INTO valija.tenants (id, name) VALUES ($1, 'going')`, [tenantId])
+  await engine.query(
+    `INSERT INTO valija.webhooks (id, tenant_id, url, events, secret) VALUES ($1, $2, 'http://a.test', '{*}', '')`,
+    [webhookId, tenantId],
+  )
+  const tell = (webhook: unknown, owner: string, count: number) =>
+    engine.query(
+      `INSERT INTO valija.webhook_outbox (webhook_id, tenant_id, event_id, due_at)
+       SELECT $1, $2, gen_random_uuid(), now() FROM generate_series(1, $3)`,
+      [webhook, owner, count],
+    )
+  await tell(webhookId, tenantId, 10)
+  await tell(webhookOf.get(theirs), theirs, 20_000)
+  await engine.query(
+    `INSERT INTO valija.message_digests (tenant_id, first_id, last_id, terms, subjects)
+     SELECT $1, id, id, '', '' FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 5)) AS made`,
+    [tenantId],
+  )
+  await engine.query('ANALYZE valija.webhook_outbox')
+  // The last transaction fails: whatever it takes along stays.
+  await engine.query(`INSERT INTO valija.tag_stats (tenant_id, span, starts_at, outcome, reason, count, tag)
+    VALUES ('${tenantId}', 'day', now(), 'accepted', '', 1, 't')`)
+  const owner = new pg.Client({ connectionString: target.url })
+  await owner.connect()
+  await owner.query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'on purpose'; END $$;
+    CREATE TRIGGER refuse BEFORE DELETE ON valija.tenants FOR EACH ROW EXECUTE FUNCTION refuse()`)
+  try {
+    const before = await wholeReadsOf('webhook_outbox')
+    await expect(deleteTenant(database, tenantId)).rejects.toThrow('on purpose')
+    expect(await wholeReadsOf('webhook_outbox')).toBe(before)
+  } finally {
+    await owner.query('DROP TRIGGER refuse ON valija.tenants')
+    await owner.end()
+  }
+  for (const table of ['webhook_outbox', 'message_digests']) {
+    expect(
+      (await engine.query(`SELECT FROM valija.${table} WHERE tenant_id = $1`, [tenantId])).rowCount,
+    ).toBe(0)
+  }
+  const suspension = () =>
+    engine.query(
+      `SELECT t.suspended_at = s.began_at AS "isSame", t.was_suspended, s.ended_at IS NULL AS "isOpen"
+       FROM valija.tenants AS t JOIN valija.tenant_suspensions AS s ON s.tenant_id = t.id WHERE t.id = $1`,
+      [tenantId],
+    )
+  expect((await suspension()).rows).toEqual([{ isSame: true, was_suspended: true, isOpen: true }])
+  await setSuspended(database, tenantId, false)
+  expect((await suspension()).rows).toMatchObject([{ isOpen: false }])
+  expect(await deleteTenant(database, tenantId)).toBe('deleted')
 })
 
 test('of a deleted tenant nothing stays but what goes by itself with the time', async () => {

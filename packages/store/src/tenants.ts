@@ -7,6 +7,7 @@ import { asEngine, asOperator, type Database } from './database.ts'
 import type { TenantModel } from './generated/prisma/models/Tenant.ts'
 import type { NewStoredKey, Page } from './keys.ts'
 import type { BulkPause } from './pause-bulk.ts'
+import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 export interface StoredTenant {
   id: Uuid
@@ -162,9 +163,14 @@ const ownTables = [
   'suppression_removals',
   'mailbox_faults',
   'usage',
+  'message_digests',
   'webhook_outbox',
   ...statsTables,
 ]
+/** Where a table has no index by tenant: its rows, found by one that it has. */
+const ownRowsOf: Readonly<Record<string, string>> = {
+  webhook_outbox: 'webhook_id = ANY (ARRAY(SELECT id FROM valija.webhooks WHERE tenant_id = $1))',
+}
 /** Rows of one transaction: a long one would keep readers of events waiting, of all tenants. */
 const rowsAtOnce = 5_000
 
@@ -182,9 +188,11 @@ export async function deleteTenant(database: Database, id: Uuid): Promise<Tenant
   for (const table of ownTables) {
     let deleted = rowsAtOnce
     while (deleted === rowsAtOnce) {
-      const result = await database.engine.query(
-        `DELETE FROM valija.${table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM valija.${table} WHERE tenant_id = $1 LIMIT ${rowsAtOnce}))`,
-        [id],
+      const rows = ownRowsOf[table] ?? 'tenant_id = $1'
+      const result = await ask(
+        database.engine,
+        `DELETE FROM valija.${table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM valija.${table} WHERE ${rows} LIMIT ${rowsAtOnce}))`,
+        id,
       )
       deleted = result.rowCount ?? 0
     }
@@ -192,13 +200,22 @@ export async function deleteTenant(database: Database, id: Uuid): Promise<Tenant
   return asEngine(database, (client) => deleteRest(client, id))
 }
 
+/** A statement about a tenant, which may have much. */
+function ask<Row extends pg.QueryResultRow>(
+  client: pg.Pool | pg.PoolClient,
+  text: string,
+  id: Uuid,
+): Promise<pg.QueryResult<Row>> {
+  return client.query<Row>({ text, values: [id], ...answerWithin(longQueryTimeoutMs) })
+}
+
 /** The tenant's own row with all that goes with it, and what was counted of it meanwhile. */
 async function deleteRest(client: pg.PoolClient, id: Uuid): Promise<TenantDeletion> {
   // Whoever counts its events this moment has ended before, or finds it gone (count-events.ts).
   await client.query('SELECT FROM valija.tenants WHERE id = $1 FOR UPDATE', [id])
   for (const table of ['stats_cursors', ...statsTables])
-    await client.query(`DELETE FROM valija.${table} WHERE tenant_id = $1`, [id])
-  const { rowCount } = await client.query('DELETE FROM valija.tenants WHERE id = $1', [id])
+    await ask(client, `DELETE FROM valija.${table} WHERE tenant_id = $1`, id)
+  const { rowCount } = await ask(client, 'DELETE FROM valija.tenants WHERE id = $1', id)
   return rowCount === 0 ? 'unknown' : 'deleted'
 }
 
@@ -213,16 +230,22 @@ async function closeTenant(
   )
   if (found.rows[0] === undefined) return 'unknown'
   if (found.rows[0].is_default) return 'default'
-  const live = await client.query<{ count: number }>(
+  const live = await ask<{ count: number }>(
+    client,
     'SELECT count(*) AS count FROM valija.deliveries WHERE tenant_id = $1',
-    [id],
+    id,
   )
   const count = live.rows[0]?.count ?? 0
   // A request that is being accepted this moment may add more: they are delivered all the same, only nobody reads of it.
   if (count > 0) return { live: count }
-  await client.query('UPDATE valija.tenants SET suspended_at = coalesce(suspended_at, now()) WHERE id = $1', [
-    id,
-  ])
+  // As any suspension (suspend-tenant.ts), which is lifted as any if the deletion is not gone on with; told to nobody, since nobody is to stay.
+  await client.query(
+    `WITH changed AS (
+       UPDATE valija.tenants SET suspended_at = clock_timestamp(), was_suspended = true WHERE id = $1 AND suspended_at IS NULL
+       RETURNING id, suspended_at
+     ) INSERT INTO valija.tenant_suspensions (tenant_id, began_at) SELECT id, suspended_at FROM changed`,
+    [id],
+  )
   return null
 }
 
