@@ -1,5 +1,5 @@
 /** Limits of usage where rows are locked and batches are given back: on a real PostgreSQL. */
-import { type Caller, createIdSource } from '@valija/core'
+import { type Caller, createIdSource, ProductError } from '@valija/core'
 import { type Database, openDatabase } from '@valija/store'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -62,4 +62,25 @@ test('a counter that a process has locked and leaves so stops the sends of its t
   }
   await allowances.drawAll(stuck, [['a@b.test']])
   expect([await usedOf(stuck), await usedOf(other)]).toEqual([2, 3])
+})
+
+test('what was drawn for a thousand messages by themselves is given back in one transaction', async () => {
+  const caller = await createCaller()
+  const messages = Array.from({ length: 1_000 }, (_, index) => [`a${index}@b.test`])
+  const drawn = await allowances.drawEach(caller, messages)
+  expect(await usedOf(caller)).toBe(1_000)
+  const unused = messages.flatMap((message, index) => {
+    const each = drawn[index]!
+    return index < 10 || each instanceof ProductError ? [] : [{ drawn: each, messages: [message] }]
+  })
+  let connections = 0
+  const count = () => {
+    connections += 1
+  }
+  database.engine.on('acquire', count)
+  await allowances.giveBack(caller, unused)
+  database.engine.off('acquire', count)
+  expect(connections).toBe(1)
+  expect(await usedOf(caller)).toBe(10)
+  expect(errors).toEqual([])
 })

@@ -33,8 +33,8 @@ export type Addresses = readonly string[]
 
 /** What was drawn for messages. */
 export interface Drawn {
-  /** For those of them that are not accepted after all. Never rejects. */
-  giveBack(messages: readonly Addresses[]): Promise<void>
+  /** What of it is these messages'. */
+  takesFor(messages: readonly Addresses[]): DrawnTake[]
 }
 
 export interface Allowances {
@@ -52,6 +52,13 @@ export interface Allowances {
   drawAll(caller: Caller, messages: readonly Addresses[]): Promise<Drawn>
   /** Draws for each message by itself, in their order; a refusal stands in its place. */
   drawEach(caller: Caller, messages: readonly Addresses[]): Promise<(Drawn | ProductError)[]>
+  /** For messages that are not accepted after all, however they were drawn for, in one transaction. Never rejects. */
+  giveBack(caller: Pick<Caller, 'tenantId'>, unused: readonly Unused[]): Promise<void>
+}
+
+export interface Unused {
+  drawn: Drawn
+  messages: readonly Addresses[]
 }
 
 /** Draws that go together: their rows are locked for three round trips. */
@@ -64,7 +71,7 @@ const patienceMs = 4_000
 /** For a row that another process has: all tenants together wait for it, then only its own. */
 const lockWaitMs = { together: 100, alone: 1_000 }
 
-const nothingDrawn: Drawn = { giveBack: async () => {} }
+const nothingDrawn: Drawn = { takesFor: () => [] }
 
 export interface AllowanceParts {
   database: Database
@@ -95,15 +102,11 @@ export function createAllowances({ database, wake, onError }: AllowanceParts): A
     const states = await draw(caller, takes)
     const resetAtMs = new Map(states.map((state) => [nameOf(state, state.emailKey), state.resetAtMs]))
     return {
-      giveBack: async (unused) => {
-        const drawn = takesOf(usage, unused).map(
-          (take): DrawnTake => ({
-            ...take,
-            resetAtMs: resetAtMs.get(nameOf(take.limit, take.emailKey)) ?? 0,
-          }),
-        )
-        if (drawn.length > 0) await giveBackUsage(database, caller.tenantId, drawn).catch(onError)
-      },
+      takesFor: (unused) =>
+        takesOf(usage, unused).map((take) => ({
+          ...take,
+          resetAtMs: resetAtMs.get(nameOf(take.limit, take.emailKey)) ?? 0,
+        })),
     }
   }
   return {
@@ -125,7 +128,21 @@ export function createAllowances({ database, wake, onError }: AllowanceParts): A
           }),
         ),
       ),
+    giveBack: async ({ tenantId }, unused) => {
+      const takes = sumTakes(unused.flatMap(({ drawn, messages }) => drawn.takesFor(messages)))
+      if (takes.length > 0) await giveBackUsage(database, tenantId, takes).catch(onError)
+    },
   }
+}
+
+/** One for each limit, address and window. */
+function sumTakes(takes: readonly DrawnTake[]): DrawnTake[] {
+  const sums = new Map<string, DrawnTake>()
+  for (const take of takes) {
+    const name = `${nameOf(take.limit, take.emailKey)} ${take.resetAtMs}`
+    sums.set(name, { ...take, amount: take.amount + (sums.get(name)?.amount ?? 0) })
+  }
+  return [...sums.values()]
 }
 
 interface TimelyDraw {

@@ -315,14 +315,11 @@ async function drawFor(
     if (outcome instanceof ProductError) answers[entry.index] = outcome
     else ways.set(entry, outcome)
   })
-  const giveBack = async (entries: readonly BuiltEntry[]) => {
-    const byDraw = new Map<Drawn, string[][]>()
-    for (const entry of entries) {
-      const way = ways.get(entry)!
-      byDraw.set(way, [...(byDraw.get(way) ?? []), addressesOf(entry.item)])
-    }
-    for (const [way, messages] of byDraw) await way.giveBack(messages)
-  }
+  const giveBack = (entries: readonly BuiltEntry[]) =>
+    allowances.giveBack(
+      caller,
+      entries.map((entry) => ({ drawn: ways.get(entry)!, messages: [addressesOf(entry.item)] })),
+    )
   return { built: [...ways.keys()], giveBack }
 }
 

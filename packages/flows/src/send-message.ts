@@ -166,13 +166,15 @@ function createSender(
     // What stream a message is of that is sent again is known when it is read.
     if ('readAgain' in input) await queueLimits.check(caller, message.row.stream)
     const needed = [addressesOf(message)]
-    const drawn = await dependencies.allowances.drawAll(caller, needed)
+    const { allowances } = dependencies
+    const drawn = await allowances.drawAll(caller, needed)
+    const giveBack = () => allowances.giveBack(caller, [{ drawn, messages: needed }])
     try {
       const answer = await acceptOne(caller, message, answerByMs)
-      if (answer.isReplay) await drawn.giveBack(needed)
+      if (answer.isReplay) await giveBack()
       return answer
     } catch (error) {
-      if (isSurelyNotKept(error)) await drawn.giveBack(needed)
+      if (isSurelyNotKept(error)) await giveBack()
       throw error
     }
   }
