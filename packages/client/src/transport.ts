@@ -53,7 +53,7 @@ export class Transport {
   readonly #base: string
   readonly #headers: Record<string, string>
 
-  /** @throws {TypeError} a key or tenant that no header can hold */
+  /** @throws {TypeError} a url that is none of HTTP, a key or tenant that no header can hold */
   constructor(options: TransportOptions) {
     const {
       url,
@@ -64,7 +64,7 @@ export class Transport {
       maxTries = Number.POSITIVE_INFINITY,
       fetch = globalThis.fetch,
     } = options
-    this.#base = new URL(url).href.replace(/\/$/, '')
+    this.#base = baseOf(url)
     this.#headers = {
       authorization: `Bearer ${headerText('apiKey', apiKey)}`,
       ...(tenant && { 'valija-tenant': headerText('tenant', tenant) }),
@@ -136,6 +136,15 @@ export class Transport {
       bytes: new Uint8Array(await response.arrayBuffer()),
     }
   }
+}
+
+/** Without the slash at its end. A host without a scheme is read as a scheme by URL: `localhost:3000`. */
+function baseOf(url: string | URL): string {
+  const base = URL.canParse(url) ? new URL(url) : null
+  if (base !== null && /^https?:$/.test(base.protocol)) return base.href.replace(/\/$/, '')
+  throw new TypeError(
+    `url ${url ? 'must begin with http:// or https://' : 'is missing'}: where the API is, such as https://mail.acme.example.`,
+  )
 }
 
 /**

@@ -152,6 +152,18 @@ test.each([
   expect(make).toThrow(new RegExp(`^${name} must be(?!.*secret)`, 's'))
 })
 
+test.each([
+  [undefined, 'is missing'],
+  ['', 'is missing'],
+  ['mail.acme.example', 'must begin with http:// or https://'],
+  ['localhost:3000', 'must begin with http:// or https://'],
+  ['ftp://mail.acme.example', 'must begin with http:// or https://'],
+])('the url %j is refused at once: it %s', (url, what) => {
+  const make = () => new Valija({ url: url as string, apiKey: 'vlj_key' })
+  expect(make).toThrow(TypeError)
+  expect(make).toThrow(`url ${what}: where the API is, such as https://mail.acme.example.`)
+})
+
 test('the signal ends a call under way and one that waits, with its reason', async () => {
   for (const answer of ['silence', problem(429, 'rate_limited', { 'retry-after': '60' })] as const) {
     const abort = new AbortController()
