@@ -244,7 +244,7 @@ describe('the command line', () => {
     })
     const faulty = await run('send', '--from', 'nobody', '--to', 'nobody', '--subject', 'x', '--text', 'x')
     expect(faulty.code).toBe(1)
-    expect(faulty.text).toMatch(/\n {2}\/from: .*\n {2}\/to\/0: /)
+    expect(faulty.text).toMatch(/\n {2}--from: .*\n {2}--to: /)
     expect(await run('message', 'show', 'msg_1')).toMatchObject({
       code: 2,
       text: expect.stringContaining('usage: '),

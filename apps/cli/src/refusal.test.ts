@@ -19,6 +19,7 @@ describe('a fault', () => {
   test.each([
     ['key create', '/expires_at', '--expires'],
     ['key create', '/scopes/0', '--scope'],
+    ['key create', '/scopes/1', '--scope (number 2)'],
     ['send', '/send_at', '--send-at'],
     ['send', '/ttl_seconds', '--ttl'],
     ['send', '/notify_if_not_handed_off_within', '--tell-if-late'],

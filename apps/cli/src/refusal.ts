@@ -61,5 +61,7 @@ function flagOf(path: string, flags: Flags = {}): string {
   const field = first.replaceAll('_', '-')
   const names = [field, field.replace(/s$/, ''), field.replace(/-(at|seconds)$/, ''), otherNames[field]]
   const flag = names.find((name) => name !== undefined && Object.hasOwn(flags, name))
-  return flag === undefined ? path : `--${flag}`
+  if (flag === undefined) return path
+  const index = Number(/^\/[^/]+\/(\d+)/.exec(path)?.[1] ?? 0)
+  return index === 0 ? `--${flag}` : `--${flag} (number ${index + 1})`
 }
