@@ -21,6 +21,8 @@ import type { FoundReference } from './template-tags.ts'
 export interface CompiledTemplate {
   /** Of its sources: what it renders to then. */
   faults: readonly TemplateFault[]
+  /** What was parsed, to be weighed (kept-templates.ts). */
+  parsed(): unknown[]
   render(variables: TemplateVariables, cpuMs: number): RenderOutcome
 }
 
@@ -46,8 +48,17 @@ export function compileTemplate({ root, parts }: TemplateBundle): CompiledTempla
     faults.push(...judge.faults)
     if (templates) compiled[part] = { engine, templates }
   }
-  if (faults.length > 0) return { faults, render: () => ({ kind: 'faulty', faults }) }
-  return { faults, render: (variables, cpuMs) => renderParts(root.slug, compiled, { variables, cpuMs }) }
+  const parsed = () => [
+    faults,
+    ...Object.values(compiled).map(({ templates }) => templates),
+    ...Object.values(engines).flatMap((engine) => [...engine.parsedParts()]),
+  ]
+  if (faults.length > 0) return { faults, parsed, render: () => ({ kind: 'faulty', faults }) }
+  return {
+    faults,
+    parsed,
+    render: (variables, cpuMs) => renderParts(root.slug, compiled, { variables, cpuMs }),
+  }
 }
 
 /** What a source says of itself, without what it uses. */

@@ -14,6 +14,8 @@ export interface Engine {
   parse(slug: string, source: string): ParsedSource
   /** Of a layout or partial of this engine; parsed once. @throws the same */
   parsePart(slug: string, kind: 'layout' | 'partial'): ParsedSource
+  /** The layouts and partials that it holds. */
+  parsedParts(): Iterable<ParsedSource>
   /** @throws the same */
   render(templates: Template[], variables: object, budget: RenderBudget): string
   /** The names that it expects to be given, with their lines; of itself, without what it uses. */
@@ -48,6 +50,7 @@ export function createEngine(field: 'text' | 'html', parts: readonly TemplateSou
       parsedParts.set(name, parsed)
       return parsed
     },
+    parsedParts: () => parsedParts.values(),
     render: (templates, variables, budget) => {
       // LiquidJS's own limiter counts time by the wall, and words it otherwise.
       const limits = { renderLimit: budget, memoryLimit: budget } as unknown as Limits

@@ -66,7 +66,7 @@ export interface TemplateInspection {
 
 /** What a thread is sent. */
 export type ThreadRequest =
-  | { kind: 'render'; bundle: TemplateBundle; items: readonly TemplateVariables[] }
+  | { kind: 'render'; tenantId: string; bundle: TemplateBundle; items: readonly TemplateVariables[] }
   | { kind: 'inspect'; source: TemplateSource }
 
 /** What it answers: `ready` first, and then one answer for each request. */

@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { TemplateBundle, TemplateSource } from './render-job.ts'
 import { createRenderer, type TemplateRenderer } from './renderer.ts'
+import { startThread } from './thread.ts'
 
 const source = (html: string): TemplateSource => ({
   ...{ kind: 'template', slug: 't', subject: 'Hello', text: 'Hello', html },
@@ -116,6 +117,48 @@ describe('a template that does not end', () => {
     }
     await bad
     expect(meanwhile).toBeGreaterThan(20)
+  })
+})
+
+describe('memory', () => {
+  const one = { a: 1 }
+  const faulty = { kind: 'faulty', faults: [{ message: expect.stringContaining('too much memory') }] }
+
+  test('of a thread is not filled by what others rendered in it', async () => {
+    const single = createRenderer({ threads: 1, onKill: (tenantId, why) => ended.push({ tenantId, why }) })
+    onTestFinished(() => single.close())
+    for (let i = 0; i < 50; i++) await single.render(`t${i % 3}`, bundle('{{a}}'.repeat(2_500)), [one])
+    expect(await single.render('other', bundle('{{ a }}'), [one])).toMatchObject([
+      { rendering: { html: '1' } },
+    ])
+    expect(ended).toEqual([])
+  })
+
+  test('that was full once is nobody’s fault; twice, in a thread of its own, is the template’s', async () => {
+    let left = 1
+    let started = 0
+    const start: typeof startThread = (events) => {
+      started += 1
+      let isFull = false
+      const thread = startThread({
+        ...events,
+        onEnd: (why, error) => events.onEnd(isFull ? 'memory' : why, error),
+      })
+      const ask: typeof thread.ask = (request) => {
+        isFull = left-- > 0
+        if (isFull) void thread.end()
+        else thread.ask(request)
+      }
+      return { ...thread, ask }
+    }
+    const pool = createRenderer({ start, onKill: (tenantId, why) => ended.push({ tenantId, why }) })
+    onTestFinished(() => pool.close())
+    expect(await pool.render('a', bundle('{{ a }}'), [one])).toMatchObject([{ rendering: { html: '1' } }])
+    expect({ ended, started }).toEqual({ ended: [], started: 2 })
+    left = 2
+    expect(await pool.render('a', bundle('{{ a }}'), [one])).toMatchObject([faulty])
+    expect(ended).toEqual([{ tenantId: 'a', why: 'memory' }])
+    expect(await pool.render('a', bundle('{{ a }}'), [one])).toMatchObject([{ rendering: { html: '1' } }])
   })
 })
 

@@ -4,6 +4,7 @@
  *   - a tenant has one thread less than there are; those whose templates had to be ended share one for a minute
  *   - tenants take turns, and many renders are done in slices, so that nobody waits for another's thousand
  *   - a thread that is ended takes nothing with it but what it was rendering: all else waits here
+ *   - whose thread ran out of memory is tried once more in a thread of its own: others may have filled the first one
  */
 import { ProductError, type Uuid } from '@valija/core'
 import type {
@@ -42,6 +43,8 @@ export interface RendererOptions {
   threads?: number
   /** Told of threads that had to be ended, and why. */
   onKill?: (tenantId: Uuid, why: ThreadEnd) => void
+  /** Instead of `startThread`, for tests in which threads end. */
+  start?: typeof startThread
 }
 
 /** As many renders as one request to a thread does: some tens of milliseconds. */
@@ -59,6 +62,8 @@ interface Job {
   tenantId: Uuid
   request: ThreadRequest
   sinceMs: number
+  /** Its thread's memory was full once, perhaps of what others had left there. */
+  isRetried: boolean
   resolve(answer: ThreadAnswer): void
   /** The thread was ended. */
   endBy(why: ThreadEnd): void
@@ -69,18 +74,24 @@ interface Place {
   thread: RenderThread
   /** Null: idle. `starting`: it has not said yet that it is there. */
   job: Job | 'starting' | null
+  /** What it is started for. */
+  first: Job | null
 }
 
-export function createRenderer({ threads = 2, onKill }: RendererOptions = {}): TemplateRenderer {
+export function createRenderer({
+  threads = 2,
+  onKill,
+  start = startThread,
+}: RendererOptions = {}): TemplateRenderer {
   const lines = createLines()
-  const pool = createPool({ threads, lines, ...(onKill && { onKill }) })
+  const pool = createPool({ threads, lines, start, ...(onKill && { onKill }) })
 
   const ask = (tenantId: Uuid, request: ThreadRequest): Promise<ThreadAnswer | ThreadEnd> =>
     new Promise((resolve, reject) => {
       const sinceMs = performance.now()
       const refusal = pool.isClosed
         ? tooMuch()
-        : lines.add({ tenantId, request, sinceMs, resolve, endBy: resolve, reject })
+        : lines.add({ tenantId, request, sinceMs, isRetried: false, resolve, endBy: resolve, reject })
       if (refusal) reject(refusal)
       else pool.dispatch()
     })
@@ -90,7 +101,7 @@ export function createRenderer({ threads = 2, onKill }: RendererOptions = {}): T
       const outcomes: RenderOutcome[] = []
       let characters = 0
       for (const slice of sliced(items)) {
-        const answer = await ask(tenantId, { kind: 'render', bundle, items: slice })
+        const answer = await ask(tenantId, { kind: 'render', tenantId, bundle, items: slice })
         const isAnswered = typeof answer !== 'string' && answer.kind === 'rendered'
         const rendered = isAnswered ? answer.outcomes : slice.map(() => faulty(messageOf(answer)))
         characters += rendered.reduce((sum, outcome) => sum + lengthOf(outcome), 0)
@@ -100,7 +111,7 @@ export function createRenderer({ threads = 2, onKill }: RendererOptions = {}): T
       return outcomes
     },
     check: async (tenantId, bundle) => {
-      const answer = await ask(tenantId, { kind: 'render', bundle, items: [] })
+      const answer = await ask(tenantId, { kind: 'render', tenantId, bundle, items: [] })
       if (typeof answer !== 'string' && answer.kind === 'rendered') return answer.faults
       return faulty(messageOf(answer)).faults
     },
@@ -116,18 +127,20 @@ export function createRenderer({ threads = 2, onKill }: RendererOptions = {}): T
 interface PoolParts {
   threads: number
   lines: Lines
+  start: typeof startThread
   onKill?: (tenantId: Uuid, why: ThreadEnd) => void
 }
 
 /** The threads, and what each of them does. */
-function createPool({ threads, lines, onKill }: PoolParts) {
+function createPool({ threads, lines, start, onKill }: PoolParts) {
   const places = new Set<Place>()
   let isClosed = false
 
   const isFree = ({ tenantId }: Job, suspects: ReadonlyMap<Uuid, number>) => {
-    const running = [...places].flatMap(({ job }) =>
-      job === null || job === 'starting' ? [] : [job.tenantId],
-    )
+    const running = [...places].flatMap(({ job, first }) => {
+      const present = job === 'starting' ? first : job
+      return present === null ? [] : [present.tenantId]
+    })
     const own = running.filter((other) => other === tenantId).length
     if (own >= Math.max(1, threads - 1)) return false
     return !suspects.has(tenantId) || !running.some((other) => suspects.has(other))
@@ -142,26 +155,31 @@ function createPool({ threads, lines, onKill }: PoolParts) {
     }
     if (lines.waiting > 0 && places.size < threads && !isClosed) open()
   }
-  const open = () => {
+  const open = (first: Job | null = null) => {
     const onAnswer = (answer: ThreadAnswer) => {
       const { job } = place
-      place.job = null
+      place.job = job === 'starting' ? first : null
       if (job !== 'starting') job?.resolve(answer)
+      else if (first) place.thread.ask(first.request)
       dispatch()
     }
     const onEnd = (why: ThreadEnd, error = new Error('a rendering thread ended')) => {
       places.delete(place)
       const { job } = place
       // One that does not start would not the next time either: nobody waits for ever.
-      if (job === 'starting') lines.refuse(error)
-      else if (job !== null && (why === 'slow' || why === 'memory')) {
+      if (job === 'starting') {
+        first?.reject(error)
+        lines.refuse(error)
+      } else if (job !== null && why === 'memory' && !job.isRetried && !isClosed) {
+        open({ ...job, isRetried: true })
+      } else if (job !== null && (why === 'slow' || why === 'memory')) {
         lines.suspect(job.tenantId)
         onKill?.(job.tenantId, why)
         job.endBy(why)
       } else job?.reject(error)
       if (!isClosed) dispatch()
     }
-    const place: Place = { job: 'starting', thread: startThread({ onAnswer, onEnd }) }
+    const place: Place = { job: 'starting', first, thread: start({ onAnswer, onEnd }) }
     places.add(place)
   }
   return {
