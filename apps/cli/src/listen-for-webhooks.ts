@@ -5,7 +5,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { buffer } from 'node:stream/consumers'
 import { verifyWebhook, type WebhookEvent } from '@valija/client'
 import { openApi } from './api-client.ts'
 import type { FlagValues } from './command.ts'
@@ -68,21 +67,33 @@ async function untilInterrupted(): Promise<void> {
 }
 
 /** @throws what makes it no webhook of ours, which is answered 400 */
-async function take(
+export async function take(
   request: IncomingMessage,
   response: ServerResponse,
   secret: string,
 ): Promise<WebhookEvent[]> {
   try {
-    if (Number(request.headers['content-length'] ?? 0) > largestBody)
-      throw new Error('The body is too large.')
-    const events = await verifyWebhook(await buffer(request), request.headers, secret)
+    const events = await verifyWebhook(await readBody(request), request.headers, secret)
     response.writeHead(204).end()
     return events
   } catch (error) {
     response.writeHead(400, { connection: 'close' }).end()
     throw error
   }
+}
+
+/** What does not say how long it is is counted, and its connection ends with the limit. */
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const tooLarge = () => new Error('The body is too large.')
+  if (Number(request.headers['content-length'] ?? 0) > largestBody) throw tooLarge()
+  const chunks: Buffer[] = []
+  let sizeBytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length
+    if (sizeBytes > largestBody) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }
 
 function lineOf(event: WebhookEvent, isJson: boolean): string {
