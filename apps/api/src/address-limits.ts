@@ -1,13 +1,11 @@
 /**
  * What one client address may ask for, in this process's memory: how many requests in a minute (VALIJA_MAX_REQUESTS_PER_ADDRESS), and
  * how many with a key that is none. Beyond that it is answered 429 before anything is looked up in PostgreSQL, so that whoever floods us with guesses takes
- * no connection from those who have keys. Keys that were right lately go on from the same address: many clients may be behind it.
+ * no connection from those who have keys. Keys that were right lately go on, from any address: many clients may be behind one.
  *
- * An IPv6 address counts with all of its /64: whoever has one has all of them.
+ * An IPv6 address counts with all of its /64.
  */
-
-import { isIPv6 } from 'node:net'
-import { type Caller, hashApiKey, ProductError } from '@valija/core'
+import { type Caller, hashApiKey, ProductError, peerOf } from '@valija/core'
 import { createBudgets } from '@valija/flows'
 
 export interface AddressLimits {
@@ -66,18 +64,4 @@ function tooManyWrong(peer: string, ms: number): ProductError {
 function refusal(what: string, ms: number): ProductError {
   const detail = `${what}.`
   return new ProductError('rate_limited', { detail, retryAfterS: Math.max(1, Math.ceil(ms / 1_000)) })
-}
-
-/** Who counts as one: an IPv4 address, or the /64 of an IPv6 one (RFC 4291 section 2.2 for its forms). */
-export function peerOf(ip: string): string {
-  if (!isIPv6(ip) || ip.startsWith('::ffff:')) return ip.replace('::ffff:', '')
-  const [head = '', tail] = ip.replace(/%.*$/, '').split('::')
-  const before = head === '' ? [] : head.split(':')
-  const after = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - after.length)
-  const groups = [...before, ...new Array<string>(zeros).fill('0'), ...after]
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ''))
-    .join(':')}::/64`
 }

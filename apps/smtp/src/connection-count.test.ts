@@ -14,6 +14,8 @@ test.each([
   ['2001:db8::1', '2001:db8:0:0:5::', true],
   ['2001:db8:1:2::1', '2001:db8:1:3::1', false],
   ['::1', '::2', true],
+  ['::ffff:192.0.2.1', '192.0.2.1', true],
+  ['::ffff:192.0.2.1', '::ffff:192.0.2.2', false],
 ])('%s and %s are one peer: %j', (one, other, isOne) => {
   const count = createConnectionCount(1)
   count.enter(one)

@@ -1,5 +1,5 @@
 /** How many connections each peer has, so that none takes the places of all others. */
-import { isIPv6 } from 'node:net'
+import { peerOf } from '@valija/core'
 
 export interface ConnectionCount {
   /** @returns false when the peer has as many as it may; then it is not counted */
@@ -25,14 +25,4 @@ export function createConnectionCount(most: number): ConnectionCount {
       else counts.delete(peer)
     },
   }
-}
-
-/** Who it is: an IPv4 address, or the 64 bits of IPv6 that one site has to itself. */
-export function peerOf(address: string): string {
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = address.split('::')
-  const first = head === '' ? [] : head.split(':')
-  const last = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? [] : Array.from({ length: 8 - first.length - last.length }, () => '0')
-  return [...first, ...zeros, ...last].slice(0, 4).join(':')
 }

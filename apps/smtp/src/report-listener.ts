@@ -10,6 +10,7 @@
  * LF or NUL inside a mail is content to us: nothing is passed on, so nobody can be told another story by it.
  */
 
+import { peerOf } from '@valija/core'
 import { createRoom, inRoom, intakeBanner, type ReadAddress, type TakenReport } from '@valija/flows'
 import {
   SMTPServer,
@@ -18,7 +19,7 @@ import {
   type SMTPServerSession,
 } from 'smtp-server'
 import type { Certificate } from './certificate.ts'
-import { createConnectionCount, peerOf } from './connection-count.ts'
+import { createConnectionCount } from './connection-count.ts'
 import { createKeptBytes } from './kept-bytes.ts'
 import { listen, type Place } from './listen.ts'
 

@@ -6,9 +6,8 @@
  * in it, another one at the same address logs in. A key that was right from this address before waits for nobody's failures.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Caller, hashApiKey, isPlausibleApiKey, ProductError } from '@valija/core'
+import { type Caller, hashApiKey, isPlausibleApiKey, ProductError, peerOf } from '@valija/core'
 import { type Authenticate, requireAccess } from '@valija/flows'
-import { peerOf } from './connection-count.ts'
 import { createLoginThrottle } from './login-throttle.ts'
 
 /** Who is logged in. */

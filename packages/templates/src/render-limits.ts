@@ -1,4 +1,4 @@
-/** What one render may use. Beyond these it is refused; what does not heed them loses its thread (render-pool.ts). */
+/** What one render may use. Beyond these it is refused; what does not heed them loses its thread (thread.ts). */
 
 export const renderLimits = {
   /** Processor time of one render, measured by the thread itself. A template of usual size takes under 1 ms. */

@@ -1,6 +1,6 @@
 /**
  * The thread in which templates of tenants are parsed and rendered: the entry file of a thread, so importing it has an effect. It knows
- * nothing of the process: its environment is empty. Whatever does not end here in time is ended from outside (render-pool.ts).
+ * nothing of the process: its environment is empty. Whatever does not end here in time is ended from outside (thread.ts).
  */
 import { parentPort } from 'node:worker_threads'
 import { type CompiledTemplate, inspectTemplate } from './compile-template.ts'
