@@ -1,8 +1,9 @@
 /**
  * Has every request that manages something in the audit log, in one place, by what its route declares: a route that is added can not forget it.
  * What it changes is noted with the change itself (packages/store/src/audit.ts); one that succeeded and changed nothing that is watched is
- * noted before it is answered.
+ * noted before it is answered, if that can be done: what was done is done, and its answer may hold a secret that is shown only once.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { auditAction } from '@valija/core'
 import { noTenant } from '@valija/flows'
 import { type AuditedRequest, asAudited, noteRequest } from '@valija/store'
@@ -15,6 +16,8 @@ declare module 'fastify' {
     audited: AuditedRequest | null
   }
 }
+
+const noteMs = 2_000
 
 /** Whether the log has what a route does. */
 export function isAudited(method: string, scope: RouteScope | undefined): boolean {
@@ -45,6 +48,16 @@ export function registerAudit(app: App, { database }: ApiDependencies): void {
   app.addHook('onSend', async (request, reply) => {
     if (request.audited === null || reply.statusCode >= 300) return
     const { id } = request.params as { id?: string }
-    await noteRequest(database, request.audited, id ?? null)
+    const noted = noteRequest(database, request.audited, id ?? null)
+    const late = new AbortController()
+    const tooLate = delay(noteMs, undefined, { signal: late.signal }).then(() => {
+      throw new Error(`PostgreSQL did not note it within ${noteMs} ms.`)
+    })
+    await Promise.race([noted, tooLate]).catch((error: unknown) =>
+      request.log.error({ err: error }, 'a request that was done may be missing in the audit log'),
+    )
+    late.abort()
+    tooLate.catch(() => undefined)
+    noted.catch(() => undefined)
   })
 }

@@ -141,6 +141,21 @@ test('an entry is written with its change or not at all', async () => {
   await owner.end()
 })
 
+test('what was done is answered, with its secret, also when it cannot be noted once more', async () => {
+  const owner = await connectAsOwner()
+  await owner.query('REVOKE INSERT ON valija.audit FROM valija_engine')
+  const made = await api.ask('POST', '/keys', { body: { name: 'kept', scopes: ['read'] } })
+  await owner.query('GRANT INSERT ON valija.audit TO valija_engine')
+  expect(made.statusCode).toBe(201)
+  expect(await read('action=key.created', { key: made.json().key })).toContainEqual(
+    expect.objectContaining({ target: made.json().id }),
+  )
+  await owner.query('BEGIN; LOCK TABLE valija.audit IN EXCLUSIVE MODE')
+  expect((await api.ask('DELETE', '/inbox')).statusCode).toBeLessThan(300)
+  await owner.query('ROLLBACK')
+  await owner.end()
+})
+
 test('nobody changes or takes away what is in it', async () => {
   const change = api.foundation.database.engine.query(`UPDATE valija.audit SET action = 'x'`)
   await expect(change).rejects.toMatchObject({ code: '42501' })
