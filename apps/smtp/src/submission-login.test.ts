@@ -77,6 +77,15 @@ test('keys that do not exist slow their peer down, but not a key that was right 
   expect(await many([other], '192.0.2.2')).toEqual(['in'])
 })
 
+test('one key that is refused again and again is slowed, and no other key from there', async () => {
+  const [revoked, reader, right] = newKeys(3) as [string, string, string]
+  const { many, logIn, said } = open({ [reader]: caller(['read']), [right]: caller() })
+  expect(await many([revoked, reader])).toEqual(['refused', 'refused'])
+  for (let i = 0; i < 20; i++) for (const key of [revoked, reader]) void logIn(key, '192.0.2.1')
+  await expect.poll(() => said.filter((outcome) => outcome === 'slowed').length).toBeGreaterThan(20)
+  expect(await many([right])).toEqual(['in'])
+})
+
 test('one key is guessed at no faster from many addresses', async () => {
   const [{ key }] = [createApiKey()]
   const { logIn, said } = open({})

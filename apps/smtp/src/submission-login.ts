@@ -3,7 +3,9 @@
  *
  * Guessing is slowed by the peer that does it, and by the beginning of the key that is guessed at (login-throttle.ts). What cannot be a key of
  * ours, by its form and checksum, costs no look at the database, and slows down such guesses only: beside a program with a wrong password
- * in it, another one at the same address logs in. A key that was right from this address before waits for nobody's failures.
+ * in it, another one at the same address logs in. So it is beside a program that repeats one key that was revoked, expired or may not send:
+ * the peer is slowed by different keys that failed, a key that failed from there before by its own failures. A key that was right from this
+ * address before waits for nobody's failures.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Caller, hashApiKey, isPlausibleApiKey, ProductError, peerOf } from '@valija/core'
@@ -41,13 +43,14 @@ export interface LoginParts {
   onSlowed: (peer: string) => void
 }
 
-/** Keys that were right, each with the peer that had it: a day's. */
+/** Keys that were right, or were tried and not found to be, each with the peer that had it: a day's. */
 const known = { most: 10_000, forMs: 86_400_000 }
 const told = { most: 1_000, forMs: 900_000 }
 
 export function createLogins({ authenticate, onLogin, onSlowed }: LoginParts): Logins {
   const throttle = createLoginThrottle()
   const rightOnes = createRecentSet(known)
+  const triedOnes = createRecentSet(known)
   const slowedOnes = createRecentSet(told)
   const find = async (key: string, ip: string) => {
     const caller = await authenticate({ authorization: `Bearer ${key}`, tenant: undefined, ip })
@@ -68,7 +71,8 @@ export function createLogins({ authenticate, onLogin, onSlowed }: LoginParts): L
       const isPlausible = isPlausibleApiKey(password)
       const peer = peerOf(ip)
       const pair = `${peer} ${hashApiKey(password).toString('hex')}`
-      const names = isPlausible ? [`peer ${peer}`, `key ${password.slice(0, hintLength)}`] : [`guess ${peer}`]
+      const ofPeer = triedOnes.has(pair) ? `again ${pair}` : `peer ${peer}`
+      const names = isPlausible ? [ofPeer, `key ${password.slice(0, hintLength)}`] : [`guess ${peer}`]
       const attempt = rightOnes.has(pair) ? null : throttle.begin(names)
       if (attempt !== null && attempt.waitMs === null) {
         onLogin('slowed')
@@ -76,12 +80,16 @@ export function createLogins({ authenticate, onLogin, onSlowed }: LoginParts): L
         slowedOnes.add(peer)
         return { kind: 'slowed', retryAfterMs: attempt.retryAfterMs }
       }
+      triedOnes.add(pair)
       if (attempt?.waitMs) await delay(attempt.waitMs, undefined, { ref: false })
       const outcome = await judge(password, ip, isPlausible)
       const said = outcome.kind === 'refused' ? kindOf(outcome.error) : 'in'
       onLogin(said)
       // Of what we cannot find out nobody is guilty.
-      if (said === 'in' || said === 'trouble') attempt?.succeeded()
+      if (said === 'in' || said === 'trouble') {
+        attempt?.succeeded()
+        triedOnes.delete(pair)
+      }
       if (said === 'in') rightOnes.add(pair)
       else if (said !== 'trouble') rightOnes.delete(pair)
       return outcome
