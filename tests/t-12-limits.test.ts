@@ -68,7 +68,7 @@ test('of a quota of 300 exactly 300 are accepted, by two processes from 60 clien
   await valija.redis?.restart()
   const told = await valija.sql(`SELECT data FROM valija.events WHERE type = 'quota.reached'`)
   expect(told).toHaveLength(1)
-  await change(other.id, { limits: {} })
+  await change(other.id, { limits: { recipients_per_day: null } })
 })
 
 test('what a suspended tenant has waiting stays while others send, and goes when it is lifted', async () => {

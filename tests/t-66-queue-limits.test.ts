@@ -101,7 +101,7 @@ test('the limit holds at every process, and a higher one, or room, is felt withi
   // Gone without anybody being told: counted, not summed up, so it cannot drift.
   await valija.sql('DELETE FROM valija.deliveries WHERE tenant_id = $1', [uuidOf(valija.tenantId)])
   await until('room', async () => (await postMine()).status === 202)
-  await limitMine({})
+  await limitMine({ queued: null })
 })
 
 /** Posts one after the other; how long each took, sorted. */

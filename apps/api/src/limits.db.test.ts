@@ -160,7 +160,10 @@ describe('a key with limits', () => {
     expect((await make({ recipients_per_day: 11 })).statusCode).toBe(403)
     const made = (await make({ recipients_per_day: 9 })).json()
     expect(made.limits).toEqual({ recipients_per_day: 9 })
-    const widen = await api.ask('PATCH', `/keys/${made.id}`, { key, body: { limits: {} } })
+    const widen = await api.ask('PATCH', `/keys/${made.id}`, {
+      key,
+      body: { limits: { recipients_per_day: null } },
+    })
     expect(widen.statusCode).toBe(403)
   })
 

@@ -46,7 +46,7 @@ export interface KeyInput {
   networks?: string[]
   route?: string | null
   recipients?: string[]
-  /** Null: no such limit. A change replaces all of them. */
+  /** Null: no such limit. A change leaves those that it does not name. */
   limits?: { [Name in keyof KeyLimits]: KeyLimits[Name] | null }
   expires_at?: string | null
 }
@@ -117,7 +117,8 @@ export async function changeKey(
   const routeFaults = await findRouteFaults(desk, caller, input.route)
   const changed = await updateKey(desk.database, caller.tenantId, uuid, (present) => {
     const afterMs = input.expires_at ? desk.clock.nowMs() : null
-    const grant = readGrant({ ...toView(present), ...input }, afterMs, routeFaults)
+    const limits = { ...present.limits, ...input.limits }
+    const grant = readGrant({ ...toView(present), ...input, limits }, afterMs, routeFaults)
     requireNotWider(own, grant)
     return { ...grant, name: input.name ?? present.name }
   })

@@ -42,7 +42,7 @@ type OrNull<T> = { [Name in keyof T]: T[Name] | null }
 export interface TenantInput {
   name: string
   weight?: number
-  /** Null: as for any tenant. */
+  /** Null: as for any tenant. A change leaves those that it does not name. */
   limits?: OrNull<Omit<TenantLimits, 'alarms'>> & {
     alarms?: OrNull<Partial<AlarmLimits>> | null
   }
@@ -129,7 +129,8 @@ export async function changeTenant(
   { status, bulk_paused: isBulkPaused, ...input }: TenantChange,
 ): Promise<TenantView> {
   const uuid = parseId('tenant', id)
-  const changed = uuid && (await updateTenant(desk.database, uuid, toChanges(input)))
+  const changed =
+    uuid && (await updateTenant(desk.database, uuid, (present) => toChanges(input, present.limits)))
   if (!changed) throw new ProductError('not_found')
   if (changed === 'name_taken') throw nameTaken(input.name)
   // Its limits are known with its keys.
@@ -179,17 +180,27 @@ export async function removeTenant(desk: TenantDesk, id: string): Promise<void> 
   desk.wake.send('keys', uuid)
 }
 
-function toChanges({ at_most_once, limits, ...input }: Partial<TenantInput>): TenantChanges {
+function toChanges(
+  { at_most_once, limits, ...input }: Partial<TenantInput>,
+  present: TenantLimits,
+): TenantChanges {
   return {
     ...input,
-    ...(limits !== undefined && { limits: limitsOf(limits) }),
+    ...(limits !== undefined && { limits: limitsOf(limits, present) }),
     ...(at_most_once !== undefined && { atMostOnce: at_most_once }),
   }
 }
 
-/** What is null is not kept: no limit of its own. */
-function limitsOf({ alarms, ...limits }: TenantInput['limits'] = {}): TenantLimits {
-  return { ...withoutNulls(limits), ...(alarms && { alarms: withoutNulls(alarms) }) }
+/** What is null is not kept: no limit of its own. What is not named stays as it is at present, among the limits of alarms as well. */
+function limitsOf(
+  { alarms, ...limits }: TenantInput['limits'] = {},
+  { alarms: presentAlarms, ...present }: TenantLimits = {},
+): TenantLimits {
+  const changed = alarms === null ? {} : withoutNulls({ ...presentAlarms, ...alarms })
+  return {
+    ...withoutNulls({ ...present, ...limits }),
+    ...(Object.keys(changed).length > 0 && { alarms: changed }),
+  }
 }
 
 const withoutNulls = (fields: object) =>

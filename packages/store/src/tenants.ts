@@ -135,17 +135,25 @@ export interface TenantChanges {
   atMostOnce?: boolean
 }
 
-/** @returns null when there is no such tenant, `name_taken` when another one has that name */
+/**
+ * Changes a tenant after `decide` has seen it, in one transaction with the row locked: of two changes at the same time the second
+ * decides on what the first has written.
+ *
+ * @returns null when there is no such tenant, `name_taken` when another one has that name
+ */
 export async function updateTenant(
   database: Database,
   id: Uuid,
-  changes: TenantChanges,
+  decide: (present: StoredTenant) => TenantChanges,
 ): Promise<StoredTenant | 'name_taken' | null> {
   try {
-    const rows = await asOperator(database, (prisma) =>
-      prisma.tenant.updateManyAndReturn({ where: { id }, data: changes }),
-    )
-    return rows[0] ? toStoredTenant(rows[0]) : null
+    return await asOperator(database, async (prisma) => {
+      await prisma.$queryRaw`SELECT FROM valija.tenants WHERE id = ${id}::uuid FOR NO KEY UPDATE`
+      const present = await prisma.tenant.findUnique({ where: { id } })
+      if (present === null) return null
+      const data = decide(toStoredTenant(present))
+      return toStoredTenant(await prisma.tenant.update({ where: { id }, data }))
+    })
   } catch (error) {
     if (isUniqueViolation(error)) return 'name_taken'
     throw error

@@ -64,9 +64,7 @@ export const tenantCommands: readonly Command[] = [
       const change = changeOf(flags)
       const limits = readPairs('limit', flags.limit)
       const { api, path } = await openTenant(flags, args)
-      if (flags.limit.length > 0) {
-        change.limits = changedLimits((await api.request('GET /tenants/{id}', { path })).limits, limits)
-      }
+      if (flags.limit.length > 0) change.limits = limitsOf(limits)
       showTenant(await api.request('PATCH /tenants/{id}', { path, body: change }), flags)
     },
   }),
@@ -127,19 +125,18 @@ function changeOf(flags: {
   return change
 }
 
-/** @param changes name → number or none; a dot leads into an object, such as `alarms.bounce_rate` */
-export function changedLimits(
-  limits: object,
-  changes: Record<string, string>,
-): NonNullable<TenantChange['limits']> {
-  const changed: Record<string, unknown> = structuredClone(limits) as Record<string, unknown>
+/**
+ * @param changes name → number or none; a dot leads into an object, such as `alarms.bounce_rate`
+ * @returns only what is named: the API leaves the others as they are
+ */
+export function limitsOf(changes: Record<string, string>): NonNullable<TenantChange['limits']> {
+  const limits: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(changes)) {
     const [first = '', second] = name.split('.')
     const number = value === 'none' ? null : readNumber('limit', value)
-    changed[first] =
-      second === undefined ? number : { ...(changed[first] as object | null), [second]: number }
+    limits[first] = second === undefined ? number : { ...(limits[first] as object | null), [second]: number }
   }
-  return changed
+  return limits
 }
 
 function showTenant(tenant: Tenant, { json }: { json: boolean }): void {

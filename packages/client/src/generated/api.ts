@@ -1503,7 +1503,7 @@ export type KeyInput = {
   route?: string | null
   /** The only recipients that it may send to: addresses, or whole domains as `@example.com`; empty: all. */
   recipients?: (string)[]
-  /** What the key may use and send at most, beside the limits of its tenant. A change replaces all of it: `{}` is none. */
+  /** What the key may use and send at most, beside the limits of its tenant. A change leaves those that it does not name as they are; null ends one. */
   limits?: {
     /** Requests of any kind in a second, which begins with the first of them. Absent or null: no limit. */
     requests_per_second?: number | null
@@ -1543,7 +1543,7 @@ export type KeyChange = {
   route?: string | null
   /** The only recipients that it may send to: addresses, or whole domains as `@example.com`; empty: all. */
   recipients?: (string)[]
-  /** What the key may use and send at most, beside the limits of its tenant. A change replaces all of it: `{}` is none. */
+  /** What the key may use and send at most, beside the limits of its tenant. A change leaves those that it does not name as they are; null ends one. */
   limits?: {
     /** Requests of any kind in a second, which begins with the first of them. Absent or null: no limit. */
     requests_per_second?: number | null
@@ -1683,7 +1683,7 @@ export type TenantInput = {
   name: string
   /** Its share of the sending, against the weights of the other tenants that have something to send. */
   weight?: number
-  /** What the tenant may do at most. A change replaces all of it: `{}` is as for any tenant. */
+  /** What the tenant may do at most. A change leaves those that it does not name as they are, within `alarms` too; null ends one. */
   limits?: {
     /** Recipients of the tenant that may wait to be sent to at the same time; beyond it POST /send answers 429 `queue_full`. Absent or null: `VALIJA_MAX_QUEUED_PER_TENANT`. */
     queued?: number | null
@@ -1734,7 +1734,7 @@ export type TenantChange = {
   name?: string
   /** Its share of the sending, against the weights of the other tenants that have something to send. */
   weight?: number
-  /** What the tenant may do at most. A change replaces all of it: `{}` is as for any tenant. */
+  /** What the tenant may do at most. A change leaves those that it does not name as they are, within `alarms` too; null ends one. */
   limits?: {
     /** Recipients of the tenant that may wait to be sent to at the same time; beyond it POST /send answers 429 `queue_full`. Absent or null: `VALIJA_MAX_QUEUED_PER_TENANT`. */
     queued?: number | null

@@ -41,7 +41,7 @@ export const limitFields = {
 
 const limits = strictObject(limitFields, {
   description:
-    'What the key may use and send at most, beside the limits of its tenant. A change replaces all of it: `{}` is none.',
+    'What the key may use and send at most, beside the limits of its tenant. A change leaves those that it does not name as they are; null ends one.',
 })
 
 const grantFields = {

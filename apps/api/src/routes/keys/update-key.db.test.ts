@@ -25,6 +25,18 @@ describe('200', () => {
     expect((await api.ask('PATCH', `/keys/${made.id}`, { body: {} })).json()).toEqual(made)
   })
 
+  test('leaves the limits that are not named, and ends one by null', async () => {
+    const { id } = await makeKey({ limits: { recipients_per_day: 7, max_recipients: 9 } })
+    const change = async (limits: object) =>
+      (await api.ask('PATCH', `/keys/${id}`, { body: { limits } })).json().limits
+    expect(await change({ recipients_per_hour: 3 })).toEqual({
+      recipients_per_day: 7,
+      max_recipients: 9,
+      recipients_per_hour: 3,
+    })
+    expect(await change({ max_recipients: null })).toEqual({ recipients_per_day: 7, recipients_per_hour: 3 })
+  })
+
   test('takes a scope from a key that is in use, at once', async () => {
     const { id, key } = await makeKey()
     expect((await api.ask('GET', '/keys', { key })).statusCode).toBe(200)

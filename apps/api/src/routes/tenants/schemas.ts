@@ -70,7 +70,10 @@ const limits = strictObject(
     ...limitFields,
     alarms: Type.Optional(nullable(alarms)),
   },
-  { description: 'What the tenant may do at most. A change replaces all of it: `{}` is as for any tenant.' },
+  {
+    description:
+      'What the tenant may do at most. A change leaves those that it does not name as they are, within `alarms` too; null ends one.',
+  },
 )
 const weight = Type.Integer({
   minimum: 1,

@@ -30,11 +30,23 @@ test('200: limits of its alarms, each of which is taken away by null', async () 
   const alarms = { bounce_rate: 0.02, pause_bulk: false, minimum_volume: 1_000 }
   expect((await change({ limits: { alarms } })).json()).toMatchObject({ limits: { alarms } })
   expect(
-    (await change({ limits: { alarms: { bounce_rate: null, pause_bulk: false } } })).json().limits,
-  ).toEqual({
-    alarms: { pause_bulk: false },
-  })
+    (await change({ limits: { alarms: { bounce_rate: null, minimum_volume: null } } })).json().limits,
+  ).toEqual({ alarms: { pause_bulk: false } })
   expect((await change({ limits: { alarms: null } })).json().limits).toEqual({})
+})
+
+test('200: limits that are not named stay as they are, also when several are changed at the same time', async () => {
+  await change({ limits: { recipients_per_day: 7, alarms: { bounce_rate: 0.02 } } })
+  const changes = [{ queued: 5 }, { max_recipients: 9 }, { alarms: { pause_bulk: false } }, {}]
+  const answers = await Promise.all(changes.map((limits) => change({ limits })))
+  expect(answers.map(({ statusCode }) => statusCode)).toEqual([200, 200, 200, 200])
+  const left = { recipients_per_day: 7, queued: 5, max_recipients: 9 }
+  expect((await change({})).json().limits).toEqual({
+    ...left,
+    alarms: { bounce_rate: 0.02, pause_bulk: false },
+  })
+  const ended = { alarms: { bounce_rate: null, pause_bulk: null } }
+  expect((await change({ limits: ended })).json().limits).toEqual(left)
 })
 
 test('200: bulk mail that is held is accepted, says why it waits, and loses no time; other mail does not wait', async () => {
