@@ -37,6 +37,23 @@ describe('a quota of a key', () => {
     expect((await send(key, to('c'))).statusCode).toBe(202)
   })
 
+  test('that a message can never fit refuses it for good: 400 without Retry-After, and nothing is used', async () => {
+    const key = await makeKey({ recipients_per_hour: 2 })
+    const refused = await send(key, to('a', 'b', 'c'))
+    expect(refused.json()).toMatchObject({
+      status: 400,
+      code: 'invalid_request',
+      errors: [
+        { path: '/to', message: expect.stringContaining('limits.recipients_per_hour of the key is 2') },
+      ],
+      limit: { of: 'key', name: 'recipients_per_hour', value: 2 },
+    })
+    expect(refused.headers['retry-after']).toBeUndefined()
+    const batch = (await sendBatch(key, [to('a', 'b', 'c'), to('a', 'b')], 'permissive')).json()
+    expect(batch.data.map(({ status }: { status: number }) => status)).toEqual([400, 202])
+    expect((await send(key, to('a'))).statusCode).toBe(429)
+  })
+
   test('is told in the headers of answers', async () => {
     const key = await makeKey({ recipients_per_day: 3, requests_per_minute: 100 })
     const { headers } = await send(key)

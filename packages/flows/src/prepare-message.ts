@@ -10,6 +10,7 @@ import {
   ProductError,
   type SizeLimitName,
   type Uuid,
+  usageLimits,
   type ValidatedMessage,
   validateMessage,
 } from '@valija/core'
@@ -47,6 +48,7 @@ export async function prepareMessage(
   const nowMs = clock.nowMs()
   const { message, ...origin } = await readSource(input, options.maxMessageSizeBytes, new Date(nowMs))
   checkSize(caller, message)
+  refuseNeverFitting(caller, message.recipients.length)
   const way = await acceptRoute(dependencies.routes, caller, message, options.delivery)
   // Whoever may send from any domain may while nothing leaves the machine.
   const sender = way.delivery === 'capture' ? caller : { ...caller, isDefaultTenant: false }
@@ -89,6 +91,25 @@ function checkSize(caller: Caller, message: ValidatedMessage): void {
   throw new ProductError('invalid_request', {
     detail,
     errors: [{ path, message: detail }],
+    limit: { of, name, value },
+  })
+}
+
+/**
+ * A message with more recipients than a limit has for its whole time is not worth repeating: no waiting makes it fit.
+ *
+ * @throws {ProductError} invalid_request
+ */
+function refuseNeverFitting(caller: Caller, recipientCount: number): void {
+  const limit = caller.limits.usage.find(
+    ({ name, value }) => usageLimits[name].counts === 'recipients' && value < recipientCount,
+  )
+  if (limit === undefined) return
+  const { of, name, value } = limit
+  const detail = `limits.${name} of the ${of} is ${value}, and the message has ${recipientCount} recipients: it never fits, however long one waits. Send it to fewer.`
+  throw new ProductError('invalid_request', {
+    detail,
+    errors: [{ path: '/to', message: detail }],
     limit: { of, name, value },
   })
 }
