@@ -5,6 +5,7 @@ test.each([
   ['createWebhook', 'webhook.created'],
   ['updateRouteList', 'route_list.changed'],
   ['rotateWebhookSecret', 'webhook_secret.rotated'],
+  ['verifyDomain', 'domain.checked'],
   ['importSuppressions', 'suppressions.imported'],
 ])('%s is %s', (operation, action) => {
   expect(auditAction(operation)).toBe(action)

@@ -5,7 +5,8 @@ const pastOf: Readonly<Record<string, string>> = {
   update: 'changed',
   delete: 'deleted',
   revoke: 'revoked',
-  verify: 'verified',
+  // Whether it is verified then is told by an event.
+  verify: 'checked',
   rotate: 'rotated',
   test: 'tested',
   replay: 'replayed',
