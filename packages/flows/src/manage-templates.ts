@@ -173,6 +173,8 @@ export async function changeTemplate(
   if (slug !== present.slug) await refuseWhileUsed(desk, caller, present)
   const isNew = JSON.stringify(content) !== JSON.stringify(contentOf(present))
   const version = isNew ? await makeVersion(desk, caller, { ...present, slug }, content) : undefined
+  if (!isNew && !publish && slug === present.slug && (input.name ?? present.name) === present.name)
+    return toView(present)
   const number = present.latestVersion + (isNew ? 1 : 0)
   if (publish) await refuseFaulty(desk, caller, present, { ...content, number, uses: version?.uses ?? null })
   return save(desk, caller, present, {

@@ -51,6 +51,14 @@ describe('200', () => {
     expect(await subjectOf('c')).toBeUndefined()
   })
 
+  test('what changes nothing leaves it as it was, with the time of its last change', async () => {
+    const { id } = await templatesOf(api).make('same')
+    const before = (await api.ask('GET', `/templates/${id}`)).json()
+    expect((await change(id, {})).json()).toEqual(before)
+    expect((await change(id, { slug: 'same', text: before.text })).json()).toEqual(before)
+    expect((await api.ask('GET', `/templates/${id}`)).json()).toEqual(before)
+  })
+
   test('null takes a part away', async () => {
     const { id } = await templatesOf(api).make('d', { html: '<b>x</b>' })
     expect((await change(id, { text: null })).json()).toMatchObject({
