@@ -10,6 +10,7 @@ import { isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { AllowedMethods } from './allowed-methods.ts'
+import { sayWhatIsMissing } from './missing-things.ts'
 import { discardRest } from './rest-of-body.ts'
 import { named, strictObject, time } from './route.ts'
 import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
@@ -146,7 +147,7 @@ export function createNotFound(methods: AllowedMethods) {
 }
 
 function toProductError(error: unknown, request: FastifyRequest): ProductError {
-  if (error instanceof ProductError) return withRetryAfter(error)
+  if (error instanceof ProductError) return withRetryAfter(withWhatIsMissing(error, request))
   const { validation, validationContext, code } = error as Partial<FastifyError>
   if (validation) return refuseShape(validation, (validationContext ?? 'body') as ValidationContext, request)
   const known = code === undefined ? undefined : codesOfFastify[code]
@@ -176,6 +177,13 @@ function isDatabaseTrouble(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if (isPassingDatabaseError(error) || prismaTrouble.has((error as { code?: string }).code ?? '')) return true
   return isDatabaseTrouble(error.cause)
+}
+
+/** A 404 always says what there is not. */
+function withWhatIsMissing(error: ProductError, request: FastifyRequest): ProductError {
+  if (error.code !== 'not_found' || error.detail !== undefined) return error
+  const detail = sayWhatIsMissing(request.routeOptions.url)
+  return detail === undefined ? error : new ProductError('not_found', { detail })
 }
 
 /** 429 and 503 always say when to come again. */
