@@ -125,6 +125,8 @@ function toUnknownMessage(
 ): string {
   const known = Object.keys(error.parentSchema?.properties ?? {})
   const name = String(error.params.additionalProperty)
+  if (name === 'idempotency_key' && known.includes('subject'))
+    return 'Is no field here: send it as the header Idempotency-Key.'
   const nearest = nearestName(name, known, Math.min(2, name.length - 2))
   return nearest === null
     ? 'Is not known here. Check its spelling, or leave it out.'

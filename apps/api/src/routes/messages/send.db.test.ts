@@ -119,6 +119,12 @@ describe('400', () => {
   const pathsOf = async (body: object) =>
     (await post(body)).json().errors.map((error: { path: string }) => error.path)
 
+  test('an idempotency key in the body is shown to its header', async () => {
+    expect((await post({ ...message, idempotency_key: 'x' })).json().errors).toEqual([
+      { path: '/idempotency_key', message: 'Is no field here: send it as the header Idempotency-Key.' },
+    ])
+  })
+
   test('all that is missing is named at once', async () => {
     expect(await pathsOf({})).toEqual(['/from', '/to', '/subject', '/text'])
     expect(await pathsOf({ raw: 'eA==' })).toEqual(['/from', '/to', '/raw'])
