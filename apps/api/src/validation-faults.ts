@@ -26,8 +26,12 @@ export function toFieldFaults(
     if (faults.length >= maxFaults) break
     const types = found.filter((error) => error.keyword === 'type')
     if (types.length > 0) {
+      const isRepeated = context === 'querystring' && types.some((error) => error.params.type === 'string')
       const names = new Set(types.flatMap((error) => nameOfType(error.params.type)))
-      faults.push({ path: showPath(path, context), message: `Must be ${[...names].join(' or ')}.` })
+      faults.push({
+        path: showPath(path, context),
+        message: isRepeated ? 'Give it once.' : `Must be ${[...names].join(' or ')}.`,
+      })
     }
     for (const error of found) {
       if (error.keyword !== 'type') faults.push({ path: toPath(error, context), message: toMessage(error) })

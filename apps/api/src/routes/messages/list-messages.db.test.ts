@@ -124,6 +124,7 @@ describe('400', () => {
     ['?limit=101', 'limit'],
     ['?limit=ten', 'limit'],
     ['?limit=1&limit=2', 'limit'],
+    ['?tag=order&tag=two', 'tag'],
     ['?status=lost', 'status'],
     ['?stream=fast', 'stream'],
     ['?to=nobody', 'to'],
@@ -137,6 +138,12 @@ describe('400', () => {
   ])('%s is refused at its key', async (query, path) => {
     const answer = await api.ask('GET', `/messages${query}`)
     expect(answer.json()).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ path }] })
+  })
+
+  test('what is given twice is to be given once', async () => {
+    expect((await api.ask('GET', '/messages?tag=order&tag=two')).json().errors).toEqual([
+      { path: 'tag', message: 'Give it once.' },
+    ])
   })
 })
 
