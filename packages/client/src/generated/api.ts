@@ -970,7 +970,7 @@ export type TemplateChange = {
 export type TemplatePublication = {
   /** Absent: the newest, published or not. */
   version?: number
-}
+} | null
 
 /** A version, which never changes. */
 export type TemplateVersion = {

@@ -25,6 +25,12 @@ test('200: the newest version, and back to an earlier one', async () => {
   expect(data.map(({ is_published: is }: { is_published: boolean }) => is)).toEqual([false, true])
 })
 
+test('200: without a body, as with {}', async () => {
+  const { id } = await templatesOf(api).make('bodiless', { publish: false })
+  const answer = await api.ask('POST', `/templates/${id}/publish`)
+  expect(answer.json()).toMatchObject({ version: 1, published_version: 1 })
+})
+
 describe('400', () => {
   test('for a version that is not there', async () => {
     const { id } = await templatesOf(api).make('b')

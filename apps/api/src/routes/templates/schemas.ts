@@ -140,7 +140,7 @@ const given = Type.Optional(
   Type.Record(Type.String(), Type.Unknown(), { description: 'The values of its variables.' }),
 )
 
-export const TemplatePublication = named('TemplatePublication', strictObject({ version }))
+export const TemplatePublication = named('TemplatePublication', nullable(strictObject({ version })))
 
 export const TemplateTrial = named('TemplateTrial', strictObject({ version, variables: given }))
 
