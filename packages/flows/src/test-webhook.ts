@@ -17,6 +17,8 @@ const maxTestsOfTenant = 4
 
 export interface WebhookTestView {
   ok: boolean
+  event_id: string
+  /** The header `webhook-id`. */
   webhook_id: string
   status_code: number | null
   error: string | null
@@ -66,6 +68,7 @@ async function testWebhook(
   const hasAnswer = answer.kind === 'answer'
   return {
     ok: hasAnswer && answer.statusCode >= 200 && answer.statusCode < 300,
+    event_id: eventId,
     webhook_id: eventId,
     status_code: hasAnswer ? answer.statusCode : null,
     error: errorOf(answer),

@@ -663,7 +663,9 @@ export type WebhookReplay = {
 export type WebhookTest = {
   /** The endpoint answered with success (2xx). */
   ok: boolean
-  /** The `webhook-id` that the endpoint saw. */
+  /** The id of the test event. */
+  event_id: string
+  /** The header `webhook-id` that the endpoint saw: in Standard Webhooks the id of what is told, here that of the event; not the id of the webhook. */
   webhook_id: string
   /** null: there was no HTTP answer. */
   status_code: number | null

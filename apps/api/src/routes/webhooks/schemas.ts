@@ -216,7 +216,11 @@ export const WebhookTest = named(
   Type.Object(
     {
       ok: Type.Boolean({ description: 'The endpoint answered with success (2xx).' }),
-      webhook_id: Type.String({ description: 'The `webhook-id` that the endpoint saw.' }),
+      event_id: Type.String({ description: 'The id of the test event.' }),
+      webhook_id: Type.String({
+        description:
+          'The header `webhook-id` that the endpoint saw: in Standard Webhooks the id of what is told, here that of the event; not the id of the webhook.',
+      }),
       status_code: nullable(Type.Integer({ description: 'null: there was no HTTP answer.' })),
       error: nullable(Type.String({ description: 'What was wrong, where the status does not say it.' })),
       response_start: nullable(Type.String({ description: 'The beginning of the answer’s body.' })),

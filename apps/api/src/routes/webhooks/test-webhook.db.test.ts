@@ -31,6 +31,7 @@ describe('200', () => {
     expect(answer.statusCode).toBe(200)
     expect(answer.json()).toEqual({
       ok: true,
+      event_id: expect.stringMatching(/^evt_[0-9a-f]{32}$/),
       webhook_id: expect.stringMatching(/^evt_[0-9a-f]{32}$/),
       status_code: 201,
       error: null,
@@ -40,7 +41,7 @@ describe('200', () => {
     const [call] = receiver.calls
     const told = new Webhook(secret).verify(call!.text, call!.headers as Record<string, string>)
     expect(told).toEqual({
-      id: answer.json().webhook_id,
+      id: answer.json().event_id,
       type: 'webhook.test',
       timestamp: expect.stringMatching(/Z$/),
       data: { webhook_id: id },
