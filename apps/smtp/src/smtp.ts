@@ -143,7 +143,7 @@ async function startSubmission(shared: Shared) {
       onSlowed: (peer) =>
         log.warn({ peer }, 'logins are turned away: too many have failed from this address'),
     }),
-    submit: (caller, submission) => submitMessage(sending, caller, submission),
+    submit: (caller, submission, hold) => submitMessage(sending, caller, submission, hold),
     onRefused: (reason) => counters?.submissionRefused.add({ reason }),
     onError,
     limits: submissionLimits,

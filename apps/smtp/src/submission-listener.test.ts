@@ -1,7 +1,7 @@
 /** The listener's times, bounds and end, which take too long to try with the real ones. What is said in a session is in tests/t-98. */
 import { once } from 'node:events'
 import net from 'node:net'
-import { type Caller, createApiKey, noLimits } from '@valija/core'
+import { type Caller, createApiKey, noLimits, ProductError } from '@valija/core'
 import type { Submission } from '@valija/flows'
 import fc from 'fast-check'
 import { afterEach, expect, test } from 'vitest'
@@ -46,7 +46,7 @@ async function start(
   more: { maxSizeBytes?: number; isImplicitTls?: boolean } = {},
 ) {
   const { maxSizeBytes = 100_000, isImplicitTls = false } = more
-  const submitted: { submission: Submission; commit: () => void }[] = []
+  const submitted: { submission: Submission; commit: () => void; giveUp: () => void }[] = []
   const refused: string[] = []
   const options = {
     name: 'submission.example.test',
@@ -57,10 +57,17 @@ async function start(
       onLogin: () => undefined,
       onSlowed: () => undefined,
     }),
-    submit: (_caller: Caller, submission: Submission) => {
-      const { promise, resolve } = Promise.withResolvers<{ id: string; isReplay: boolean }>()
-      submitted.push({ submission, commit: () => resolve({ id: 'msg_1', isReplay: false }) })
-      return promise
+    submit: (_caller: Caller, submission: Submission, hold: (work: Promise<unknown>) => void) => {
+      const work = Promise.withResolvers<{ id: string; isReplay: boolean }>()
+      const answer = Promise.withResolvers<{ id: string; isReplay: boolean }>()
+      hold(work.promise)
+      void work.promise.then(answer.resolve)
+      submitted.push({
+        submission,
+        commit: () => work.resolve({ id: 'msg_1', isReplay: false }),
+        giveUp: () => answer.reject(new ProductError('database_unavailable')),
+      })
+      return answer.promise
     },
     onRefused: (reason: string) => void refused.push(reason),
     onError: (error: Error) => {
@@ -155,6 +162,26 @@ test('mails beyond what all may have are told to come again, and those that are 
   const all = (await Promise.all(replies)).toSorted()
   expect(all.map((reply) => reply.slice(0, 9))).toEqual(['250 2.6.0', '250 2.6.0', '250 2.6.0', '452 4.3.1'])
   for (const client of clients) client.end()
+})
+
+test('a mail takes its room until the work on it has ended, also when its client was answered before', async () => {
+  const { port, submitted } = await start({}, { maxSizeBytes: 400_000 })
+  const client = await openLoggedIn(port, key)
+  const large = mailWith('', `${'x'.repeat(76)}\r\n`.repeat(5_000))
+  const handIn = async (then: 'giveUp' | 'commit') => {
+    const before = submitted.length
+    await beginData(client)
+    const reply = client.say(`${large}\r\n.`)
+    await Promise.race([reply, until('it is here', () => submitted.length > before)])
+    if (submitted.length > before) submitted.at(-1)?.[then]()
+    return (await reply).slice(0, 3)
+  }
+  for (let i = 0; i < 3; i++) expect(await handIn('giveUp')).toBe('451')
+  expect(await handIn('commit')).toBe('452')
+  submitted[0]?.commit()
+  expect(await handIn('commit')).toBe('250')
+  for (const { commit } of submitted) commit()
+  client.end()
 })
 
 test(

@@ -36,7 +36,12 @@ export interface SubmissionOptions {
   certificate: Certificate | null
   maxSizeBytes: number
   logins: Logins
-  submit: (caller: Caller, submission: Submission) => Promise<Submitted>
+  /** `hold` is given what keeps the mail in memory: its room is given back when that has ended. */
+  submit: (
+    caller: Caller,
+    submission: Submission,
+    hold: (work: Promise<unknown>) => void,
+  ) => Promise<Submitted>
   /** Counts: `connections`, `login`, `sender`, `recipient`, `room`, `broken`, or the code of an error. */
   onRefused: (reason: string) => void
   onError: (error: Error) => void
@@ -285,6 +290,10 @@ function createReceiver(
     if (raw === 'gone') return refuse('broken', refusal(451, '4.4.2', ['The mail did not come to its end']))
     if (raw === null)
       return refuse('room', refusal(452, '4.3.1', ['Too much is being received. Try again in a minute.']))
+    let held: Promise<unknown> = Promise.resolve()
+    const hold = (work: Promise<unknown>) => {
+      held = work
+    }
     try {
       const { mailFrom, rcptTo, requireTLS } = session.envelope
       // The library answers 552 by itself.
@@ -292,18 +301,15 @@ function createReceiver(
       const caller = await logins.ask(session.user as Login, session.remoteAddress)
       const recipients = rcptTo.map(({ address }) => address)
       const requireTls = requireTLS === true
-      const { id, isReplay } = await submit(caller, {
-        mailFrom: mailFrom.address,
-        recipients,
-        raw,
-        requireTls,
-      })
+      const submission = { mailFrom: mailFrom.address, recipients, raw, requireTls }
+      const { id, isReplay } = await submit(caller, submission, hold)
       return isReplay ? `Accepted before as ${id}, and not sent again` : `Accepted as ${id}`
     } catch (error) {
       if (!isProduct(error)) onError(error as Error)
       return refuse(isProduct(error) ? error.code : 'internal', refusalOf(error))
     } finally {
-      kept.release(raw)
+      const release = () => kept.release(raw)
+      held.then(release, release)
     }
   }
 }

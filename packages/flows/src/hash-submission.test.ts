@@ -94,7 +94,8 @@ test.each([
   const parts = { sendDesk: { send: never, check: never }, allowances: { countRequest: never } }
   const caller = {} as Parameters<typeof submitMessage>[1]
   const before = process.threadCpuUsage()
-  const submitted = submitMessage(parts as never, caller, { ...mail(''), raw: Buffer.alloc(size, unit) })
+  const submission = { ...mail(''), raw: Buffer.alloc(size, unit) }
+  const submitted = submitMessage(parts as never, caller, submission, () => undefined)
   await expect(submitted).rejects.toMatchObject({
     code: 'invalid_request',
     errors: [{ path: 'The mail', message: expect.stringMatching(message) }],

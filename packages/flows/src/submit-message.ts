@@ -40,6 +40,7 @@ const answerMs = 20_000
 const perByteMs = 1 / 1024
 
 /**
+ * @param hold is given the work, which holds the mail in memory, also after an answer that did not wait for it
  * @throws {ProductError} as SendDesk.send does, and for a request's limits (a mail is one), with the names of header fields and SMTP commands in `errors`; database_unavailable also
  *   when the time is over
  */
@@ -47,6 +48,7 @@ export async function submitMessage(
   { sendDesk, allowances }: { sendDesk: SendDesk; allowances: Pick<Allowances, 'countRequest'> },
   caller: Caller,
   submission: Submission,
+  hold: (work: Promise<unknown>) => void,
 ): Promise<Submitted> {
   const { mailFrom, recipients, raw, requireTls } = submission
   const read = takeFields(raw, isSubmissionField)
@@ -70,7 +72,9 @@ export async function submitMessage(
     return sendDesk.send(caller, input, claim, answerByMs)
   }
   try {
-    const { body, isReplay } = await within(ownMs, work())
+    const working = work()
+    hold(working)
+    const { body, isReplay } = await within(ownMs, working)
     return { id: (JSON.parse(body) as { id: string }).id, isReplay }
   } catch (error) {
     throw error instanceof ProductError && error.errors !== undefined ? placed(error) : error
