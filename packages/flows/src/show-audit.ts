@@ -20,7 +20,7 @@ export interface AuditView {
   fields: string[]
   count: number
   actor: { type: 'key' | 'operator'; key_id: string | null; key_name: string | null }
-  client_ip: string
+  client_ip: string | null
   request_id: string
   tenant_id: string | null
 }
@@ -43,7 +43,7 @@ export function showAudit(
     'audit',
     { limit, ...(cursor !== undefined && { cursor }) },
     (page) => findAuditEntries(database, owner, { ...search, limit: page.limit, olderThan: page.after }),
-    toView,
+    (entry) => toView(entry, owner === null),
   )
 }
 
@@ -54,7 +54,8 @@ function readKey(key: string | undefined): Uuid | 'operator' | null {
   return id
 }
 
-function toView(entry: AuditEntry): AuditView {
+/** From where the operator works is not a tenant's to know. */
+function toView(entry: AuditEntry, isForOperator: boolean): AuditView {
   const { keyId, keyName, tenantId } = entry
   return {
     id: formatId('audit', entry.id),
@@ -68,7 +69,7 @@ function toView(entry: AuditEntry): AuditView {
       key_id: keyId === null ? null : formatId('key', keyId),
       key_name: keyName,
     },
-    client_ip: entry.clientIp,
+    client_ip: keyId === null && !isForOperator ? null : entry.clientIp,
     request_id: entry.requestId,
     tenant_id: tenantId === null ? null : formatId('tenant', tenantId),
   }

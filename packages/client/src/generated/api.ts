@@ -1591,8 +1591,8 @@ export type AuditEntry = {
     /** Its name now, also of a key that was revoked. */
     key_name: string | null
   }
-  /** From where it was asked for. */
-  client_ip: string
+  /** From where it was asked for; null: from where the operator did. */
+  client_ip: string | null
   request_id: string
   /** Null: the operator’s alone. */
   tenant_id: string | null

@@ -12,7 +12,7 @@ interface Entry {
   fields: string[]
   count: number
   actor: { type: string; key_id: string | null; key_name: string | null }
-  client_ip: string
+  client_ip: string | null
   tenant_id: string | null
 }
 
@@ -65,7 +65,11 @@ describe('200', () => {
         action: 'key.created',
         target: key.id,
         actor: expect.objectContaining({ type: 'operator' }),
+        client_ip: null,
       }),
+    ])
+    expect(await read(`target=${key.id}`, { key: adminKey })).toEqual([
+      expect.objectContaining({ client_ip: '127.0.0.1' }),
     ])
     expect(await read(`target=${made.id}`)).toEqual([])
     expect(await read(`target=${made.id}`, { key: adminKey })).toEqual([

@@ -35,7 +35,9 @@ export const AuditEntry = named(
         key_id: nullable(Type.String()),
         key_name: nullable(Type.String({ description: 'Its name now, also of a key that was revoked.' })),
       }),
-      client_ip: Type.String({ description: 'From where it was asked for.' }),
+      client_ip: nullable(
+        Type.String({ description: 'From where it was asked for; null: from where the operator did.' }),
+      ),
       request_id: Type.String(),
       tenant_id: nullable(Type.String({ description: 'Null: the operator’s alone.' })),
     },
