@@ -41,7 +41,8 @@ test('no migration reads a table of the way of a mail while it keeps others from
   for (const name of names) {
     const sql = await readFile(path.join(folder, name, 'migration.sql'), 'utf8')
     for (const [statement, table] of sql.matchAll(/CREATE INDEX (?!CONCURRENTLY).* ON (\S+) \(/g)) {
-      if (/\.(?:deliveries|webhook_outbox|idempotency_keys|suppressions)$/.test(table!)) bad.push(statement)
+      if (/\.(?:deliveries|webhook_outbox|idempotency_keys|suppressions|recipients|events)$/.test(table!))
+        bad.push(statement)
     }
   }
   expect(names.length).toBeGreaterThan(0)
@@ -73,6 +74,48 @@ test('indexes are built while their tables are written', async () => {
   expect(await migration).toEqual([indexes])
   await other.end()
 })
+
+test.each(['20261127000003_recipient_reasons', '20261127000004_stops'])(
+  'days are written while %s builds its indexes on them',
+  async (name) => {
+    const sql = await readFile(path.join(folder, name, 'migration.sql'), 'utf8')
+    const indexNames = [...sql.matchAll(/CREATE INDEX (\w+) ON/g)].map(([, index]) => index!)
+    await forget(name)
+    for (const index of indexNames) await client.query(`DROP INDEX valija.${index}`)
+    const insert = `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, seq)
+      SELECT valija.new_id(), valija.new_id(), valija.new_id(), 1, '', '', '', 'to', 'queued', 1`
+    const tell = `INSERT INTO valija.events (id, tenant_id, type, created_at, data) SELECT valija.new_id(), valija.new_id(), 'message.scheduled', now(), '{}'`
+    await client.query(`${insert}; ${tell}`)
+    const other = new pg.Client(made.url)
+    await other.connect()
+    // Somebody writes for long: whoever builds waits for that, and nobody for whoever builds.
+    const slow = new pg.Client(made.url)
+    await slow.connect()
+    const { rows } = await slow.query<{ day: string }>(
+      `SELECT tableoid::regclass::text AS day FROM valija.recipients UNION SELECT tableoid::regclass::text FROM valija.events`,
+    )
+    await slow.query('BEGIN')
+    for (const { day } of rows) await slow.query(`LOCK TABLE ${day} IN ROW EXCLUSIVE MODE`)
+    const migration = migrate(made.url)
+    await until('it waits for us', async () => {
+      const waiting = await other.query(
+        `SELECT FROM pg_stat_activity WHERE application_name = 'valija migrate' AND wait_event_type = 'Lock' AND query LIKE 'CREATE INDEX CONCURRENTLY%'
+           AND datname = current_database()`,
+      )
+      return waiting.rowCount === 1
+    })
+    await other.query(`SET lock_timeout = '20ms'`)
+    for (let times = 0; times < 20; times += 1) await other.query(`${insert}; ${tell}`)
+    await slow.query('COMMIT')
+    expect(await migration).toEqual([name])
+    const valid = await ask(
+      'SELECT FROM pg_index WHERE indisvalid AND indexrelid = ANY ($1::text[]::regclass[])',
+      [indexNames.map((index) => `valija.${index}`)],
+    )
+    expect(valid).toHaveLength(indexNames.length)
+    await Promise.all([slow.end(), other.end()])
+  },
+)
 
 test('what an interrupted one left is made anew, by one of any number of runs', async () => {
   await forget(indexes)

@@ -1,7 +1,7 @@
 /**
  * Applies the migrations of prisma/migrations, in order, under an advisory lock, and writes them down in a table of Prisma's form.
  * Each is one transaction that changes nothing but the catalogue and small tables, or statements by themselves, for indexes that are built
- * CONCURRENTLY while their tables are written.
+ * CONCURRENTLY while their tables are written, day by day where a table has days (build-on-days.ts).
  *
  * A transaction waits at most 0.3 s for a lock and is tried again after a pause, so traffic never queues up behind it for long. The
  * processes of the previous version work meanwhile, and take locks in an order of their own: whoever waits for us while we wait for it is
@@ -12,6 +12,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
+import { buildOnDays } from './build-on-days.ts'
 import { ensurePartitions, partitionDaysAhead } from './maintenance.ts'
 
 const migrationsFolder = path.resolve(import.meta.dirname, '../../../prisma/migrations')
@@ -166,7 +167,9 @@ async function ensureDays(client: pg.Client): Promise<void> {
 async function apply(client: pg.Client, migration: Migration): Promise<void> {
   if (outsideMark.test(migration.sql)) {
     // Nobody queues up behind a wait of these: they let everybody read and write.
-    for (const statement of migration.sql.split(/;\s*$/m)) await client.query(statement)
+    for (const statement of migration.sql.split(/;\s*$/m)) {
+      if (!(await buildOnDays(client, statement, lockTimeout))) await client.query(statement)
+    }
     await client.query('BEGIN')
   } else {
     await client.query(`BEGIN; SET LOCAL lock_timeout = '${lockTimeout}'`)
