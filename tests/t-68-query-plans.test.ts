@@ -72,7 +72,7 @@ const expected: [what: string, text: RegExp, days: number][] = [
   ['streams that wait', /WITH RECURSIVE tenant AS/, 0],
   ['count what is admitted', /SELECT FROM valija\.deliveries WHERE state = 'admitted' LIMIT/, 0],
   ['admit', /quota AS/, 0],
-  ['lease', /SET state = 'leased'/, 2],
+  ['lease', /ELSE 'leased' END, epoch/, 2],
   ['renew', /renewed AS/, 0],
   ['settle', /WITH input AS MATERIALIZED[^;]*INSERT INTO valija\.attempts/, 2],
   ['when the next is due', /END - clock_timestamp\(\)\) \* 1000/, 0],
