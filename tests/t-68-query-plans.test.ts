@@ -320,28 +320,30 @@ describe(`with ${MESSAGES} mails of twenty days`, () => {
   })
 
   // A promise about time: in the long form, alone on the machine.
-  test.runIf(isLong)('every filter and the usual combinations are answered in under 100 ms', async () => {
-    const database = openDatabase({ url: unexplained(explained.directUrl), onError: () => undefined })
-    const tenants = await valija.sql<{ id: string }>('SELECT id FROM valija.tenants ORDER BY id LIMIT 2')
-    expect(tenants[0]?.id).toBe(parseId('tenant', history.bigTenant))
-    const measured: { query: string; medianMs: number; worstMs: number }[] = []
-    for (const [query, search] of filters) {
-      for (const { id } of tenants) {
-        const times: number[] = []
-        for (let run = 0; run < 9; run += 1) {
-          const began = performance.now()
-          await findMessages(database, id, search, { before: null, limit: 25 })
-          times.push(performance.now() - began)
+  if (isLong) {
+    test('every filter and the usual combinations are answered in under 100 ms', async () => {
+      const database = openDatabase({ url: unexplained(explained.directUrl), onError: () => undefined })
+      const tenants = await valija.sql<{ id: string }>('SELECT id FROM valija.tenants ORDER BY id LIMIT 2')
+      expect(tenants[0]?.id).toBe(parseId('tenant', history.bigTenant))
+      const measured: { query: string; medianMs: number; worstMs: number }[] = []
+      for (const [query, search] of filters) {
+        for (const { id } of tenants) {
+          const times: number[] = []
+          for (let run = 0; run < 9; run += 1) {
+            const began = performance.now()
+            await findMessages(database, id, search, { before: null, limit: 25 })
+            times.push(performance.now() - began)
+          }
+          times.sort((one, other) => one - other)
+          measured.push({ query, medianMs: times[4] ?? 0, worstMs: times[8] ?? 0 })
         }
-        times.sort((one, other) => one - other)
-        measured.push({ query, medianMs: times[4] ?? 0, worstMs: times[8] ?? 0 })
       }
-    }
-    await database.close()
-    const lines = measured.map(
-      ({ query, medianMs, worstMs }) => `${query}: ${medianMs.toFixed(1)} (${worstMs.toFixed(1)}) ms`,
-    )
-    process.stderr.write(`${lines.join('\n')}\n`)
-    expect(measured.filter(({ medianMs }) => medianMs > 100)).toEqual([])
-  })
+      await database.close()
+      const lines = measured.map(
+        ({ query, medianMs, worstMs }) => `${query}: ${medianMs.toFixed(1)} (${worstMs.toFixed(1)}) ms`,
+      )
+      process.stderr.write(`${lines.join('\n')}\n`)
+      expect(measured.filter(({ medianMs }) => medianMs > 100)).toEqual([])
+    })
+  }
 })
