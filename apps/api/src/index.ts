@@ -9,4 +9,4 @@ export type {
 } from './dependencies.ts'
 export { main } from './main.ts'
 export { openApiYaml } from './openapi-file.ts'
-export { type OpenedServer, openServer, type ServerParts, startServer, whyNotListening } from './server.ts'
+export { type OpenedServer, openServer, type ServerParts, startServer } from './server.ts'

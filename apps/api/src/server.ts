@@ -27,7 +27,14 @@ import {
   type RouteDirectory,
   StartError,
 } from '@valija/flows'
-import { type Config, type Life, type Logger, lineLogger, type Metrics } from '@valija/runtime'
+import {
+  type Config,
+  type Life,
+  type Logger,
+  lineLogger,
+  type Metrics,
+  whyNotListening,
+} from '@valija/runtime'
 import {
   countMailboxes,
   countSiteConditions,
@@ -139,7 +146,9 @@ function renderWarner(log: Logger) {
 
 async function listen(app: FastifyInstance, config: Config): Promise<void> {
   await app.listen({ host: config.host, port: config.port }).catch((error: NodeJS.ErrnoException) => {
-    throw new StartError(whyNotListening(error, config), { cause: error })
+    throw new StartError(whyNotListening(error, { what: 'The API', variable: 'PORT', ...config }), {
+      cause: error,
+    })
   })
 }
 
@@ -246,20 +255,4 @@ async function closeListener(app: FastifyInstance): Promise<void> {
   } finally {
     clearInterval(timer)
   }
-}
-
-/** One sentence for the operator. */
-export function whyNotListening(
-  error: NodeJS.ErrnoException,
-  { host, port }: { host: string; port: number },
-): string {
-  if (error.code === 'EADDRINUSE') {
-    return `Port ${port} on ${host} is taken: stop the program that listens there, or set PORT to another one.`
-  }
-  if (error.code === 'EACCES') {
-    return `Port ${port} may not be opened by this user: set PORT to one above 1023, or grant CAP_NET_BIND_SERVICE.`
-  }
-  if (error.code === 'EADDRNOTAVAIL')
-    return `This machine has no address ${host}: set HOST to one that it has.`
-  return `The API cannot listen on ${host} port ${port}: ${error.message}.`
 }

@@ -4,7 +4,7 @@
  */
 import { createServer } from 'node:net'
 import { hostname } from 'node:os'
-import { openServer, whyNotListening } from '@valija/api'
+import { openServer } from '@valija/api'
 import { type DefaultTenant, openDefaultTenant, openFoundation, StartError } from '@valija/flows'
 import {
   type Config,
@@ -18,6 +18,7 @@ import {
   runUntilSignal,
   startEmbeddedPostgres,
   startWatchdog,
+  whyNotListening,
   withSecrets,
 } from '@valija/runtime'
 import { startSmtp } from '@valija/smtp'
@@ -117,7 +118,8 @@ async function startDatabase(config: Config, log: Logger, life: Life): Promise<s
 async function assertPortIsFree(config: Config): Promise<void> {
   const probe = createServer()
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  probe.once('error', (error) => reject(new StartError(whyNotListening(error, config), { cause: error })))
+  const place = { what: 'The API', variable: 'PORT', ...config }
+  probe.once('error', (error) => reject(new StartError(whyNotListening(error, place), { cause: error })))
   probe.listen(config.port, config.host, () => probe.close(() => resolve()))
   await promise
 }

@@ -1,4 +1,4 @@
-/** Opens the port of a listener, and says in one sentence why that cannot be. */
+/** Opens the port of a listener. */
 import type { SMTPServer } from 'smtp-server'
 
 export interface Place {
@@ -30,22 +30,4 @@ function tryListen(server: SMTPServer, host: string, port: number): Promise<numb
     resolve(typeof address === 'object' && address !== null ? address.port : port)
   })
   return promise
-}
-
-/**
- * One sentence for the operator.
- *
- * @param what the listener, with its article
- * @param variable that names its port
- */
-export function whyNotListening(
-  { code, message }: NodeJS.ErrnoException,
-  { what, variable, host, port }: { what: string; variable: string; host: string; port: number },
-): string {
-  if (code === 'EADDRINUSE')
-    return `Port ${port} on ${host} is taken: stop the program that listens there, or set ${variable} to another one.`
-  if (code === 'EACCES')
-    return `Port ${port} may not be opened by this user: set ${variable} to one above 1023, or grant CAP_NET_BIND_SERVICE.`
-  if (code === 'EADDRNOTAVAIL') return `This machine has no address ${host}: set HOST to one that it has.`
-  return `${what} cannot listen on ${host} port ${port}: ${message}.`
 }

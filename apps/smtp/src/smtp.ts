@@ -16,9 +16,9 @@ import {
   submitMessage,
   takeReport,
 } from '@valija/flows'
-import type { Config, Life, Logger, Metrics } from '@valija/runtime'
+import { type Config, type Life, type Logger, type Metrics, whyNotListening } from '@valija/runtime'
 import { type Certificate, readCertificate, watchCertificate } from './certificate.ts'
-import { type Place, whyNotListening } from './listen.ts'
+import type { Place } from './listen.ts'
 import { startReportListener } from './report-listener.ts'
 import {
   createSubmissionRoom,

@@ -21,6 +21,7 @@ export {
 } from './embedded-postgres.ts'
 export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 export { type Life, type RunOptions, runUntilSignal, type StopStep } from './lifecycle.ts'
+export { whyNotListening } from './listen-trouble.ts'
 export {
   createLogger,
   type Logger,
