@@ -79,11 +79,21 @@ test.each([
   ['parts of nearly the same names', flood(alike.map(multipart).join('\r\n'), `--${'a'.repeat(70)}\n`)],
   ['folded lines', flood(`${multipart('a')}\r\n\r\n--a`, '\n ')],
   ['spaces after a boundary', flood(`${multipart('a')}\r\n\r\n--a`, ' ')],
+  ['dashes', flood(multipart('a'), '\n--')],
+  ['a part’s header', flood(`${multipart('a')}\r\n\r\n--a`, 'a\n')],
 ])('40 MiB of %s take less than a second of the processor', (_what, submission) => {
   const before = process.threadCpuUsage()
   hashOfSubmission(submission)
   const { user, system } = process.threadCpuUsage(before)
   expect((user + system) / 1_000).toBeLessThan(1_000)
+})
+
+test('what is behind the last line that is looked at counts as it stands', () => {
+  const dated = (date: string, lines: number) => mail(`${'a:b\n'.repeat(lines)}Date: ${date}\r\n`)
+  expect(hash(dated('yesterday', 199_990))).toBe(hash(dated('today', 199_990)))
+  expect(hash(dated('yesterday', 200_000))).not.toBe(hash(dated('today', 200_000)))
+  const folded = (date: string) => mail(`Date: ${'\n '.repeat(200_000)}${date}\r\n`)
+  expect(hash(folded('yesterday'))).not.toBe(hash(folded('today')))
 })
 
 test.each([

@@ -14,8 +14,11 @@ const longestMadeAnew = Math.max(...Array.from(madeAnew, (name) => name.length))
 const contentType = Buffer.from('content-type:')
 const boundaryParameter =
   /^\s*multipart\/[^\0]*?;\s*boundary\s*=\s*(?:"(?<quoted>[^"\r\n]{1,70})"|(?<bare>[^\s;"]{1,70}))/i
-/** Far more than a mail has; what is beyond counts as it stands. */
-const most = { boundaries: 8, contentTypes: 1_000, contentTypeOctets: 4_096 }
+/**
+ * Far more than a mail has; what is beyond counts as it stands. `lines` are those of headers, and those of bodies that begin like a
+ * delimiter: 40 MiB of nothing but delimiters are 10 million.
+ */
+const most = { boundaries: 8, contentTypes: 1_000, contentTypeOctets: 4_096, lines: 200_000 }
 const LF = 0x0a
 const CR = 0x0d
 const SPACE = 0x20
@@ -36,15 +39,20 @@ export function hashOfSubmission({ mailFrom, recipients, raw, requireTls }: Subm
     from = end
   }
   let place: 'header' | 'part header' | 'body' = 'header'
+  let lines = 0
   for (let at = 0; at < raw.length; ) {
+    if (place === 'body') at = likeDelimiter(raw, at)
     let end = endOfLine(raw, at)
+    if (++lines > most.lines) break
     const delimiter = boundaries.findDelimiter(raw, at, end)
     if (delimiter !== null) {
       replace(at + 2, delimiter.nameEnd, delimiter.name)
       place = 'part header'
     } else if (place !== 'body' && isBlank(raw, at)) place = 'body'
     else if (place !== 'body') {
-      while (raw[end] === SPACE || raw[end] === TAB) end = endOfLine(raw, end)
+      for (; (raw[end] === SPACE || raw[end] === TAB) && lines <= most.lines; lines++)
+        end = endOfLine(raw, end)
+      if (lines > most.lines) break
       if (place === 'header' && isMadeAnew(raw, at)) replace(at, end, nothing)
       else {
         const declared = boundaries.declare(raw, at, end)
@@ -151,6 +159,16 @@ function isBlank(raw: Buffer, at: number): boolean {
 
 /** Behind its line feed. */
 function endOfLine(raw: Buffer, start: number): number {
-  for (let at = start; at < raw.length; at++) if (raw[at] === LF) return at + 1
+  const at = raw.indexOf(LF, start)
+  return at < 0 ? raw.length : at + 1
+}
+
+/**
+ * The next line, from the beginning of one, that begins with two dashes; the end if none does. By hand: 40 MiB take 130 ms whatever they
+ * are, where Buffer.indexOf takes 6 ms of most and 330 ms of line ends.
+ */
+function likeDelimiter(raw: Buffer, start: number): number {
+  for (let at = start; at < raw.length; at++)
+    if (raw[at] === DASH && raw[at + 1] === DASH && raw[at - 1] === LF) return at
   return raw.length
 }
