@@ -1,11 +1,17 @@
 /** The table of all commands. What a command needs to run is loaded when it is asked for. */
 import { type Command, command } from './command.ts'
+import { auditCommand } from './commands/audit.ts'
 import { domainCommands } from './commands/domain.ts'
+import { inboxCommands } from './commands/inbox.ts'
 import { initCommand } from './commands/init.ts'
 import { keyCommands } from './commands/key.ts'
+import { mailboxCommands } from './commands/mailbox.ts'
 import { messageCommands } from './commands/message.ts'
 import { queueCommands } from './commands/queue.ts'
+import { routeCommands } from './commands/route.ts'
 import { sendCommand } from './commands/send.ts'
+import { statsCommand } from './commands/stats.ts'
+import { suppressionCommands } from './commands/suppression.ts'
 import { tenantCommands } from './commands/tenant.ts'
 import { webhookCommands } from './commands/webhook.ts'
 import { whyCommand } from './commands/why.ts'
@@ -65,6 +71,12 @@ export const commands: readonly Command[] = [
   sendCommand,
   ...messageCommands,
   whyCommand,
+  statsCommand,
+  ...suppressionCommands,
+  ...inboxCommands,
+  ...mailboxCommands,
+  ...routeCommands,
   ...queueCommands,
   ...webhookCommands,
+  auditCommand,
 ]

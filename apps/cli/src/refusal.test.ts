@@ -28,6 +28,8 @@ describe('a fault', () => {
     ['message list', 'metadata.order', '--metadata'],
     ['message list', 'limit', '--limit'],
     ['message resend', '/recipients/0', '--to'],
+    ['stats', 'group_by', '--by'],
+    ['audit', 'key', '--actor'],
     ['key revoke', '/elsewhere', '/elsewhere'],
   ])('of %s at %s is told at %s, without a word of JSON', (name, path, flag) => {
     expect(refusalText(invalid({ path, message: 'Is wrong.' }), named(name))).toBe(`${flag}: Is wrong.`)

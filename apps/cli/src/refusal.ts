@@ -51,6 +51,8 @@ export function refusalJson({ code, status, message, fix, errors, requestId }: V
 /** Fields whose flag has another name. */
 const otherNames: Readonly<Record<string, string>> = {
   attachments: 'attach',
+  'group-by': 'by',
+  key: 'actor',
   'notify-if-not-handed-off-within': 'tell-if-late',
   recipients: 'to',
 }
@@ -59,7 +61,7 @@ const otherNames: Readonly<Record<string, string>> = {
 function flagOf(path: string, flags: Flags = {}): string {
   const [, first = ''] = /^\/?([^/.]+)/.exec(path) ?? []
   const field = first.replaceAll('_', '-')
-  const names = [field, field.replace(/s$/, ''), field.replace(/-(at|seconds)$/, ''), otherNames[field]]
+  const names = [otherNames[field], field, field.replace(/s$/, ''), field.replace(/-(at|seconds)$/, '')]
   const flag = names.find((name) => name !== undefined && Object.hasOwn(flags, name))
   if (flag === undefined) return path
   const index = Number(/^\/[^/]+\/(\d+)/.exec(path)?.[1] ?? 0)

@@ -289,3 +289,16 @@ test('operations are typed by the description', () => {
   const verify = () => client.request('POST /domains/{id}/verify', { path: { id: 'dom_1' } })
   expectTypeOf(verify).returns.resolves.toEqualTypeOf<Domain>()
 })
+
+test('a table is sent as it is, and again after trouble', async () => {
+  const { asked, client } = await startScriptedApi(['cut', { json: { added: 1 } }])
+  const body = 'email\r\nann@example.org\r\n'
+  await client.request('POST /suppressions/import', { body, query: { dry_run: true } })
+  expect(asked).toMatchObject(
+    Array.from({ length: 2 }, () => ({
+      path: '/suppressions/import?dry_run=true',
+      headers: { 'content-type': 'text/csv' },
+      body,
+    })),
+  )
+})

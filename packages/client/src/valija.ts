@@ -116,12 +116,16 @@ export class Valija {
   #call(name: OperationName, input: AnyInput = {}): Promise<Answer> {
     const [method = '', template = ''] = name.split(' ')
     const { body, idempotencyKey, path: _path, query: _query, ...options } = input
+    const isTable = typeof body === 'string' && takesTables.has(name)
     return this.#transport.call(
       {
         method,
         path: pathOf(template, input),
-        ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }),
-        ...(body !== undefined && { body: JSON.stringify(body) }),
+        headers: {
+          ...(idempotencyKey !== undefined && { 'idempotency-key': idempotencyKey }),
+          ...(isTable && { 'content-type': 'text/csv' }),
+        },
+        ...(body !== undefined && { body: isTable ? body : JSON.stringify(body) }),
         isRepeatable: method === 'GET' || idempotencyKey !== undefined || sameWhenRepeated.has(name),
       },
       options,
@@ -129,9 +133,13 @@ export class Valija {
   }
 }
 
-/** Writes that may come twice: the messages of a batch have keys of their own, and what is cancelled or moved is so already. */
+/** Those whose body is a table (RFC 4180), as it is. */
+const takesTables: ReadonlySet<OperationName> = new Set(['POST /suppressions/import'])
+
+/** Writes that may come twice: the messages of a batch have keys of their own, and what is cancelled, moved or suppressed is so already. */
 const sameWhenRepeated: ReadonlySet<OperationName> = new Set([
   'POST /send/batch',
+  'POST /suppressions/import',
   'POST /messages/{id}/cancel',
   'PATCH /messages/{id}',
 ])

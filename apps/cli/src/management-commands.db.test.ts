@@ -1,0 +1,150 @@
+/** The commands for statistics, suppressions, templates, the inbox, mailboxes, routes and the audit log, at one real API. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { countEvents } from '@valija/store'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { adminKey, openTestApi, type TestApi } from '../../api/src/open-api.test-support.ts'
+import { catchMail } from '../../api/src/routes/inbox/catch-mail.test-support.ts'
+import { makeMailbox } from '../../api/src/routes/mailboxes/mailboxes.test-support.ts'
+import { runCommand } from './run-command.test-support.ts'
+
+let api: TestApi
+let url: string
+let folder: string
+beforeAll(async () => {
+  api = await openTestApi({ allowNetworks: ['127.0.0.0/8'] })
+  url = await api.app.listen({ host: '127.0.0.1', port: 0 })
+  folder = mkdtempSync(path.join(os.tmpdir(), 'valija-commands-'))
+})
+afterAll(async () => {
+  rmSync(folder, { recursive: true, force: true })
+  await api?.close()
+})
+
+const run = (...words: string[]) => runCommand([...words, '--url', url, '--key', api.tenant.key])
+const runAsOperator = (...words: string[]) => runCommand([...words, '--url', url, '--key', adminKey])
+const json = async <T>(...words: string[]) => {
+  const { code, out, err } = await run(...words, '--json')
+  expect({ code, err: code === 0 ? '' : err }).toEqual({ code: 0, err: '' })
+  return JSON.parse(out) as T
+}
+
+test('stats: a row for each day, hour or group, and what is wrong by the flag', async () => {
+  await api.send()
+  await api.send({ tags: ['receipt'] })
+  await expect
+    .poll(async () => {
+      await countEvents(api.foundation.database.engine, { notWithinMs: 0, most: 1_000 })
+      return (await json<{ data: object[] }>('stats', '--interval', 'total')).data
+    })
+    .toMatchObject([{ accepted: 2, delivered: 0 }])
+  const table = await run('stats', '--interval', 'hour', '--by', 'domain')
+  expect(table.out).toMatch(/^from +domain +accepted +delivered .*\n\S+:00Z +acme\.test +2 +0 +0 .* - +-\n$/)
+  expect(table.err).toMatch(/Z to \S+Z; counted up to \S+Z/)
+  expect((await run('stats', '--tag', 'receipt', '--interval', 'total')).out).toMatch(/Z +1 +0 /)
+  expect(await json('stats', '--stream', 'bulk')).toMatchObject({ interval: 'day', data: [] })
+  const tenant = await runAsOperator('stats', '--interval', 'total', '--tenant', 'stranger', '--json')
+  expect(JSON.parse(tenant.out)).toMatchObject({ data: [] })
+  expect(await run('stats', '--by', 'colour')).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/^--by: /),
+  })
+  expect(await run('stats', '--groups', 'many')).toMatchObject({ code: 2 })
+})
+
+describe('suppression', () => {
+  test('add, list and remove, by address, stream and id', async () => {
+    const added = await run('suppression', 'add', 'ann@example.org', 'Bob@Example.org')
+    expect(added.out).toMatch(/^sup_\w+ {2}ann@example\.org {2}both streams\nsup_\w+ {2}Bob@example\.org /)
+    await run('suppression', 'add', 'bob@example.org', '--stream', 'bulk')
+    const list = await run('suppression', 'list', '--email', 'BOB@example.org')
+    expect(list.out.split('\n')).toHaveLength(4)
+    expect(list.out).toMatch(/^sup_\S+ +\S+Z +\S+ +bulk +active +manual +-$/m)
+
+    const elsewhere = await run('suppression', 'remove', 'ann@example.org', '--stream', 'bulk')
+    expect(elsewhere).toMatchObject({
+      code: 1,
+      err: 'ann@example.org is not on the list for bulk: only for both streams.',
+    })
+    const id = /sup_\w+/.exec(added.out)![0]
+    expect((await run('suppression', 'remove', id)).out).toBe(`removed  ${id}  ann@example.org\n`)
+    expect((await run('suppression', 'remove', 'bob@example.org')).out.split('\n')).toHaveLength(3)
+    expect(await run('suppression', 'remove', 'bob@example.org')).toMatchObject({
+      code: 1,
+      err: 'bob@example.org is not on the list.',
+    })
+  })
+
+  test('import tells each line with a fault, and what export writes is taken in again', async () => {
+    const file = path.join(folder, 'list.csv')
+    writeFileSync(file, 'email,reason\nx@example.org,complaint\nnobody\n')
+    const dry = await run('suppression', 'import', file, '--dry-run')
+    expect(dry).toMatchObject({ code: 1, out: expect.stringMatching(/^would be added +1$/m) })
+    expect(dry.err).toMatch(/^line 3, email: /)
+    expect(await json('suppression', 'list')).toMatchObject({ data: [] })
+    expect(await run('suppression', 'import', file)).toMatchObject({ code: 1 })
+    const exported = path.join(folder, 'exported.csv')
+    expect((await run('suppression', 'export', exported)).out).toBe('')
+    const { out } = await run('suppression', 'export', '--reason', 'complaint')
+    expect(out).toMatch(/^id,email,.*\r\nsup_\w+,x@example\.org,.*complaint.*\r\n$/)
+    expect(readFileSync(exported, 'utf8')).toBe(out)
+    expect(await json('suppression', 'import', exported)).toMatchObject({ present: 1, rejected: 0 })
+    expect(await run('suppression', 'import', path.join(folder, 'nothing.csv'))).toMatchObject({
+      code: 1,
+      err: `There is no ${path.join(folder, 'nothing.csv')}.`,
+    })
+  })
+})
+
+test('inbox: what was caught is listed by its recipient, and shown as text, HTML and octets', async () => {
+  const id = await catchMail(api, { rcptTo: ['caught@example.org'] })
+  await catchMail(api, { rcptTo: ['other@example.org'] })
+  const list = await run('inbox', 'list', '--to', 'caught@example.org', '--wait', '20s')
+  expect(list.out).toMatch(new RegExp(`^id .*\\n${id} +\\S+Z +caught@example\\.org .* ü\\n$`))
+  const shown = await run('inbox', 'show', id)
+  expect(shown.out).toMatch(/^RCPT TO +caught@example\.org$/m)
+  expect(shown.out).toMatch(/^attachment +logo\.png, image\/png, 8 octets$/m)
+  expect(shown.out).toMatch(/^X-Twice +second$/m)
+  expect(shown.out).toMatch(/\n\nHello\n$/)
+  expect((await run('inbox', 'show', id, '--html')).out).toContain('<p>Hello')
+  expect((await run('inbox', 'show', id, '--raw')).out).toMatch(/^From: [\s\S]*--m--\r\n$/)
+  expect(await run('inbox', 'show', id, '--raw', '--html')).toMatchObject({ code: 2 })
+  expect(await json('inbox', 'show', id)).toMatchObject({ id, text: expect.stringMatching(/^Hello/) })
+})
+
+test('mailbox: listed with what is wrong, and tried by its name', async () => {
+  const { id } = await makeMailbox(api, { name: 'returns', host: '127.0.0.1', port: 1, tls: 'none' })
+  expect((await run('mailbox', 'list')).out).toMatch(
+    new RegExp(`^${id} +returns +new +imap 127\\.0\\.0\\.1:1 +u `, 'm'),
+  )
+  const tried = await run('mailbox', 'test', 'returns')
+  expect(tried).toMatchObject({ code: 1, out: expect.stringMatching(/^opened +no\nwhat is wrong +\S/) })
+  expect(JSON.parse((await run('mailbox', 'test', id, '--json')).out)).toMatchObject({ ok: false })
+  expect(await run('mailbox', 'test', 'other')).toMatchObject({
+    code: 1,
+    err: 'There is no mailbox "other". "mailbox list" shows all.',
+  })
+})
+
+test('route list: the tenant’s own and the shared ones, with their state', async () => {
+  const relay = { name: 'relay-1', kind: 'smarthost', host: 'relay.example.com' }
+  await api.ask('POST', '/routes', { body: relay })
+  expect((await run('route', 'list')).out).toMatch(
+    /^rou_\S+ +relay-1 +smarthost +relay\.example\.com:587 +opportunistic +no +in use +-$/m,
+  )
+})
+
+test('audit: who did what, of a tenant and for the operator of all', async () => {
+  await run('suppression', 'add', 'audited@example.org')
+  const mine = await run('audit', '--action', 'suppression.created')
+  expect(mine.out).toMatch(/^\S+Z +suppression\.created +sup_\S+ +\S.* key_\S+ +127\.0\.0\.1 /m)
+  const mailboxes = await json<{ data: object[] }>('audit', '--action', 'mailbox.created')
+  expect(mailboxes.data).toHaveLength(1)
+  expect((await run('audit', '--actor', 'operator')).out.split('\n')).toHaveLength(2)
+  const all = await runAsOperator('audit', '--all-tenants', '--action', 'suppression.created')
+  expect(all.out).toMatch(/^time .* tenant +fields\n/)
+  expect(all.out).toMatch(/ ten_[0-9a-f]{32} +/)
+  const both = await runAsOperator('audit', '--all-tenants', '--tenant', 'stranger')
+  expect(both).toMatchObject({ code: 2, err: 'Say one of --tenant and --all-tenants.' })
+})
