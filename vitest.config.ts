@@ -1,4 +1,7 @@
-/** Three kinds of tests: units and store/endpoint tests beside the code, end-to-end ones in tests/ (real processes). */
+/**
+ * Four kinds of tests: units, those with I/O of their own, and store/endpoint tests beside the code; end-to-end ones in tests/
+ * (real processes).
+ */
 import { defineConfig } from 'vitest/config'
 
 /**
@@ -11,6 +14,10 @@ const patience = {
   expect: { poll: { timeout: 60_000 } },
 }
 
+/** All that lies beside the code, by the ending of its name. */
+const beside = (ending: string) =>
+  ['packages', 'apps', 'tools', 'torture'].map((folder) => `${folder}/**/*${ending}`)
+
 export default defineConfig({
   test: {
     // Most tests wait for databases, peers and leases, so three at a time pay even on two cores.
@@ -20,13 +27,17 @@ export default defineConfig({
         test: {
           name: 'unit',
           ...patience,
-          include: [
-            'packages/**/*.test.ts',
-            'apps/**/*.test.ts',
-            'tools/**/*.test.ts',
-            'torture/**/*.test.ts',
-          ],
-          exclude: ['**/*.db.test.ts', '**/node_modules/**'],
+          include: beside('.test.ts'),
+          exclude: ['**/*.{db,io}.test.ts', '**/node_modules/**'],
+          setupFiles: ['tests/support/no-io.ts'],
+          isolate: false,
+        },
+      },
+      {
+        test: {
+          name: 'io',
+          ...patience,
+          include: beside('.io.test.ts'),
           isolate: false,
         },
       },
@@ -34,7 +45,7 @@ export default defineConfig({
         test: {
           name: 'store',
           ...patience,
-          include: ['packages/**/*.db.test.ts', 'apps/**/*.db.test.ts'],
+          include: beside('.db.test.ts'),
           globalSetup: ['tests/support/cluster.ts'],
           // Importing a file has no effect, so files can share what is loaded; each has a database of its own.
           isolate: false,

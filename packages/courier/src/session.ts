@@ -1,7 +1,7 @@
 /**
  * The port of a delivery session: one connection to one peer that carries many mails, one recipient each.
  *
- * Whatever implements it is run through `session.conformance.test.ts`. A session never throws: how a mail ended, and every
+ * Whatever implements it is run through `session.conformance.io.test.ts`. A session never throws: how a mail ended, and every
  * way in which it could not even begin, is a `TransactionReport` that names the phase and either the reply or the failure.
  */
 import type { TlsFacts, TransactionReport } from '@valija/core'

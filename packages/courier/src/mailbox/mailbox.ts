@@ -1,7 +1,7 @@
 /**
  * The port of a mailbox in which bounces land: what is there, what a mail says, and out of the way with it once that is written down.
  *
- * Two implementations, IMAP (imap-mailbox.ts) and POP3 (pop3-mailbox.ts), run through `mailbox.conformance.test.ts` against a real server.
+ * Two implementations, IMAP (imap-mailbox.ts) and POP3 (pop3-mailbox.ts), run through `mailbox.conformance.io.test.ts` against a real server.
  * Whoever is at the other end is not trusted: all that is awaited has a total deadline, and all that is read a bound.
  */
 import type { MailboxTrouble, MailboxTroubleCode } from '@valija/core'

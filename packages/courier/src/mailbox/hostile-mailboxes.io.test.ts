@@ -1,6 +1,6 @@
 /**
  * Mail servers that mean us ill, or are broken: scripted, and survived in bounded time and memory. What a real one does is in
- * mailbox.conformance.test.ts.
+ * mailbox.conformance.io.test.ts.
  */
 import { getEventListeners } from 'node:events'
 import net from 'node:net'
