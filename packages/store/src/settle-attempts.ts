@@ -19,6 +19,7 @@ import {
   type NewEvent,
   numberedEventExpressions,
 } from './new-events.ts'
+import { planOnce } from './plan-once.ts'
 import { dropSensitiveBodies } from './sensitive-bodies.ts'
 import { suppressMailboxes } from './suppress-mailboxes.ts'
 import { extendedSql } from './suspend-tenant.ts'
@@ -163,10 +164,7 @@ export async function settleAttempts(
 ): Promise<SettleOutcome> {
   const settlements = oneEach(allSettlements)
   const sensitive = settlements.filter(({ isSensitive, change }) => isSensitive && change && isEnd(change.to))
-  if (sensitive.length === 0 && settlements.every(({ mailboxFault }) => mailboxFault === null)) {
-    return settle(pool, settlements, allSettlements)
-  }
-  return inTransaction(pool, 'BEGIN', async (client) => {
+  return inTransaction(pool, `BEGIN; ${planOnce}`, async (client) => {
     const outcome = await settle(client, settlements, allSettlements)
     const ended = settlements.flatMap(({ recipientId, mailboxFault, reply }) =>
       mailboxFault && outcome.settled.has(recipientId) ? [{ recipientId, ...mailboxFault, reply }] : [],
@@ -181,7 +179,7 @@ export async function settleAttempts(
 }
 
 async function settle(
-  client: pg.Pool | pg.PoolClient,
+  client: pg.PoolClient,
   settlements: readonly Settlement[],
   allSettlements: readonly Settlement[],
 ): Promise<SettleOutcome> {

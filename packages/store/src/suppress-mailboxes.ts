@@ -22,6 +22,7 @@ import {
 import type pg from 'pg'
 import { messageBounds } from './lease-deliveries.ts'
 import { eventExpressionsOf } from './new-events.ts'
+import { planOnce } from './plan-once.ts'
 import { nilUuid } from './read-events.ts'
 import { suppressionEvents } from './suppressions.ts'
 
@@ -34,12 +35,6 @@ export interface EndedMail {
   /** What the server said. */
   reply: string | null
 }
-
-/**
- * For the rest of the transaction. Each statement keeps one plan: to plan anew over a month of partitions took 30 ms, against 1 ms
- * for the statement. And none reads a table whole because it was empty when the plan was made, as tomorrow's partitions are.
- */
-const planning = 'SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off'
 
 const interval = (ms: number) => `interval '${ms} milliseconds'`
 const { burstRecipients, burstWindowMs, faultWindowMs, recentDeliveryMs } = suppressionRules
@@ -54,7 +49,7 @@ export async function suppressMailboxes(
   client: pg.PoolClient,
   mails: readonly EndedMail[],
 ): Promise<boolean> {
-  await client.query(planning)
+  await client.query(planOnce)
   await rememberFaults(client, mails)
   const bursts = await findBursts(client, mails)
   const histories = await readHistories(client, mails)
