@@ -12,6 +12,7 @@ import { routeCommands } from './commands/route.ts'
 import { sendCommand } from './commands/send.ts'
 import { statsCommand } from './commands/stats.ts'
 import { suppressionCommands } from './commands/suppression.ts'
+import { templateCommands } from './commands/template.ts'
 import { tenantCommands } from './commands/tenant.ts'
 import { webhookCommands } from './commands/webhook.ts'
 import { whyCommand } from './commands/why.ts'
@@ -73,6 +74,7 @@ export const commands: readonly Command[] = [
   whyCommand,
   statsCommand,
   ...suppressionCommands,
+  ...templateCommands,
   ...inboxCommands,
   ...mailboxCommands,
   ...routeCommands,

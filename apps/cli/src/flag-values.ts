@@ -1,6 +1,17 @@
 /** What stands behind a flag, read; every fault is one of usage. */
 import { UsageError } from './command.ts'
 
+/** What a template is filled with; read by `readVariables`. */
+export const variableFlags = {
+  variable: {
+    type: 'string',
+    multiple: true,
+    value: '<name=value>',
+    help: 'a variable of the template, as text',
+  },
+  variables: { type: 'string', value: '<file>', help: 'a JSON file with variables of the template' },
+} as const
+
 /** `name=value`, as often as it was given; the value may hold further `=`. */
 export function readPairs(flag: string, given: readonly string[], sign = '='): Record<string, string> {
   return Object.fromEntries(

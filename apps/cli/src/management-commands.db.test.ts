@@ -1,5 +1,5 @@
 /** The commands for statistics, suppressions, templates, the inbox, mailboxes, routes and the audit log, at one real API. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { countEvents } from '@valija/store'
@@ -93,6 +93,87 @@ describe('suppression', () => {
     expect(await run('suppression', 'import', path.join(folder, 'nothing.csv'))).toMatchObject({
       code: 1,
       err: `There is no ${path.join(folder, 'nothing.csv')}.`,
+    })
+  })
+})
+
+describe('template', () => {
+  const write = (name: string, text: string) => {
+    const file = path.join(folder, 'templates', name)
+    mkdirSync(path.dirname(file), { recursive: true })
+    writeFileSync(file, text)
+  }
+  const push = async (...words: string[]) => run('template', 'push', path.join(folder, 'templates'), ...words)
+
+  test('push brings the files of a folder: drafts, published with --publish, and nothing the second time', async () => {
+    write('receipt.html', '{% layout "base" %}{% block content %}No {{ number }}{% endblock %}')
+    write(
+      'receipt.json',
+      '{"subject":"Receipt {{ number }}","variables":[{"required":true,"type":"string","name":"number"}]}',
+    )
+    write('layouts/base.html', '<body>{% block content %}{% endblock %}</body>')
+    expect((await push('--dry-run')).out).toMatch(
+      /^base +layout +created +- +-\nreceipt +template +created +- +-$/m,
+    )
+    expect(await json('template', 'list')).toMatchObject({ data: [] })
+    const drafts = await push()
+    expect(drafts.out).toMatch(/^base +layout +created +1 +-\nreceipt +template +created +1 +-$/m)
+    expect(drafts.err).toMatch(/^\n2 with a draft/)
+    expect((await push('--publish')).out).toMatch(
+      /^base +layout +unchanged +1 +1\nreceipt +template +unchanged +1 +1$/m,
+    )
+    const { data } = await json<{ data: object[] }>('audit', '--all')
+    expect(await push('--publish')).toMatchObject({ code: 0, err: '' })
+    expect((await json<{ data: object[] }>('audit', '--all')).data).toEqual(data)
+  })
+
+  test('a fault is told by its file, and keeps all from being published', async () => {
+    write('layouts/base.html', '<body class="new">{% block content %}{% endblock %}</body>')
+    write('receipt.html', '{% layout "base" %}{% block content %}No\n{{ nr }}{% endblock %}')
+    const { code, err } = await push('--publish')
+    expect({ code, err: err.replace(`${folder}/`, '') }).toEqual({
+      code: 1,
+      err: expect.stringMatching(/^templates\/receipt\.html: Line 2: nr is used and not declared/),
+    })
+    expect((await run('template', 'list', '--kind', 'layout')).out).toMatch(/^base +layout +2 +1 /m)
+    write('receipt.html', '{% layout "base" %}{% block content %}Number {{ number }}{% endblock %}')
+    expect((await push('--publish')).out).toMatch(
+      /^base +layout +unchanged +2 +2\nreceipt +template +changed +2 +2$/m,
+    )
+  })
+
+  test('show, render and publish by slug; an earlier version is gone back to', async () => {
+    const shown = await run('template', 'show', 'receipt')
+    expect(shown.out).toMatch(/^variables +number:string$/m)
+    expect(shown.out).toMatch(/^2 +yes .*\n1 +no [\s\S]*^--- html\n.*Number/m)
+    expect((await run('template', 'show', 'receipt', '--version', '1')).out).toMatch(/^version +1$/m)
+    const made = await run('template', 'render', 'receipt', '--variable', 'number=7')
+    expect(made.out).toMatch(
+      /^\nsubject {2}Receipt 7\n\n--- text\nNumber 7\n\n--- html\n<body class="new">Number 7/,
+    )
+    const first = await run(
+      'template',
+      'render',
+      'receipt',
+      '--variable',
+      'number=7',
+      '--version',
+      '1',
+      '--html',
+    )
+    expect(first.out).toContain('>No 7<')
+    expect(await run('template', 'render', 'receipt')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^--variable number: Is missing/),
+    })
+    await api.ask('POST', '/templates', { body: { slug: 'loose', subject: 'S', text: 'T' } })
+    const loose = await run('template', 'render', 'loose', '--variable', 'other=8', '--text')
+    expect(loose).toMatchObject({ code: 0, out: 'T', err: expect.stringMatching(/^warning: .*other/) })
+    const back = await run('template', 'publish', 'receipt', '--version', '1')
+    expect(back.out).toBe('receipt  version 1 is sent from now on\n')
+    expect(await run('template', 'show', 'bill')).toMatchObject({
+      code: 1,
+      err: 'There is no template "bill". "template list" shows all.',
     })
   })
 })

@@ -59,6 +59,8 @@ const otherNames: Readonly<Record<string, string>> = {
 
 /** @param path of a fault: a JSON pointer into the body, or the name of a query key */
 function flagOf(path: string, flags: Flags = {}): string {
+  const variable = /\/variables\/([^/]+)$/.exec(path)?.[1]
+  if (variable !== undefined && Object.hasOwn(flags, 'variable')) return `--variable ${variable}`
   const [, first = ''] = /^\/?([^/.]+)/.exec(path) ?? []
   const field = first.replaceAll('_', '-')
   const names = [otherNames[field], field, field.replace(/s$/, ''), field.replace(/-(at|seconds)$/, '')]

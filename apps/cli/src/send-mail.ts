@@ -7,7 +7,7 @@ import type { Message, MessageInput, Valija } from '@valija/client'
 import { openApi } from './api-client.ts'
 import { type FlagValues, UsageError } from './command.ts'
 import type { sendFlags } from './commands/send.ts'
-import { given, need, readNumber, readPairs } from './flag-values.ts'
+import { given, need, readNumber, readPairs, type variableFlags } from './flag-values.ts'
 import { print, printJson } from './output.ts'
 import { showRecipients } from './show-message.ts'
 
@@ -76,8 +76,11 @@ async function readContent(flags: SendFlags): Promise<Partial<MessageInput>> {
   return { subject: need('subject', subject), ...given({ text, html, attachments }) }
 }
 
-/** Those of the file, and over them those of the command line. */
-async function readVariables({ variable, variables }: SendFlags): Promise<Record<string, unknown>> {
+/** Those of the file, and over them those of the command line. @throws {UsageError} */
+export async function readVariables({
+  variable,
+  variables,
+}: FlagValues<typeof variableFlags>): Promise<Record<string, unknown>> {
   const said = readPairs('variable', variable)
   if (variables === undefined) return said
   try {

@@ -2,6 +2,7 @@
 
 import { apiFlags } from '../api-client.ts'
 import { command } from '../command.ts'
+import { variableFlags } from '../flag-values.ts'
 import { jsonFlag } from '../output.ts'
 
 const text = (value: string, help: string) => ({ type: 'string', value, help }) as const
@@ -21,8 +22,7 @@ export const sendFlags = {
   html: text('<html>', 'its HTML'),
   'html-file': text('<file>', 'a file with its HTML'),
   template: text('<slug>', 'a template instead of text and HTML'),
-  variable: texts('<name=value>', 'a variable of the template, as text'),
-  variables: text('<file>', 'a JSON file with variables of the template'),
+  ...variableFlags,
   attach: texts('<file>', 'a file that goes with it'),
   header: texts('<name: value>', 'a header field of your own, such as X-Order'),
   raw: text('<file>', 'a whole mail (RFC 5322) instead of all that; - for standard input'),
