@@ -57,10 +57,14 @@ const report = JSON.stringify({
   timings_ms: { dns: 0, connect: 1, tls: 0, ehlo: 1, envelope: 1, data: 1, total: 4 },
 })
 
-/** Six in ten rows are the first tenant's; half of the mails have not ended. */
+/**
+ * Six in ten rows are the first tenant's; half of the mails have not ended. One in fifty went to two recipients and was delivered to both; of
+ * those that bounced some of the oldest had one to whom they were delivered, so that whoever looks for them comes by nearly all that bounced.
+ */
 const seedSql = `
 CREATE UNLOGGED TABLE public.seed AS
-SELECT n, uuidv7(-age) AS id, uuidv7(-age) AS recipient_id, now() - age AS at, n % 2 = 0 AS is_waiting,
+SELECT n, uuidv7(-age) AS id, uuidv7(-age) AS recipient_id, uuidv7(-age) AS other_id, now() - age AS at, n % 2 = 0 AS is_waiting,
+  n % 40 = 1 AS is_bounced, n % 50 = 3 OR (n % 400 = 1 AND n <= $1 / 10) AS has_other,
   CASE WHEN n % 10 < 6 THEN (SELECT id FROM valija.tenants ORDER BY id LIMIT 1)
        ELSE (SELECT id FROM valija.tenants ORDER BY id OFFSET 1 + n % ${tenants - 1} LIMIT 1) END AS tenant_id
 FROM (SELECT n, (1 - n / $1::float8) * ${days} * interval '1 day' AS age FROM generate_series(1, $1) AS n) AS made`
@@ -72,15 +76,20 @@ const statements = (count: number): string[] => [
   `INSERT INTO valija.messages (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags, metadata,
      expires_at, rfc_message_id, is_simulated, recipient_count)
    SELECT id, tenant_id, at, CASE n % 3 WHEN 0 THEN 'bulk' ELSE 'transactional' END, 'smarthost', 'hi@big.test', 'hi@big.test', 'big.test',
-     'Order ' || n, ARRAY['tag' || n % 50], jsonb_build_object('order', n::text), at + interval '30 d', '<' || id || '@big.test>', false, 1 FROM seed`,
+     'Order ' || n, ARRAY['tag' || n % 50], jsonb_build_object('order', n::text), at + interval '30 d', '<' || id || '@big.test>', false,
+     CASE WHEN has_other THEN 2 ELSE 1 END FROM seed`,
   `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, reason, reply, attempts,
      next_attempt_at, delivered_at, size_bytes, seq)
    SELECT recipient_id, id, tenant_id, 0, 'u' || n % 5000 || '@d' || n % 300 || '.test', 'u' || n % 5000 || '@d' || n % 300 || '.test', 'd' || n % 300 || '.test', 'to',
-     CASE WHEN is_waiting THEN 'deferred' WHEN n % 40 = 1 THEN 'bounced' ELSE 'delivered' END, CASE WHEN n % 40 = 1 THEN 'mailbox_unknown' END, '250 2.0.0 taken',
-     1, CASE WHEN is_waiting THEN now() + interval '1 h' END, CASE WHEN NOT is_waiting AND n % 40 <> 1 THEN at END, 10000, 3 FROM seed`,
+     CASE WHEN is_waiting THEN 'deferred' WHEN is_bounced THEN 'bounced' ELSE 'delivered' END,
+     CASE WHEN is_waiting THEN 'greylisted' WHEN is_bounced THEN 'mailbox_unknown' END, '250 2.0.0 taken',
+     1, CASE WHEN is_waiting THEN now() + interval '1 h' END, CASE WHEN NOT is_waiting AND NOT is_bounced THEN at END, 10000, 3 FROM seed`,
+  `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, attempts, delivered_at, size_bytes, seq)
+   SELECT other_id, id, tenant_id, 1, 'copy@big.test', 'copy@big.test', 'big.test', 'cc', 'delivered', 1, at, 10000, 2 FROM seed WHERE has_other`,
   `INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data)
    SELECT uuidv7(at - now()), tenant_id, kind, id, at, jsonb_build_object('message_id', 'msg_' || replace(id::text, '-', ''), 'seq', 1)
-   FROM seed, unnest(ARRAY['message.accepted', 'message.delivered']) AS kind`,
+   FROM seed, unnest(ARRAY['message.accepted',
+     CASE WHEN is_waiting THEN 'message.deferred' WHEN is_bounced THEN 'message.bounced' ELSE 'message.delivered' END]) AS kind`,
   `INSERT INTO valija.attempts (id, message_id, recipient_id, tenant_id, number, outcome, started_at, report)
    SELECT uuidv7(at - now()), id, recipient_id, tenant_id, 1, 'delivered', at, '${report}' FROM seed`,
   `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at)

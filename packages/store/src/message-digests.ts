@@ -108,21 +108,29 @@ export interface IdRange {
   before: Uuid | null
 }
 
-/** Ranges that one look gives at most. */
+/** Digests that one look gives at most. */
 const rangesAtMost = 100
+
+export interface SearchRanges {
+  /** Newest first. */
+  ranges: IdRange[]
+  /** Where to look on, when there is more; null: that is all. */
+  next: Uuid | null
+  /** How many digests did not rule out what they speak for; null: there are none at all. */
+  digests: number | null
+}
 
 /**
  * Where messages can be that match, newest first: what digests do not rule out, and what has none. Null when digests say nothing of such a search.
  *
  * @param within only there
- * @returns also where to look on, when there is more; null: that is all
  */
 export async function rangesToSearch(
   client: pg.ClientBase,
   tenantId: Uuid,
   search: DigestedSearch,
   within: IdRange,
-): Promise<{ ranges: IdRange[]; next: Uuid | null } | null> {
+): Promise<SearchRanges | null> {
   const places = digestPlaces(search)
   if (places.terms.length + places.subjects.length === 0) return null
   const values: unknown[] = [tenantId]
@@ -150,7 +158,7 @@ export async function rangesToSearch(
     values,
   )
   const [head] = rows
-  if (!head?.oldest || !head.newest) return { ranges: [within], next: null }
+  if (!head?.oldest || !head.newest) return { ranges: [within], next: null, digests: null }
   // A digest speaks for all messages behind the one before it.
   const found = rows.flatMap(({ previous, last }): IdRange[] =>
     last ? [{ from: previous && after(previous), before: after(last) }] : [],
@@ -162,7 +170,7 @@ export async function rangesToSearch(
     ...(isAll ? [{ from: null, before: head.oldest }] : []),
   ]
   const ranges = joined(all).flatMap((range) => cut(range, within))
-  return { ranges, next: isAll ? null : (found.at(-1)?.from ?? null) }
+  return { ranges, next: isAll ? null : (found.at(-1)?.from ?? null), digests: found.length }
 }
 
 /** Neighbours as one, newest first. */

@@ -30,14 +30,16 @@ const rows = [
   `INSERT INTO valija.messages (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags, metadata, expires_at,
      rfc_message_id, is_simulated, recipient_count)
    SELECT id, $1, at, 'transactional', 'mx', '', 'hi@acme.test', 'acme.test', 'Order ' || n,
-     ARRAY['all', CASE WHEN n % 1000 = 0 THEN 'rare' WHEN n <= 100 THEN 'once' ELSE 'x' END], jsonb_build_object('n', n::text), at, '', false, 1 FROM seed`,
+     ARRAY['all', CASE WHEN n % 1000 = 0 THEN 'rare' WHEN n <= 100 THEN 'once' ELSE 'x' END], jsonb_build_object('n', n::text), at, '', false,
+     CASE WHEN n % 700 = 0 THEN 2 ELSE 1 END FROM seed`,
   `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, reason, seq)
    SELECT ann, id, $1, 0, 'ann@b.test', 'ann@b.test', 'b.test', 'to',
      CASE WHEN n % 1000 = 1 THEN 'cancelled' WHEN n % 7 = 0 THEN 'bounced' ELSE 'delivered' END, CASE WHEN n % 7 = 0 THEN 'spam' END, 2 FROM seed`,
   `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, seq)
    SELECT bob, id, $1, 1, 'bob@b.test', 'bob@b.test', 'b.test', 'cc', 'delivered', 2 FROM seed WHERE n % 700 = 0`,
   `INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data)
-   SELECT valija.new_id(), $1, 'message.cancelled', id, now(), '{}' FROM seed WHERE n % 1000 = 1`,
+   SELECT valija.new_id(), $1, CASE WHEN n % 1000 = 1 THEN 'message.cancelled' ELSE 'message.bounced' END, id, now(), '{}'
+   FROM seed WHERE n % 1000 = 1 OR n % 7 = 0`,
 ]
 
 beforeAll(async () => {
