@@ -75,16 +75,17 @@ test('indexes are built while their tables are written', async () => {
   await other.end()
 })
 
-test.each(['20261127000003_recipient_reasons', '20261127000004_stops'])(
+test.each(['20261127000003_recipient_reasons', '20261127000004_stops', '20261127000065_ends'])(
   'days are written while %s builds its indexes on them',
   async (name) => {
     const sql = await readFile(path.join(folder, name, 'migration.sql'), 'utf8')
     const indexNames = [...sql.matchAll(/CREATE INDEX (\w+) ON/g)].map(([, index]) => index!)
     await forget(name)
-    for (const index of indexNames) await client.query(`DROP INDEX valija.${index}`)
+    for (const index of indexNames) await client.query(`DROP INDEX IF EXISTS valija.${index}`)
     const insert = `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, seq)
       SELECT valija.new_id(), valija.new_id(), valija.new_id(), 1, '', '', '', 'to', 'queued', 1`
-    const tell = `INSERT INTO valija.events (id, tenant_id, type, created_at, data) SELECT valija.new_id(), valija.new_id(), 'message.scheduled', now(), '{}'`
+    const tell = `INSERT INTO valija.events (id, tenant_id, type, created_at, data) SELECT valija.new_id(), valija.new_id(), kind, now(), '{}'
+      FROM unnest(ARRAY['message.scheduled', 'message.bounced']) AS kind`
     await client.query(`${insert}; ${tell}`)
     const other = new pg.Client(made.url)
     await other.connect()
