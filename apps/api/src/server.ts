@@ -31,7 +31,7 @@ import {
   type Config,
   type Life,
   type Logger,
-  lineLogger,
+  lineWriter,
   type Metrics,
   whyNotListening,
 } from '@valija/runtime'
@@ -131,9 +131,7 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
 }
 
 function openMailLog(log: Logger, counters: MailCounters) {
-  const lines = lineLogger(log)
-  const mailLog = createMailLog((fields, text) => lines.info(fields, text))
-  return meterMailLog(mailLog, counters)
+  return meterMailLog(createMailLog(lineWriter(log)), counters)
 }
 
 function renderWarner(log: Logger) {

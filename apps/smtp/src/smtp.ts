@@ -16,7 +16,14 @@ import {
   submitMessage,
   takeReport,
 } from '@valija/flows'
-import { type Config, type Life, type Logger, type Metrics, whyNotListening } from '@valija/runtime'
+import {
+  type Config,
+  type Life,
+  type Logger,
+  lineWriter,
+  type Metrics,
+  whyNotListening,
+} from '@valija/runtime'
 import { type Certificate, readCertificate, watchCertificate } from './certificate.ts'
 import type { Place } from './listen.ts'
 import { startReportListener } from './report-listener.ts'
@@ -75,10 +82,7 @@ export async function startSmtp(parts: SmtpParts): Promise<SmtpAddresses> {
     name: config.ehloName ?? hostname(),
     certificate: (await readCertificate(config)) ?? (await parts.ownCertificate?.()) ?? null,
     counters,
-    mailLog: meterMailLog(
-      createMailLog((fields, text) => log.info(fields, text)),
-      counters ?? {},
-    ),
+    mailLog: meterMailLog(createMailLog(lineWriter(log)), counters ?? {}),
   }
   const { bounce, renew: renewBounce } = await startBounces(shared)
   const submission = await startSubmission(shared)

@@ -7,7 +7,14 @@
  */
 import { createMailLog } from '@valija/core'
 import { type Deliverer, openFoundation } from '@valija/flows'
-import { type Config, createLogger, type Life, type StopStep, startWatchdog } from '@valija/runtime'
+import {
+  type Config,
+  createLogger,
+  type Life,
+  lineWriter,
+  type StopStep,
+  startWatchdog,
+} from '@valija/runtime'
 import type { FromCell, ToCell } from './cell.ts'
 import { openDelivery } from './delivery.ts'
 
@@ -31,7 +38,7 @@ async function start(config: Config): Promise<Deliverer> {
     onError: (err) => log.error({ err }, 'connection trouble'),
   })
   life.onStop({ name: 'foundation', stop: () => foundation.close() })
-  const mailLog = createMailLog((fields, text) => log.info(fields, text))
+  const mailLog = createMailLog(lineWriter(log))
   return openDelivery({ config, foundation, metrics: null, mailLog, log, life, openCell: null })
 }
 

@@ -23,7 +23,7 @@ import {
   openDomainDns,
   openRouteDirectory,
 } from '@valija/flows'
-import type { Config, Life, Logger, Metrics } from '@valija/runtime'
+import { type Config, type Life, type Logger, lineWriter, type Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
 import { openCell } from './cell.ts'
 import { leasesPerConversation, openDelivery } from './delivery.ts'
@@ -50,7 +50,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   const { database, wake, queue, sealer } = foundation
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
   const mailLog = meterMailLog(
-    createMailLog((fields, text) => log.info(fields, text)),
+    createMailLog(lineWriter(log)),
     metrics === null ? {} : createWorkerCounters(metrics),
   )
 

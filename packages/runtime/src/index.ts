@@ -27,7 +27,7 @@ export {
   type Logger,
   type LoggerOptions,
   type LogLevel,
-  lineLogger,
+  lineWriter,
   withoutSecrets,
 } from './log.ts'
 export { type Count, createMetrics, type Distribution, type Level, type Metrics } from './metrics.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createLogger, lineLogger, withoutSecrets } from './log.ts'
+import { createLogger, lineWriter, withoutSecrets } from './log.ts'
 
 function logged(format: 'json' | 'readable', write: (log: ReturnType<typeof createLogger>) => void): string {
   const lines: string[] = []
@@ -56,7 +56,7 @@ test('the readable form has level, message, fields, and the stack of an error', 
 })
 
 test('a line logger writes the same lines, and still cuts what looks like a secret', () => {
-  const output = logged('json', (log) => lineLogger(log).info({ id: 'm1', reply: `Bearer ${CANARY}` }, 'x'))
+  const output = logged('json', (log) => lineWriter(log)({ id: 'm1', reply: `Bearer ${CANARY}` }, 'x'))
   expect(JSON.parse(output)).toMatchObject({ name: 'api', id: 'm1', msg: 'x' })
   expect(output).not.toContain(CANARY)
 })

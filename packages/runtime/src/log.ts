@@ -110,9 +110,10 @@ export function createLogger({ level, name, destination, format = 'json' }: Logg
 }
 
 /**
- * For logs whose lines have fixed fields, none of them a secret, such as the mail log: without the search for secret fields on
- * three levels, which takes 0.07 of a line's 0.08 ms. Texts that look like secrets are still cut.
+ * Writes lines that have fixed fields, none of them a secret, such as the mail log: without the search for secret fields on
+ * three levels, which takes nine tenths of a line's 0.1 ms. Texts that look like secrets are still cut.
  */
-export function lineLogger(log: Logger): Logger {
-  return log.child({}, { redact: [] })
+export function lineWriter(log: Logger): (fields: Readonly<Record<string, unknown>>, text: string) => void {
+  const lines = log.child({}, { redact: [] })
+  return (fields, text) => lines.info(fields, text)
 }
