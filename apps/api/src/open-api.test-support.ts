@@ -90,7 +90,7 @@ export async function openTestApi(
   const foundation = await openFoundation({
     databaseUrl: target.url,
     redisUrl: null,
-    secretKeys: ['a secret of this test, long enough'],
+    secretKeys: ['a-secret-of-this-test-long-enough'],
     onError: () => undefined,
   })
   const { dependencies, close: closeDesks } = await assemble(foundation, options, replaced)

@@ -3,7 +3,7 @@
  * the way to the first key of an installation; else by the API.
  */
 import type { Valija } from '@valija/client'
-import { addTenant, openFoundation } from '@valija/flows'
+import { actAtDatabase, addTenant, openFoundation } from '@valija/flows'
 import { type Config, environment, loadConfig } from '@valija/runtime'
 import { type ApiFlags, openApiAsOperator } from './api-client.ts'
 import { need } from './flag-values.ts'
@@ -33,7 +33,7 @@ async function addAtDatabase({ databaseUrl, secretKeys }: Config, name: string) 
     onError: (error) => process.stderr.write(`valija: ${error.message}\n`),
   })
   try {
-    return await addTenant(foundation, { name })
+    return await actAtDatabase('createTenant', () => addTenant(foundation, { name }))
   } finally {
     await foundation.close()
   }

@@ -2,8 +2,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { ensureTenant } from '@valija/flows'
 import { countEvents } from '@valija/store'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { adminKey, openTestApi, type TestApi } from '../../api/src/open-api.test-support.ts'
 import { catchMail } from '../../api/src/routes/inbox/catch-mail.test-support.ts'
 import { makeMailbox } from '../../api/src/routes/mailboxes/mailboxes.test-support.ts'
@@ -228,4 +229,24 @@ test('audit: who did what, of a tenant and for the operator of all', async () =>
   expect(all.out).toMatch(/ ten_[0-9a-f]{32} +/)
   const both = await runAsOperator('audit', '--all-tenants', '--tenant', 'stranger')
   expect(both).toMatchObject({ code: 2, err: 'Say one of --tenant and --all-tenants.' })
+})
+
+test('what tenant create and init do at the database is the operator’s in the audit log, from here', async () => {
+  vi.stubEnv('DATABASE_URL', api.foundation.database.url)
+  vi.stubEnv('VALIJA_SECRET_KEY', 'a-secret-of-this-test-long-enough')
+  onTestFinished(() => void vi.unstubAllEnvs())
+  const made = await runCommand(['tenant', 'create', '--name', 'by hand', '--json'])
+  expect(made).toMatchObject({ code: 0, err: '' })
+  const { id, key } = JSON.parse(made.out) as { id: string; key: string }
+  const entries = async (target: string) =>
+    (await runAsOperator('audit', '--all-tenants', '--target', target)).out
+  expect(await entries(id)).toMatch(
+    new RegExp(`^\\S+Z +tenant\\.created +${id} +operator +local +${id} `, 'm'),
+  )
+  const mine = await runCommand(['audit', '--json', '--url', url, '--key', key])
+  expect(JSON.parse(mine.out).data).toContainEqual(
+    expect.objectContaining({ action: 'tenant.created', target: id, client_ip: null }),
+  )
+  const { tenant } = await ensureTenant(api.foundation, 'set up')
+  expect(await entries(tenant.id)).toContain('tenant.created')
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { auditAction } from './audit-action.ts'
+import { auditAction, countOfUnwritten } from './audit-action.ts'
 
 test.each([
   ['createWebhook', 'webhook.created'],
@@ -13,4 +13,13 @@ test.each([
 
 test('an operation whose verb has no word is refused when the API is built', () => {
   expect(() => auditAction('frobWebhook')).toThrow(/add its verb/)
+})
+
+test.each([
+  ['domain.changed', 0],
+  ['suppression.created', 0],
+  ['webhook.tested', 1],
+  ['inbox.cleared', 1],
+])('%s that wrote nothing is an entry of %i things', (action, count) => {
+  expect(countOfUnwritten(action)).toBe(count)
 })

@@ -29,3 +29,22 @@ export function auditAction(operationId: string): string {
   const name = noun.replace(/[A-Z]/g, (letter, at: number) => `${at > 0 ? '_' : ''}${letter.toLowerCase()}`)
   return `${name}.${past}`
 }
+
+/** What is written to things that are watched, whose entry is made with them. */
+const written: ReadonlySet<string> = new Set([
+  'created',
+  'changed',
+  'deleted',
+  'revoked',
+  'imported',
+  'undone',
+  'published',
+])
+
+/**
+ * Of how many things the entry of an action is that succeeded without an entry of its own: one that writes has found everything as it was
+ * to become, another, such as a test, is one thing done.
+ */
+export function countOfUnwritten(action: string): 0 | 1 {
+  return written.has(action.split('.')[1] ?? '') ? 0 : 1
+}

@@ -1,4 +1,5 @@
 /** @valija/flows: the use cases. */
+export * from './act-at-database.ts'
 export * from './admit-deliveries.ts'
 export * from './allowances.ts'
 export * from './authenticate.ts'

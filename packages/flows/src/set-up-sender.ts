@@ -4,6 +4,7 @@
  */
 import { type Caller, formatId } from '@valija/core'
 import { findDomainsNamed, findTenantNamed } from '@valija/store'
+import { actAtDatabase } from './act-at-database.ts'
 import { addDomain, type DomainView } from './manage-domains.ts'
 import { addTenant, showTenant, type TenantDesk, type TenantView } from './manage-tenants.ts'
 import { type VerifyDesk, verifyDomain } from './verify-domain.ts'
@@ -18,7 +19,7 @@ export async function ensureTenant(
 ): Promise<{ tenant: TenantView; key: string | null }> {
   const found = await findTenantNamed(desk.database, name)
   if (found !== null) return { tenant: await showTenant(desk, formatId('tenant', found)), key: null }
-  const { key, ...tenant } = await addTenant(desk, { name })
+  const { key, ...tenant } = await actAtDatabase('createTenant', () => addTenant(desk, { name }))
   return { tenant, key }
 }
 
@@ -35,7 +36,10 @@ export async function ensureDomain(
   name: string,
 ): Promise<{ domain: DomainView; before: DomainView['status'] | null }> {
   const [found] = await findDomainsNamed(desk.database, caller.tenantId, [name])
-  if (found === undefined) return { domain: await addDomain(desk, caller, { name }), before: null }
+  if (found === undefined) {
+    const domain = await actAtDatabase('createDomain', () => addDomain(desk, caller, { name }))
+    return { domain, before: null }
+  }
   const domain = await verifyDomain(desk, caller, formatId('domain', found.id))
   return { domain, before: found.status }
 }

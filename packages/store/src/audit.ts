@@ -1,13 +1,13 @@
 /**
  * The audit log: who changed what of the management. Entries are written by triggers, in the transaction of the change (audited-request.ts), and read here.
  */
-import { lowestUuidAt, type Uuid } from '@valija/core'
+import { countOfUnwritten, lowestUuidAt, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import type { AuditedRequest } from './audited-request.ts'
 import { type Database, readAsTenant } from './database.ts'
 
 /**
- * Writes an entry for a request that succeeded and changed no row that is watched: a test, a check.
+ * Writes an entry for a request that succeeded and changed no row that is watched: a test, a check, a change to what was so already.
  *
  * @param target its id as programs see it
  */
@@ -19,9 +19,9 @@ export async function noteRequest(
   await database.engine.query({
     name: 'note-request',
     text: `INSERT INTO valija.audit (id, tenant_id, created_at, key_id, client_ip, request_id, action, target, fields, count)
-           SELECT valija.new_id(), $1::uuid, clock_timestamp(), $2::uuid, $3, $4, $5, $6, '{}', 1
+           SELECT valija.new_id(), $1::uuid, clock_timestamp(), $2::uuid, $3, $4, $5, $6, '{}', $7
            WHERE NOT EXISTS (SELECT FROM valija.audit WHERE request_id = $4)`,
-    values: [tenantId, keyId, clientIp, requestId, action, target],
+    values: [tenantId, keyId, clientIp, requestId, action, target, countOfUnwritten(action)],
   })
 }
 
@@ -37,6 +37,7 @@ export interface AuditEntry {
   action: string
   target: string | null
   fields: string[]
+  /** Of how many things it is; 0: it was done, and changed nothing. */
   count: number
 }
 

@@ -16,6 +16,7 @@ export interface AuditedRequest {
   tenantId: Uuid | null
   /** Null: the operator. */
   keyId: Uuid | null
+  /** From where it was asked for; `local`: by a command at the database. */
   clientIp: string
   requestId: string
   action: string

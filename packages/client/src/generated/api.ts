@@ -1583,7 +1583,7 @@ export type AuditEntry = {
   target: string | null
   /** What of it was changed, by the names of the store; values are not kept. */
   fields: (string)[]
-  /** Of how many things this is the entry. */
+  /** Of how many things this is the entry; 0: it was done, and changed nothing. */
   count: number
   actor: {
     type: 'key' | 'operator'
@@ -1591,7 +1591,7 @@ export type AuditEntry = {
     /** Its name now, also of a key that was revoked. */
     key_name: string | null
   }
-  /** From where it was asked for; null: from where the operator did. */
+  /** From where it was asked for; `local`: by a command at the database. Null: from where the operator did. */
   client_ip: string | null
   request_id: string
   /** Null: the operator’s alone. */

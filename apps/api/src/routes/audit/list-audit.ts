@@ -29,14 +29,19 @@ export const AuditEntry = named(
       fields: Type.Array(Type.String(), {
         description: 'What of it was changed, by the names of the store; values are not kept.',
       }),
-      count: Type.Integer({ description: 'Of how many things this is the entry.' }),
+      count: Type.Integer({
+        description: 'Of how many things this is the entry; 0: it was done, and changed nothing.',
+      }),
       actor: Type.Object({
         type: Type.Enum(['key', 'operator']),
         key_id: nullable(Type.String()),
         key_name: nullable(Type.String({ description: 'Its name now, also of a key that was revoked.' })),
       }),
       client_ip: nullable(
-        Type.String({ description: 'From where it was asked for; null: from where the operator did.' }),
+        Type.String({
+          description:
+            'From where it was asked for; `local`: by a command at the database. Null: from where the operator did.',
+        }),
       ),
       request_id: Type.String(),
       tenant_id: nullable(Type.String({ description: 'Null: the operator’s alone.' })),
