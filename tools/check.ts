@@ -29,6 +29,7 @@ const steps: readonly Step[] = [
   { name: 'environment', command: ['node', 'tools/check-environment.ts'] },
   { name: 'errors', command: ['node', 'tools/generate-errors.ts', '--check'] },
   { name: 'reasons', command: ['node', 'tools/generate-reasons.ts', '--check'] },
+  { name: 'rules', command: ['node', 'tools/generate-rules.ts', '--check'] },
   { name: 'causes', command: ['node', 'tools/generate-causes.ts', '--check'] },
   { name: 'configuration', command: ['node', 'tools/generate-configuration.ts', '--check'] },
   { name: 'cli', command: ['node', 'tools/generate-cli.ts', '--check'] },

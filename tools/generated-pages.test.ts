@@ -5,6 +5,7 @@ import { causesPage } from './generate-causes.ts'
 import { cliPage } from './generate-cli.ts'
 import { errorsPage } from './generate-errors.ts'
 import { reasonsPage } from './generate-reasons.ts'
+import { rulesJson } from './generate-rules.ts'
 import { firstDifference } from './step.ts'
 
 describe('docs/errors.md', () => {
@@ -80,6 +81,25 @@ describe('docs/cli.md', () => {
       '## thing\n\n**`thing add <id>`**: adds a thing.\n\n```sh\nnpm run valija -- thing add 1\n```\n',
     )
     expect(page).toContain('| `--mode <a\\|b>` | which of `<a>` and `<b>` |\n\nAlso `--json`.\n')
+  })
+})
+
+describe('the rules as JSON', () => {
+  it('are what the YAML says', async () => {
+    const yaml = `- line: ['550 5.1.1 x', "it's"]\n  status: 5.1.1\n  code: 550\n  reason: spam\n`
+    const json: unknown = JSON.parse(await rulesJson('replies', yaml))
+    expect(json).toMatchObject({
+      content: [{ line: ['550 5.1.1 x', "it's"], status: '5.1.1', code: 550, reason: 'spam' }],
+    })
+  })
+
+  it('are not made of what the product could not use', async () => {
+    await expect(rulesJson('bounces', '- line: 550 x\n  text: x\n  reason: luck')).rejects.toThrow(
+      /rules\/bounces\.yaml:3: "reason" is one of/,
+    )
+    await expect(rulesJson('shaping', 'unknown:\n  tls: perhaps')).rejects.toThrow(
+      /rules\/shaping\.yaml:2 unknown\.tls/,
+    )
   })
 })
 

@@ -7,11 +7,8 @@ import { loadReplyRules } from './reply-rules.ts'
 
 const rules = loadBounceRules()
 const judge = createBounceJudge(rules)
-const taught = ['bounces.yaml', 'bounces.words.yaml', 'bounces.bare.yaml', 'bounces.late.yaml'].flatMap(
-  (file) =>
-    loadReplyRules(new URL(`rules/${file}`, import.meta.url)).flatMap((rule) =>
-      rule.lines.map((line) => ({ file, rule, line })),
-    ),
+const taught = (['bounces', 'bounces.words', 'bounces.bare', 'bounces.late'] as const).flatMap((file) =>
+  loadReplyRules(file).flatMap((rule) => rule.lines.map((line) => ({ file, rule, line }))),
 )
 
 function reported(part: Partial<ReportedRecipient>): ReportedRecipient {

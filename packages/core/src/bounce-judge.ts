@@ -38,12 +38,11 @@ export interface BounceRules {
 
 /** The shipped rules: for what mail systems say of failures by themselves, around those for what servers reply. */
 export function loadBounceRules(): BounceRules {
-  const own = (name: string) => loadReplyRules(new URL(`rules/${name}`, import.meta.url))
   return {
-    first: [...own('bounces.yaml'), ...loadReplyRules()],
-    late: own('bounces.late.yaml'),
-    words: own('bounces.words.yaml'),
-    bare: own('bounces.bare.yaml'),
+    first: [...loadReplyRules('bounces'), ...loadReplyRules()],
+    late: loadReplyRules('bounces.late'),
+    words: loadReplyRules('bounces.words'),
+    bare: loadReplyRules('bounces.bare'),
   }
 }
 

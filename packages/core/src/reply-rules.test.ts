@@ -3,12 +3,14 @@ import { readFileSync } from 'node:fs'
 import { parseSmtpReply, type SmtpReply } from '@valija/mail'
 import { describe, expect, test } from 'vitest'
 import { createJudge } from './disposition.ts'
+import { readYaml } from './read-yaml.ts'
 import type { Reason } from './reasons.ts'
-import { loadReplyRules, parseReplyRules } from './reply-rules.ts'
+import { loadReplyRules, readReplyRules } from './reply-rules.ts'
 import { mailboxFaultOf } from './suppression-policy.ts'
 import type { Phase } from './transaction.ts'
 
 const rules = loadReplyRules()
+const rulesOf = (yaml: string) => readReplyRules(readYaml('replies.yaml', yaml))
 const judge = createJudge(rules)
 
 const read = (line: string): SmtpReply => {
@@ -106,7 +108,7 @@ test('there are samples enough to mean something', () => {
 })
 
 describe('a rule', () => {
-  const rule = (yaml: string) => parseReplyRules(`- line: 550 x\n  reason: policy\n  ${yaml}`)[0]!
+  const rule = (yaml: string) => rulesOf(`- line: 550 x\n  reason: policy\n  ${yaml}`)[0]!
   const holds = (yaml: string, line: string, phase: Phase = 'rcpt', host: string | null = null) =>
     rule(yaml).matches(read(line), phase, host)
 
@@ -164,7 +166,7 @@ describe('a rule', () => {
       /^replies\.yaml:2: "text" must be a text/,
     ],
   ])('that is %s stops the start with its line', (_, yaml, message) => {
-    expect(() => parseReplyRules(yaml)).toThrow(message)
+    expect(() => rulesOf(yaml)).toThrow(message)
   })
 
   test.each([
@@ -179,7 +181,7 @@ describe('a rule', () => {
     '(a)\\1',
     'a{0,60}b{0,60}',
   ])('whose pattern could take long is refused: %s', (text) => {
-    expect(() => parseReplyRules(`- line: 550 x\n  text: '${text}'\n  reason: spam`)).toThrow(
+    expect(() => rulesOf(`- line: 550 x\n  text: '${text}'\n  reason: spam`)).toThrow(
       /^replies\.yaml:2: .*(?:may not repeat|may have)/,
     )
   })

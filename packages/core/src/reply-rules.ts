@@ -7,10 +7,8 @@
  * Replies come from anybody, so matching has to be linear in their length: a `text` pattern is a regular expression without
  * unbounded repetition, look-around or back-reference, and without repetition inside a repeated group.
  */
-import { readFileSync } from 'node:fs'
-import { basename } from 'node:path'
 import type { SmtpReply } from '@valija/mail'
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml'
+import { type DataFile, type DataPath, readShippedFile, type ShippedFile } from './data-file.ts'
 import { type Action, actions, type Blame, blames } from './disposition.ts'
 import { type BounceType, bounceTypes } from './events.ts'
 import { type Reason, reasons } from './reasons.ts'
@@ -37,45 +35,40 @@ export class ReplyRulesError extends Error {
   override name = 'ReplyRulesError'
 }
 
-/**
- * Reads the shipped rules, or an operator's.
- *
- * @throws {ReplyRulesError} naming file and line
- */
-export function loadReplyRules(file: string | URL = new URL('rules/replies.yaml', import.meta.url)) {
-  return parseReplyRules(readFileSync(file, 'utf8'), file instanceof URL ? basename(file.pathname) : file)
+/** The rules that come with Valija. */
+export function loadReplyRules(name: Exclude<ShippedFile, 'shaping'> = 'replies'): ReplyRule[] {
+  return readReplyRules(readShippedFile(name))
 }
 
-/**
- * @param name of the file, for errors
- * @throws {ReplyRulesError} at the first fault, as `name:line: what is wrong`
- */
-export function parseReplyRules(text: string, name = 'replies.yaml'): ReplyRule[] {
-  const lineCounter = new LineCounter()
-  const document = parseDocument(text, { lineCounter, uniqueKeys: true })
-  const fail: Fail = (offset, message) => {
-    throw new ReplyRulesError(`${name}:${lineCounter.linePos(offset).line}: ${message}`)
+/** @throws {ReplyRulesError} at the first fault, as `name:line: what is wrong` */
+export function readReplyRules({ content, faults, placeOf }: DataFile): ReplyRule[] {
+  const [fault] = faults
+  if (fault) throw new ReplyRulesError(`${fault.place}: ${fault.message}`)
+  const fail: Fail = (path, message) => {
+    throw new ReplyRulesError(`${placeOf(path)}: ${message}`)
   }
-  const [error] = document.errors
-  if (error) fail(error.pos[0], error.message.split('\n')[0] ?? 'not YAML')
-  const { contents } = document
-  if (!isSeq(contents)) return fail(0, 'the file must be a list of rules')
-  return contents.items.map((item) => {
-    if (!isMap(item)) return fail(offsetOf(item as Node), 'a rule must be a map')
-    return readRule(item, fail)
+  if (!Array.isArray(content)) return fail([], 'the file must be a list of rules')
+  return content.map((rule: unknown, index) => {
+    if (!isMap(rule)) return fail([index], 'a rule must be a map')
+    return readRule(rule, index, fail)
   })
 }
 
-type Fail = (offset: number, message: string) => never
+type Fail = (path: DataPath, message: string) => never
 
-function readRule(map: YAMLMap, fail: Fail): ReplyRule {
-  for (const { key } of map.items) {
-    const field = isScalar(key) ? String(key.value) : '?'
-    if (!fields.has(field)) fail(offsetOf(key as Node), `"${field}" is no field of a rule`)
+type RuleMap = Readonly<Record<string, unknown>>
+
+function isMap(value: unknown): value is RuleMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function readRule(map: RuleMap, index: number, fail: Fail): ReplyRule {
+  for (const field of Object.keys(map)) {
+    if (!fields.has(field)) fail([index, field], `"${field}" is no field of a rule`)
   }
-  const reader = fieldReader(map, fail)
+  const reader = fieldReader(map, index, fail)
   const lines = reader.list('line')
-  if (lines.length === 0) fail(offsetOf(map), 'a rule needs the "line" that taught it')
+  if (lines.length === 0) fail([index], 'a rule needs the "line" that taught it')
   const conditions = [
     ...condition(reader.each('code', readCode), (codes) => (reply) => anyHolds(codes, reply.code)),
     ...condition(
@@ -88,14 +81,14 @@ function readRule(map: YAMLMap, fail: Fail): ReplyRule {
     ),
     ...condition(reader.each('text', readText), (texts) => (reply) => anyHolds(texts, reply.text)),
   ]
-  if (conditions.length === 0) fail(offsetOf(map), 'a rule needs a condition: text, status, code or host')
+  if (conditions.length === 0) fail([index], 'a rule needs a condition: text, status, code or host')
   const at = reader.list('phase').map((phase) => reader.oneOf('phase', phase, phases))
   return {
     lines,
     phases: at.length === 0 ? null : at,
     matches: (reply, phase, host) =>
       (at.length === 0 || at.includes(phase)) && conditions.every((holds) => holds(reply, host)),
-    reason: reader.choice('reason', reasons) ?? fail(offsetOf(map), 'a rule needs a "reason"'),
+    reason: reader.choice('reason', reasons) ?? fail([index], 'a rule needs a "reason"'),
     blame: reader.choice('blame', blames),
     action: reader.choice('action', actions),
     bounceType: reader.choice('bounce_type', bounceTypes),
@@ -118,41 +111,34 @@ function condition<T>(tests: readonly Holds<T>[], make: (tests: readonly Holds<T
   return tests.length === 0 ? [] : [make(tests)]
 }
 
-function fieldReader(map: YAMLMap, fail: Fail) {
-  const nodeOf = (field: string) => map.get(field, true) as Node | undefined
-  const offsetOfField = (field: string) => offsetOf(nodeOf(field) ?? map)
+function fieldReader(map: RuleMap, index: number, fail: Fail) {
   const list = (field: string): string[] => {
-    const node = nodeOf(field)
-    if (node === undefined) return []
-    const items = isSeq(node) ? (node.items as Node[]) : [node]
+    const value = map[field]
+    if (value === undefined) return []
+    const items: unknown[] = Array.isArray(value) ? value : [value]
     return items.map((item) => {
-      if (isScalar(item) && (typeof item.value === 'string' || typeof item.value === 'number'))
-        return String(item.value)
-      return fail(offsetOf(item), `"${field}" must be a text or a list of texts`)
+      if (typeof item === 'string' || typeof item === 'number') return String(item)
+      return fail([index, field], `"${field}" must be a text or a list of texts`)
     })
   }
   const oneOf = <T extends string>(field: string, value: string, allowed: readonly T[]): T => {
     if ((allowed as readonly string[]).includes(value)) return value as T
-    return fail(offsetOfField(field), `"${field}" is one of ${allowed.join(', ')}; not ${value}`)
+    return fail([index, field], `"${field}" is one of ${allowed.join(', ')}; not ${value}`)
   }
   return {
     list,
     oneOf,
     choice: <T extends string>(field: string, allowed: readonly T[]): T | null => {
       const [value, second] = list(field)
-      if (second !== undefined) fail(offsetOfField(field), `"${field}" takes one value`)
+      if (second !== undefined) fail([index, field], `"${field}" takes one value`)
       return value === undefined ? null : oneOf(field, value, allowed)
     },
     each: <T>(field: string, read: (value: string) => T | string): T[] =>
       list(field).map((value) => {
         const result = read(value)
-        return typeof result === 'string' ? fail(offsetOfField(field), result) : result
+        return typeof result === 'string' ? fail([index, field], result) : result
       }),
   }
-}
-
-function offsetOf(node: Node): number {
-  return node.range?.[0] ?? 0
 }
 
 /** `4xx`, `5xx` or `421`. */

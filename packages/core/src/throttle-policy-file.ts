@@ -4,8 +4,7 @@
  * Where both speak of a provider, the operator's fields replace the shipped ones and its rules are tried first
  * (`shipped_rules: false` drops the shipped ones, `remove: true` the whole provider). Every fault is told, with line and path.
  */
-import { readFileSync } from 'node:fs'
-import { LineCounter, parseDocument } from 'yaml'
+import type { DataFile, DataPath } from './data-file.ts'
 import { type Reason, reasons } from './reasons.ts'
 import { compileTextPattern, type TextPattern } from './text-pattern.ts'
 import type {
@@ -16,12 +15,6 @@ import type {
   ThrottlePolicy,
   ThrottleRule,
 } from './throttle-policy.ts'
-
-export interface ThrottleFile {
-  /** As faults name it. */
-  name: string
-  text: string
-}
 
 /** A file that cannot be used. Each fault is a line such as `shaping.yaml:12 providers.google.connections: is no …`. */
 export class ThrottlePolicyError extends Error {
@@ -34,19 +27,11 @@ export class ThrottlePolicyError extends Error {
   }
 }
 
-/** The file that comes with Valija. */
-export function shippedThrottleFile(): ThrottleFile {
-  return {
-    name: 'rules/shaping.yaml',
-    text: readFileSync(new URL('./rules/shaping.yaml', import.meta.url), 'utf8'),
-  }
-}
-
 /**
  * @param files the later ones add to the earlier ones
  * @throws {ThrottlePolicyError}
  */
-export function readThrottlePolicy(files: readonly ThrottleFile[]): ThrottlePolicy {
+export function readThrottlePolicy(files: readonly DataFile[]): ThrottlePolicy {
   const drafts = files.map(readDraft)
   const faults = drafts.flatMap((draft) => draft.faults)
   if (faults.length > 0) throw new ThrottlePolicyError(faults)
@@ -123,23 +108,21 @@ function mergeProvider(
   return made
 }
 
-type Path = readonly (string | number)[]
-
 /** Reads one file's values, and remembers what is wrong with them. */
 class Reader {
   readonly faults: string[] = []
-  readonly #locate: (path: Path) => string
+  readonly #placeOf: DataFile['placeOf']
 
-  constructor(locate: (path: Path) => string) {
-    this.#locate = locate
+  constructor(placeOf: DataFile['placeOf']) {
+    this.#placeOf = placeOf
   }
 
-  fault(path: Path, message: string): void {
-    this.faults.push(`${this.#locate(path)} ${path.join('.') || '(the file)'}: ${message}`)
+  fault(path: DataPath, message: string): void {
+    this.faults.push(`${this.#placeOf(path)} ${path.join('.') || '(the file)'}: ${message}`)
   }
 
   /** An object with none but these keys; null, after a fault, when it is none. */
-  fields(value: unknown, path: Path, known: readonly string[]): Record<string, unknown> | null {
+  fields(value: unknown, path: DataPath, known: readonly string[]): Record<string, unknown> | null {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       this.fault(path, `has fields: ${known.join(', ')}`)
       return null
@@ -154,7 +137,7 @@ class Reader {
   take<T>(
     object: Record<string, unknown>,
     key: string,
-    path: Path,
+    path: DataPath,
     { read, should }: Kind<T>,
   ): T | undefined {
     if (object[key] === undefined) return undefined
@@ -257,28 +240,14 @@ const ruleKeys = [
   'for',
 ]
 
-function readDraft(file: ThrottleFile): Draft {
-  const lines = new LineCounter()
-  const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false })
-  const lineOf = (offset: number) => `${file.name}:${lines.linePos(offset).line}`
-  const draft: Draft = { unknown: {}, relay: {}, providers: new Map(), rules: [], faults: [] }
-  if (document.errors.length > 0) {
-    draft.faults = document.errors.map((error) => `${lineOf(error.pos[0])} ${error.message}`)
+function readDraft({ content, faults, placeOf }: DataFile): Draft {
+  const reader = new Reader(placeOf)
+  const draft: Draft = { unknown: {}, relay: {}, providers: new Map(), rules: [], faults: reader.faults }
+  if (faults.length > 0) {
+    draft.faults = faults.map(({ place, message }) => `${place} ${message}`)
     return draft
   }
-  const reader = new Reader((path) => {
-    const node = document.getIn(path, true) as { range?: [number, number, number] | null } | undefined
-    return lineOf(node?.range?.[0] ?? 0)
-  })
-  draft.faults = reader.faults
-  let content: unknown
-  try {
-    content = document.toJS() ?? {}
-  } catch (error) {
-    reader.fault([], (error as Error).message)
-    return draft
-  }
-  const fields = reader.fields(content, [], ['unknown', 'relay', 'rules', 'providers'])
+  const fields = reader.fields(content ?? {}, [], ['unknown', 'relay', 'rules', 'providers'])
   if (fields === null) return draft
   draft.unknown = readLimits(reader, fields.unknown ?? {}, ['unknown'])
   draft.relay = readLimits(reader, fields.relay ?? {}, ['relay'])
@@ -321,12 +290,12 @@ function readProviders(reader: Reader, value: unknown, into: Map<string, Provide
   }
 }
 
-function readLimits(reader: Reader, value: unknown, path: Path): Partial<ThrottleLimits> {
+function readLimits(reader: Reader, value: unknown, path: DataPath): Partial<ThrottleLimits> {
   const fields = reader.fields(value, path, limitKeys)
   return fields === null ? {} : limitsOf(reader, fields, path)
 }
 
-function limitsOf(reader: Reader, fields: Record<string, unknown>, path: Path): Partial<ThrottleLimits> {
+function limitsOf(reader: Reader, fields: Record<string, unknown>, path: DataPath): Partial<ThrottleLimits> {
   const connections = reader.take(fields, 'connections', path, count(10_000))
   const mailsPerConnection = reader.take(fields, 'mails_per_connection', path, count(100_000))
   const mailsPerSecond = reader.take(fields, 'rate', path, rate)
@@ -339,7 +308,7 @@ function limitsOf(reader: Reader, fields: Record<string, unknown>, path: Path): 
   }
 }
 
-function readRules(reader: Reader, value: unknown, path: Path, owner: string): ThrottleRule[] {
+function readRules(reader: Reader, value: unknown, path: DataPath, owner: string): ThrottleRule[] {
   if (!Array.isArray(value)) {
     reader.fault(path, 'is a list of rules')
     return []
@@ -347,7 +316,7 @@ function readRules(reader: Reader, value: unknown, path: Path, owner: string): T
   return value.flatMap((rule: unknown, index) => readRule(reader, rule, [...path, index], owner) ?? [])
 }
 
-function readRule(reader: Reader, value: unknown, path: Path, owner: string): ThrottleRule | null {
+function readRule(reader: Reader, value: unknown, path: DataPath, owner: string): ThrottleRule | null {
   const fields = reader.fields(value, path, ruleKeys)
   if (fields === null) return null
   if (fields.text === undefined && fields.reason === undefined) {
@@ -377,7 +346,7 @@ function readRule(reader: Reader, value: unknown, path: Path, owner: string): Th
 function readEffect(
   reader: Reader,
   fields: Record<string, unknown>,
-  path: Path,
+  path: DataPath,
 ): { action: ThrottleAction; forMs: number } | null {
   const kinds = ['suspend', 'connections', 'mails_per_connection', 'rate'] as const
   const given = kinds.filter((kind) => fields[kind] !== undefined)
@@ -401,7 +370,7 @@ function readAction(
   reader: Reader,
   kind: 'connections' | 'mails_per_connection' | 'rate',
   fields: Record<string, unknown>,
-  path: Path,
+  path: DataPath,
 ): ThrottleAction | null {
   if (kind === 'rate') {
     const mailsPerSecond = reader.take(fields, kind, path, rate)

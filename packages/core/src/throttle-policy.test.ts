@@ -1,13 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { parseSmtpReply } from '@valija/mail'
 import { describe, expect, test } from 'vitest'
+import { readShippedFile } from './data-file.ts'
+import { readYaml } from './read-yaml.ts'
 import { compileTextPattern } from './text-pattern.ts'
 import { findProvider, limitsFor, matchingRule, providerOf, type ThrottlePolicy } from './throttle-policy.ts'
-import { readThrottlePolicy, shippedThrottleFile, ThrottlePolicyError } from './throttle-policy-file.ts'
+import { readThrottlePolicy, ThrottlePolicyError } from './throttle-policy-file.ts'
 
-const shipped = readThrottlePolicy([shippedThrottleFile()])
+const shippedText = readFileSync(new URL('./rules/shaping.yaml', import.meta.url), 'utf8')
+const shipped = readThrottlePolicy([readShippedFile('shaping')])
 const own = (text: string): ThrottlePolicy =>
-  readThrottlePolicy([shippedThrottleFile(), { name: 'shaping.yaml', text }])
+  readThrottlePolicy([readShippedFile('shaping'), readYaml('shaping.yaml', text)])
 const faultsOf = (text: string): readonly string[] => {
   try {
     own(text)
@@ -84,15 +87,14 @@ describe('the shipped file', () => {
   })
 
   test('carries the notice of the data that it took', () => {
-    expect(shippedThrottleFile().text).toMatch(/Notice\.[\s\S]*Apache License/)
+    expect(shippedText).toMatch(/Notice\.[\s\S]*Apache License/)
   })
 
   /** Each rule with the replies in the comments above it. */
   const taught = teachingLines()
 
   test('has a reply above every rule', () => {
-    const text = shippedThrottleFile().text
-    const rules = text.split('\n').filter((line) => /^\s*- text:/.test(line)).length
+    const rules = shippedText.split('\n').filter((line) => /^\s*- text:/.test(line)).length
     expect(new Set(taught.map(({ rule }) => rule)).size).toBe(rules)
   })
 
@@ -247,7 +249,7 @@ interface Taught {
 }
 
 function teachingLines(): Taught[] {
-  const lines = readFileSync(new URL('./rules/shaping.yaml', import.meta.url), 'utf8').split('\n')
+  const lines = shippedText.split('\n')
   const found: Taught[] = []
   let provider: string | null = null
   let replies: string[] = []

@@ -4,6 +4,7 @@ import {
   createJudge,
   loadReplyRules,
   readThrottlePolicy,
+  readYamlFile,
   type TransactionReport,
   type Uuid,
 } from '@valija/core'
@@ -82,7 +83,7 @@ export async function openShapingBench(): Promise<ShapingBench> {
   const nextId = createIdSource(clock.nowMs)
   const running = new Set<TestWorker>()
   const worker = async (rules = testRules): Promise<TestWorker> => {
-    const policy = readThrottlePolicy([{ name: 'test.yaml', text: rules }])
+    const policy = readThrottlePolicy([await readYamlFile('test.yaml', rules)])
     const ownWake = await openWake(target.url, onError)
     const workerId = nextId()
     const shaper = createShaper({

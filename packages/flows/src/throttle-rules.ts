@@ -5,8 +5,9 @@
 import { readFile, stat } from 'node:fs/promises'
 import {
   providerOf,
+  readShippedFile,
   readThrottlePolicy,
-  shippedThrottleFile,
+  readYamlFile,
   type ThrottlePolicy,
   ThrottlePolicyError,
 } from '@valija/core'
@@ -84,8 +85,8 @@ async function versionOf(file: string | null): Promise<string> {
 
 async function read(file: string | null): Promise<ThrottlePolicy> {
   const text = file === null ? null : await readFile(file, 'utf8').catch(orNull)
-  const own = text === null || file === null ? [] : [{ name: file, text }]
-  return readThrottlePolicy([shippedThrottleFile(), ...own])
+  const own = text === null || file === null ? [] : [await readYamlFile(file, text)]
+  return readThrottlePolicy([readShippedFile('shaping'), ...own])
 }
 
 function orNull(error: NodeJS.ErrnoException): null {
