@@ -1,7 +1,15 @@
 /** The way of a mail on a good day, with real processes, on every kind of queue. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { client } from './support/http.ts'
-import { countEach, inParallel, post, readAttempts, readEvents, untilEnded } from './support/message-life.ts'
+import {
+  allEnded,
+  countEach,
+  inParallel,
+  post,
+  readAttempts,
+  readEvents,
+  untilEnded,
+} from './support/message-life.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { queueKinds, startValija, type Valija } from './support/valija.ts'
 
@@ -65,7 +73,7 @@ describe.each(queueKinds())('with the queue in $queue', ({ queue, isAbsent }) =>
     )
     expect(new Set(ids).size).toBe(MANY)
     const mails = (await peer.received(seen + MANY, 40_000)).slice(seen)
-    await Promise.all(ids.slice(-20).map((id) => untilEnded(valija.api, id)))
+    await allEnded(valija.api, ids.slice(-20))
 
     const counts = countEach(mails.flatMap((mail) => mail.to))
     expect(counts.size).toBe(MANY)

@@ -1,7 +1,7 @@
 /** Redis as it fails, as one server, under sentinels and as a cluster: emptied, restarted, away while mail is accepted, and set up to forget. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase } from './support/database.ts'
-import { countEach, inParallel, post, untilEnded } from './support/message-life.ts'
+import { allEnded, countEach, inParallel, post, untilEnded } from './support/message-life.ts'
 import { type Running, startApp } from './support/processes.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
 import { redisKinds } from './support/redis-topologies.ts'
@@ -50,7 +50,7 @@ describe.skipIf(isAbsent).each(redisKinds)('%s in trouble', (kind) => {
     worker!.resume()
     await valija.addWorker()
     // Less than the 30 s after which single hints count as lost: the missing epoch brings all of them back at once.
-    await Promise.all(ids.map((id) => untilEnded(valija.api, id, 25_000)))
+    await allEnded(valija.api, ids, 25_000)
 
     const counts = countEach(peer.mails.flatMap(({ to }) => to))
     expect(counts.size).toBe(MESSAGES * RECIPIENTS)
@@ -72,7 +72,7 @@ describe.skipIf(isAbsent).each(redisKinds)('%s in trouble', (kind) => {
     for (let count = 0; count < 40; count++) ids.push(await post(valija.api, valija.mail()))
 
     await redis.restart()
-    await Promise.all(ids.map((id) => untilEnded(valija.api, id, 50_000)))
+    await allEnded(valija.api, ids, 50_000)
     await untilReady()
     // An outage is told some times by each process, and not again for every hint that cannot be given.
     const processes = [...valija.apis, ...valija.workers]

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Answer } from './support/http.ts'
-import { countEach, inParallel, untilEnded } from './support/message-life.ts'
+import { allEnded, countEach, inParallel } from './support/message-life.ts'
 import { isLong, scaled, timeFor } from './support/scale.ts'
 import { after, type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
@@ -83,7 +83,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
       const accepted = answers.filter(({ status }) => status === 202).map(({ json }) => json.id)
       const stored = await valija.sql<{ id: string }>('SELECT id FROM valija.messages')
       expect(stored.map(({ id }) => `msg_${id.replaceAll('-', '')}`).sort()).toEqual([...accepted].sort())
-      const ended = await Promise.all(accepted.map((id) => untilEnded(valija.api, id, RECOVERY_MS)))
+      const ended = await allEnded(valija.api, accepted, RECOVERY_MS)
       expect(new Set(ended.map(({ status }) => status))).toEqual(new Set(['delivered']))
       const counts = countEach(peer.mails.map(({ text }) => /^Message-ID: (.*)\r$/im.exec(text)![1]!))
       expect(counts.size).toBe(accepted.length)

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { client } from './support/http.ts'
-import { countEach, post, readAttempts, readMessage, untilEnded } from './support/message-life.ts'
+import { allEnded, countEach, post, readAttempts, readMessage, untilEnded } from './support/message-life.ts'
 import { after as answerAfter, type SmtpPeer, silence, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
 import { queueBackends, startValija, type Valija } from './support/valija.ts'
@@ -43,7 +43,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     await Promise.all(lanes)
 
     expect(ends).toEqual(Array(2).fill({ code: 0, signal: null }))
-    const messages = await Promise.all(accepted.map((id) => untilEnded(valija.api, id, 45_000)))
+    const messages = await allEnded(valija.api, accepted, 45_000)
     expect(countEach(messages.map(({ status }) => status))).toEqual(new Map([['delivered', accepted.length]]))
     expect(new Set(messages.map(({ recipients }) => recipients[0]!.attempts))).toEqual(new Set([1]))
     const counts = countEach(peer.mails.flatMap(({ to }) => to))

@@ -5,7 +5,7 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { Answer } from './support/http.ts'
-import { countEach, untilEnded } from './support/message-life.ts'
+import { allEnded, countEach } from './support/message-life.ts'
 import {
   BOUND_MS,
   expectUnavailable,
@@ -181,7 +181,7 @@ test('PostgreSQL killed under load: no 2xx is lost, and all goes on when it is b
 }, 120_000)
 
 test('after all of that every mail that was answered 202 has been delivered', async () => {
-  const last = await Promise.all(world.accepted.map((id) => untilEnded(world.valija.api, id, 90_000)))
+  const last = await allEnded(world.valija.api, world.accepted, 90_000)
   expect(countEach(last.map(({ status }) => status))).toEqual(new Map([['delivered', world.accepted.length]]))
   const arrived = new Set(world.peer.mails.map(({ text }) => /^Message-ID: (.*)\r$/im.exec(text)![1]!))
   expect(last.filter(({ rfc_message_id }) => !arrived.has(rfc_message_id))).toEqual([])

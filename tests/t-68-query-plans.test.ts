@@ -22,7 +22,7 @@ import {
 } from './support/explained-database.ts'
 import type { Answer } from './support/http.ts'
 import { digestHistory, type History, unexplained, writeHistory } from './support/long-history.ts'
-import { inParallel, post, untilEnded } from './support/message-life.ts'
+import { allEnded, inParallel, post } from './support/message-life.ts'
 import { isLong, scaled, timeFor } from './support/scale.ts'
 import { after, type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
@@ -222,7 +222,7 @@ async function sendSome(): Promise<void> {
     valija.api,
     valija.mail({ to: Array.from({ length: 700 }, (_, index) => `many${index}@example.org`) }),
   )
-  await Promise.all([...ids, await held].map((id) => untilEnded(valija.api, id, 60_000)))
+  await allEnded(valija.api, [...ids, await held], 60_000)
   await until(
     'everything sent',
     async () => (await valija.sql(`SELECT FROM valija.deliveries WHERE domain = 'example.org'`)).length === 0,

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Answer } from './support/http.ts'
-import { countEach, inParallel, post, readMessage, untilEnded } from './support/message-life.ts'
+import { allEnded, countEach, inParallel, post, readMessage } from './support/message-life.ts'
 import { mountSmallDisk, type SmallDisk } from './support/small-disk.ts'
 import { when } from './support/smtp-peer.ts'
 import {
@@ -54,7 +54,7 @@ describe.skipIf(needsMounts('a disk of its own'))('with PostgreSQL’s disk full
   }
 
   const expectEachOnce = async () => {
-    const ended = await Promise.all(world.accepted.map((id) => untilEnded(world.valija.api, id, RECOVERY_MS)))
+    const ended = await allEnded(world.valija.api, world.accepted, RECOVERY_MS)
     expect(countEach(ended.map(({ status }) => status))).toEqual(
       new Map([['delivered', world.accepted.length]]),
     )

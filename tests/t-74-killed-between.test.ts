@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type DeathAt, dieAt } from './support/die-at.ts'
 import type { Answer } from './support/http.ts'
 import {
+  allEnded,
   type EventView,
   eventTypes,
   type MessageView,
@@ -183,7 +184,7 @@ async function killWorkers(): Promise<void> {
   ids = { unleased, settled, posted, captured }
   await runOut(valija)
   await valija.addWorker()
-  await Promise.all([unleased, captured].map((id) => untilEnded(valija.api, id, MENDED_MS)))
+  await allEnded(valija.api, [unleased, captured], MENDED_MS)
   const outboxIsEmpty = async () =>
     (await valija.sql('SELECT FROM valija.webhook_outbox WHERE due_at <= now() OR leased_until > now()'))
       .length === 0

@@ -9,7 +9,14 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startInternet } from './support/internet.ts'
-import { countEach, inParallel, type MessageView, post, untilEnded } from './support/message-life.ts'
+import {
+  allEnded,
+  countEach,
+  inParallel,
+  type MessageView,
+  post,
+  untilEnded,
+} from './support/message-life.ts'
 import { type SmtpPeer, silence, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
 import { expectStatus, startValija, type Valija } from './support/valija.ts'
@@ -136,7 +143,7 @@ async function dieWithConnection(): Promise<Dead> {
   const killedMs = performance.now()
   await peer.received(1, LEASE_MS + 20_000)
   const freedMs = performance.now() - killedMs
-  const messages = await Promise.all(ids.map((id) => untilEnded(valija.api, id, REPAIR_MS)))
+  const messages = await allEnded(valija.api, ids, REPAIR_MS)
   return { peer, messages, freedMs, highestOpen }
 }
 

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type HalfOpenProxy, startHalfOpenProxy } from './support/half-open.ts'
-import { countEach, post, untilEnded } from './support/message-life.ts'
+import { allEnded, countEach, post } from './support/message-life.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { needsProgram, until } from './support/until.ts'
 import { startValija, type Valija } from './support/valija.ts'
@@ -51,7 +51,7 @@ describe.skipIf(needsProgram('redis-server'))('of two workers', () => {
     }
     await until('a mail by the other worker', isYielded, YIELDED_MS)
     expect(performance.now() - cutMs).toBeGreaterThan(10_000)
-    const ended = await Promise.all(ids.map((id) => untilEnded(valija.api, id)))
+    const ended = await allEnded(valija.api, ids)
     expect(countEach(ended.map(({ status }) => status))).toEqual(new Map([['delivered', ids.length]]))
     const arrived = countEach(peer.mails.flatMap(({ to }) => to))
     expect([arrived.size, Math.max(...arrived.values())]).toEqual([ids.length, 1])

@@ -3,7 +3,7 @@
  * 202 arrives once, delivery does not stand still, and no process has to be restarted.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { post, untilEnded } from './support/message-life.ts'
+import { allEnded, post, untilEnded } from './support/message-life.ts'
 import type { TestRedis } from './support/redis.ts'
 import type { TestCluster, TestSentinels } from './support/redis-topologies.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
@@ -250,7 +250,7 @@ describe.skipIf(isAbsent)('any Redis', () => {
 
   test('hints that were evicted cost their mails 30 s and nothing else, and a worker that took none that long starts anew', async () => {
     const { valija, peer } = evicted
-    await Promise.all(ids.map((id) => untilEnded(valija.api, id, LOST_HINT_MS)))
+    await allEnded(valija.api, ids, LOST_HINT_MS)
     expect(peer.mails).toHaveLength(ids.length)
     const said = valija.workers.flatMap(({ lines }) => lines)
     expect(said.some((line) => line.includes('hints were lost or late'))).toBe(true)

@@ -68,6 +68,21 @@ export const untilEnded = (call: Call, id: string, timeoutMs = PATIENCE_MS): Pro
     timeoutMs,
   )
 
+/**
+ * Waits until every recipient of all these messages is at its end; gives them in order. Looks at a few of them at a time: the end of
+ * all is no later for that, and hundreds that are asked for at once, again and again, keep the API from its work.
+ */
+export function allEnded(
+  call: Call,
+  ids: readonly string[],
+  timeoutMs = PATIENCE_MS,
+): Promise<MessageView[]> {
+  const endAt = performance.now() + timeoutMs
+  return inParallel(ids.length, 4, (index) =>
+    untilEnded(call, ids[index]!, Math.max(0, endAt - performance.now())),
+  )
+}
+
 /** All events of a message, oldest first; optionally those of one recipient. */
 export async function readEvents(call: Call, id: string, email?: string): Promise<EventView[]> {
   const path = `/messages/${id}/events?limit=100`

@@ -1,7 +1,7 @@
 /** Mail that keeps coming while something is done to the installation, and what became of it. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { client } from './http.ts'
-import { post, untilEnded } from './message-life.ts'
+import { allEnded, post } from './message-life.ts'
 import type { SmtpPeer } from './smtp-peer.ts'
 import type { Valija } from './valija.ts'
 
@@ -32,7 +32,7 @@ export function keepPosting(valija: Valija, peer: SmtpPeer, name: string, everyM
     untilAllArrivedOnce: async (timeoutMs = 60_000) => {
       isStopped = true
       await posting
-      const messages = await Promise.all(ids.map((id) => untilEnded(valija.api, id, timeoutMs)))
+      const messages = await allEnded(valija.api, ids, timeoutMs)
       const wrong = messages.filter(({ status }) => status !== 'delivered')
       if (wrong.length > 0) throw new Error(`not delivered: ${JSON.stringify(wrong.slice(0, 3))}`)
       const arrived = peer.mails.flatMap(({ to }) => to).filter((to) => to.startsWith(name))

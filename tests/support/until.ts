@@ -5,8 +5,12 @@ import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** How often a condition is looked at. */
-const STEP_MS = 10
+/**
+ * A condition is looked at every 10 ms at first, and then again after a tenth of the time that it has been waited for. A look is
+ * often a request to the API, which costs milliseconds of the processor, and many tests wait at the same time.
+ */
+const STEP_MS = { first: 10, longest: 200 }
+const STEP_SHARE = 0.1
 
 /**
  * How long is waited for what comes, where no time is promised: long, since a wait that is too short for a busy machine says
@@ -23,8 +27,8 @@ export async function until<T>(
   probe: () => T | Promise<T>,
   timeoutMs = PATIENCE_MS,
 ): Promise<Exclude<T, undefined | null | false>> {
-  const end = performance.now() + timeoutMs
-  for (let last: unknown; ; await delay(STEP_MS)) {
+  const beganAt = performance.now()
+  for (let last: unknown; ; ) {
     try {
       const seen = await probe()
       if (seen !== undefined && seen !== null && seen !== false)
@@ -33,8 +37,9 @@ export async function until<T>(
     } catch (error) {
       last = error
     }
-    if (performance.now() > end)
-      throw new Error(`not within ${timeoutMs} ms: ${what} (last: ${String(last)})`)
+    const waitedMs = performance.now() - beganAt
+    if (waitedMs > timeoutMs) throw new Error(`not within ${timeoutMs} ms: ${what} (last: ${String(last)})`)
+    await delay(Math.min(Math.max(STEP_MS.first, waitedMs * STEP_SHARE), STEP_MS.longest))
   }
 }
 
