@@ -7,6 +7,9 @@ import { after as answerAfter, type SmtpPeer, silence, startSmtpPeer } from './s
 import { until } from './support/until.ts'
 import { queueBackends, startValija, type Valija } from './support/valija.ts'
 
+/** Between two mails of a lane: the load is there to be interrupted, not to fill the machine. */
+const PAUSE_MS = 40
+
 describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent }) => {
   if (isAbsent) return test.skip('needs redis-server')
   let peer: SmtpPeer
@@ -33,6 +36,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
         const answer = await call<{ id: string }>('POST', '/send', valija.mail({ to })).catch(() => null)
         if (answer?.status === 202) accepted.push(answer.json.id)
         else if (answer === null) return
+        await delay(PAUSE_MS)
       }
     }
     const lanes = valija.urls.flatMap((url) => [1, 2, 3].map((lane) => load(url, lane)))

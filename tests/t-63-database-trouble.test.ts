@@ -2,6 +2,7 @@
  * PostgreSQL killed, out of connections, at odds with itself, or cut off in the middle of a COMMIT: what it cannot do is refused in
  * bounded time, each 2xx is committed, and all goes on by itself when the trouble is over.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { Answer } from './support/http.ts'
@@ -163,6 +164,7 @@ test('PostgreSQL killed under load: no 2xx is lost, and all goes on when it is b
     while (isLoaded) {
       const answer = await world.send()
       if (answer.status !== 202) others.push(answer)
+      await delay(20) // a pace: refusals come at once
     }
   }
   const before = world.accepted.length
