@@ -14,18 +14,18 @@ const arguments_ =
 /** A site that drips is given up after a minute: that is for the long form. */
 const faults = 'api,worker,redis,postgres,flush,pause,points,sink'
 
-test.skipIf(needsProgram('redis-server'))(
-  'whatever is killed, flushed or stopped, every accepted mail comes to one end, and comes twice only where it had to',
-  async () => {
-    const torture = startNode('torture/main.ts', [...arguments_, '--faults', faults])
-    const { code } = await torture.ended
-    expect(code, torture.lines.join('\n')).toBe(0)
-    expect(torture.lines.join('\n')).toMatch(/^accepted +[1-9]/m)
-  },
-  600_000,
-)
+// Both wait most of the time, each for an installation of its own.
+test.concurrent('whatever is killed, flushed or stopped, every accepted mail comes to one end, and comes twice only where it had to', {
+  skip: needsProgram('redis-server'),
+  timeout: 600_000,
+}, async () => {
+  const torture = startNode('torture/main.ts', [...arguments_, '--faults', faults])
+  const { code } = await torture.ended
+  expect(code, torture.lines.join('\n')).toBe(0)
+  expect(torture.lines.join('\n')).toMatch(/^accepted +[1-9]/m)
+})
 
-test('a PostgreSQL that ends by itself ends the run, red, says so, and leaves no process behind', async () => {
+test.concurrent('a PostgreSQL that ends by itself ends the run, red, says so, and leaves no process behind', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'valija-torture-'))
   const torture = startNode('torture/main.ts', [
     ...'--rounds 90 --queue postgres'.split(' '),

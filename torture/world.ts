@@ -1,10 +1,11 @@
 /** What a run breaks: PostgreSQL, Redis, API and worker processes, two each or three, and the receiving side, which it leaves alone. */
+import { cpSync, existsSync } from 'node:fs'
 import path from 'node:path'
 import { type Program, startProgram } from '../bench/program.ts'
 import { startDnsServer } from '../tests/support/dns-server.ts'
 import { type Answer, client } from '../tests/support/http.ts'
 import { freePort } from '../tests/support/ports.ts'
-import { REPOSITORY, startApp } from '../tests/support/processes.ts'
+import { NODE_COMPILE_CACHE, REPOSITORY, startApp } from '../tests/support/processes.ts'
 import { type FaultEntry, type Ledger, ledgerFiles, openLedger } from './ledgers.ts'
 import { type Mode, modes, senderDomainOf } from './mails.ts'
 import { type Mishaps, watchDisk } from './mishaps.ts'
@@ -80,7 +81,7 @@ async function build(plot: Plot, closers: (() => unknown)[], stop: () => Promise
   const env = {
     ...environmentOf(postgres.url, redis, receivers),
     VALIJA_WORKER_CONCURRENCY: `${options.concurrency}`,
-    NODE_COMPILE_CACHE: path.join(folder, 'compiled'),
+    NODE_COMPILE_CACHE: takeCompiled(folder),
   }
   await runOnce('migrate', env)
   const faults = openLedger<FaultEntry>(path.join(folder, ledgerFiles.faults))
@@ -139,6 +140,13 @@ function supervisor(
       diedAtPoint: targets.diedAtPoint,
       onWonder: mishaps.strike,
     })
+}
+
+/** Files with points are compiled anew, and must not replace those without; all others are found as they were compiled before. */
+function takeCompiled(folder: string): string {
+  const compiled = path.join(folder, 'compiled')
+  if (existsSync(NODE_COMPILE_CACHE)) cpSync(NODE_COMPILE_CACHE, compiled, { recursive: true })
+  return compiled
 }
 
 interface TenantParts {
