@@ -78,14 +78,45 @@ describe('a quota of a key', () => {
   })
 
   test('refuses a strict batch whole, and of a permissive one what is beyond it', async () => {
-    const key = await makeKey({ recipients_per_month: 3 })
-    const four = [to('a'), to('b', 'c'), to('d'), to('e')]
-    const strict = await sendBatch(key, four, 'strict')
+    const key = await makeKey({ recipients_per_month: 4 })
+    expect((await send(key, to('first'))).statusCode).toBe(202)
+    const strict = await sendBatch(key, [to('a'), to('b', 'c'), to('d')], 'strict')
     expect(strict.json()).toMatchObject({ status: 429, code: 'quota_exceeded', limit: { left: 3 } })
     expect(strict.headers['retry-after']).toBeDefined()
     const permissive = (await sendBatch(key, [to('a'), to('b', 'c', 'd'), to('e', 'f')], 'permissive')).json()
     expect(permissive.data.map(({ status }: { status: number }) => status)).toEqual([202, 429, 202])
     expect(permissive.data[1].problem).toMatchObject({ code: 'quota_exceeded', limit: { left: 2 } })
+  })
+
+  test('that a strict batch can never fit refuses it for good, with how to split it, and nothing is used', async () => {
+    const key = await makeKey({ recipients_per_month: 3 })
+    const four = [to('a'), to('b', 'c'), to('d')]
+    const refused = await sendBatch(key, four, 'strict')
+    const message =
+      'limits.recipients_per_month of the key is 3, and the batch has 4 recipients: it never fits, however long one waits. Split it into batches of at most 3, one a month, or send it with mode=permissive, which accepts what fits.'
+    expect(refused.json()).toMatchObject({
+      ...{ status: 400, code: 'invalid_request', detail: message, errors: [{ path: '/messages', message }] },
+      limit: { of: 'key', name: 'recipients_per_month', value: 3 },
+    })
+    expect(refused.headers['retry-after']).toBeUndefined()
+    expect((await sendBatch(key, four.slice(0, 2), 'strict')).statusCode).toBe(202)
+
+    const careful = await makeKey({ recipients_per_hour_to_one_address: 1 })
+    const twice = await sendBatch(careful, [to('a', 'Victim'), to('victim')], 'strict')
+    expect(twice.json()).toMatchObject({
+      status: 400,
+      detail: expect.stringContaining('the batch has 2 messages to victim@example.test'),
+    })
+    expect((await sendBatch(careful, [to('victim'), to('a')], 'strict')).statusCode).toBe(202)
+  })
+
+  test('does not refuse the repetition of a batch that was accepted', async () => {
+    const key = await makeKey({ recipients_per_day: 2 })
+    const keyed = [to('a'), to('b')].map((one, n) => ({ ...one, idempotency_key: `fits-${n}` }))
+    expect((await sendBatch(key, keyed, 'strict')).statusCode).toBe(202)
+    expect((await sendBatch(key, keyed, 'strict')).statusCode).toBe(202)
+    const another = await sendBatch(key, [...keyed, to('c')], 'strict')
+    expect(another.json()).toMatchObject({ status: 429, limit: { left: 0 } })
   })
 
   test('is told of once', async () => {

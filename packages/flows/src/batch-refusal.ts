@@ -1,5 +1,13 @@
 /** Refusals of messages in a batch, as problems of the request that they came in. */
-import { type ErrorCode, type FieldFault, invalidRequest, ProductError } from '@valija/core'
+import {
+  type Caller,
+  type ErrorCode,
+  type FieldFault,
+  invalidRequest,
+  ProductError,
+  type UsageLimit,
+  usageLimits,
+} from '@valija/core'
 
 /** So many faults are listed at most: about one for each message. */
 const maxListed = 1_000
@@ -57,4 +65,45 @@ function faultsOf({ code, detail, errors }: ProductError, index: number): FieldF
 const usualMessages: Partial<Record<ErrorCode, string>> = {
   idempotency_key_reused: 'The key was used for another message.',
   idempotency_in_progress: 'Another request is working on a message with this key.',
+}
+
+/**
+ * A batch that is accepted whole or not at all, and needs more than a limit has for its whole time, is not worth repeating: no waiting makes it fit.
+ *
+ * @param messages the addresses of the recipients of each, in the form in which they are compared
+ * @throws {ProductError} invalid_request, with the limit and how to split the batch
+ */
+export function refuseNeverFittingBatch(
+  { limits }: Pick<Caller, 'limits'>,
+  messages: readonly (readonly string[])[],
+): void {
+  const addresses = messages.flat()
+  for (const { of, name, value } of limits.usage) {
+    const { counts, window } = usageLimits[name]
+    const most =
+      counts === 'recipients' ? { count: addresses.length, what: 'recipients' } : mostToOne(counts, addresses)
+    if (most.count <= value) continue
+    const detail = `limits.${name} of the ${of} is ${value}, and the batch has ${most.count} ${most.what}: it never fits, however long one waits. Split it into batches of at most ${value}, one a ${window}, or send it with mode=permissive, which accepts what fits.`
+    throw new ProductError('invalid_request', {
+      detail,
+      errors: [{ path: '/messages', message: detail }],
+      limit: { of, name, value },
+    })
+  }
+}
+
+/** The address to which most of the messages go. */
+function mostToOne(
+  counts: (typeof usageLimits)[UsageLimit['name']]['counts'],
+  addresses: readonly string[],
+): { count: number; what: string } {
+  const sums = new Map<string, number>()
+  let most = { count: 0, what: '' }
+  if (counts !== 'address') return most
+  for (const address of addresses) {
+    const count = (sums.get(address) ?? 0) + 1
+    sums.set(address, count)
+    if (count > most.count) most = { count, what: `messages to ${address}` }
+  }
+  return most
 }

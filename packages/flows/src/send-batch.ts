@@ -30,7 +30,7 @@ import {
 } from './accept-limits.ts'
 import type { Admission } from './admit-deliveries.ts'
 import type { Allowances, Drawn } from './allowances.ts'
-import { refuseBatch } from './batch-refusal.ts'
+import { refuseBatch, refuseNeverFittingBatch } from './batch-refusal.ts'
 import { type Batcher, createBatcher } from './batcher.ts'
 import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
 import { type PrepareParts, prepareMessage } from './prepare-message.ts'
@@ -296,7 +296,7 @@ function refreshedOnce(routes: PrepareParts['routes']): PrepareParts['routes'] {
  * Draws what the messages need from the caller's limits: for all of a strict batch together, for each of a permissive one by itself.
  *
  * @returns built those that may be accepted; the others' refusals are noted
- * @throws {ProductError} where a strict batch is beyond a limit
+ * @throws {ProductError} where a strict batch is beyond a limit: for now, or for ever
  */
 async function drawFor(
   allowances: Allowances,
@@ -304,6 +304,7 @@ async function drawFor(
   { prepared, isStrict, answers }: { prepared: BuiltEntry[]; isStrict: boolean; answers: Answers },
 ) {
   const needed = prepared.map(({ item }) => addressesOf(item))
+  if (isStrict) refuseNeverFittingBatch(caller, needed)
   const drawn: (Drawn | ProductError)[] = isStrict
     ? prepared.length > 0
       ? new Array<Drawn>(prepared.length).fill(await allowances.drawAll(caller, needed))
