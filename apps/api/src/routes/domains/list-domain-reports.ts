@@ -1,7 +1,6 @@
 /** GET /domains/:id/reports: what others report about a sender domain. */
 
 import { showDomainReports } from '@valija/flows'
-import { Type } from 'typebox'
 import { readTime, timeQuery } from '../../query-time.ts'
 import {
   callerOf,
@@ -13,6 +12,7 @@ import {
   ref,
   strictObject,
 } from '../../route.ts'
+import { Type } from '../../schema-types.ts'
 import { ReportDay, reportSums } from './report-schemas.ts'
 
 export const listDomainReports: RoutePlugin = (app, { database }) => {
@@ -33,7 +33,7 @@ export const listDomainReports: RoutePlugin = (app, { database }) => {
           ...pageQuery,
         }),
         response: {
-          200: Type.Interface([page(ref(ReportDay))], { totals: Type.Object(reportSums) }),
+          200: Type.Object({ ...page(ref(ReportDay)).properties, totals: Type.Object(reportSums) }),
           ...problems(400, 404),
         },
       },

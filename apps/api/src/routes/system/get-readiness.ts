@@ -2,8 +2,9 @@
  * GET /readyz: whether a send would succeed now, with reasons. What is merely degraded (the queue's store away: the rows
  * wait in PostgreSQL) is told and stays 200, because taking such a process out of a load balancer would only lose mail.
  */
-import { Type } from 'typebox'
+
 import { named, type RoutePlugin, ref } from '../../route.ts'
+import { Type } from '../../schema-types.ts'
 
 export const Readiness = named(
   'Readiness',
