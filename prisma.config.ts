@@ -47,6 +47,7 @@ const handWritten = [
   'template_versions',
   'message_digests',
   'sensitive_messages',
+  'erasures',
 ]
 
 export default defineConfig({

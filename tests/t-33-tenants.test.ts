@@ -74,6 +74,7 @@ async function makeOneOfEach(call: Call): Promise<Record<string, string>> {
     mailboxes: await make('/mailboxes', pausedMailbox),
     templates: await make('/templates', { slug: 'hello', subject: 'Hello', text: 'Hello' }),
     suppressions: await make('/suppressions', { email: 'gone@example.org' }),
+    erasures: await eraseNobody(call),
     routes: await make('/routes', { name: 'relay', kind: 'smarthost', host: 'relay.test' }),
     'route-lists': await make('/route-lists', { routes: [{ route: 'capture' }] }),
     tenants: valija.tenantId,
@@ -81,6 +82,17 @@ async function makeOneOfEach(call: Call): Promise<Record<string, string>> {
     queue: `que_${UNKNOWN}`,
     'source-ips': await make('/source-ips', { address: '192.0.2.1', ehlo_name: 'a.test' }, valija.admin),
   }
+}
+
+/** The erasure of an address that nothing was sent to, as it stands when it is done. */
+async function eraseNobody(call: Call): Promise<string> {
+  const asked = await call<{ id: string }>('POST', '/recipients/erase', { email: 'nobody@example.org' })
+  const { id } = expectStatus(asked, 202).json
+  await until('the erasure is done', async () => {
+    const { json } = await call<{ status: string }>('GET', `/erasures/${id}`)
+    return json.status === 'done'
+  })
+  return id
 }
 
 /** The path with an id in the place of `{id}`, and of something of the first tenant's in the place of the others. */

@@ -23,6 +23,7 @@ type Entry = {
   received_at?: string
   timestamp?: string
   started_at?: string
+  requested_at?: string
   type?: string
 }
 
@@ -73,6 +74,7 @@ async function fill(call: Call): Promise<Record<string, string>> {
     await make('/keys', { name: `k${i}`, scopes: ['read'] })
     await make('/domains', { name: `d${i}.test` })
     await make('/suppressions', { email: `gone${i}@example.org` })
+    expectStatus(await call('POST', '/recipients/erase', { email: `nobody${i}@example.org` }), 202)
     await make('/mailboxes', {
       ...{ name: `m${i}`, protocol: 'imap', host: 'imap.acme.test', port: 993, user: 'b', password: 'p' },
       state: 'paused',
@@ -102,6 +104,7 @@ async function fill(call: Call): Promise<Record<string, string>> {
     'keys',
     'domains',
     'suppressions',
+    'erasures',
     'mailboxes',
     'templates',
     'routes',
@@ -213,7 +216,13 @@ describe('every list', () => {
       const entryIds = whole.map(({ id, event_id = id }) => (isPending ? event_id : id))
       expect(new Set(entryIds).size, path).toBe(entryIds.length)
       const times = whole.map(
-        (entry) => entry.created_at ?? entry.received_at ?? entry.timestamp ?? entry.started_at ?? '',
+        (entry) =>
+          entry.created_at ??
+          entry.received_at ??
+          entry.timestamp ??
+          entry.started_at ??
+          entry.requested_at ??
+          '',
       )
       expect(
         times.every((time) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(time)),

@@ -195,6 +195,7 @@ async function assemble(
     openMailbox: createOpenMailbox({ guard: createNetworkGuard(allowNetworks) }),
     sendDesk,
     messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
+    mailLog,
     ...preview,
     ...templates,
     authenticate: authenticator.authenticate,

@@ -103,6 +103,7 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
     openMailbox: openMailboxOf(config),
     sendDesk,
     messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
+    mailLog,
     ...preview,
     ...sending.templates,
     authenticate: authenticator.authenticate,

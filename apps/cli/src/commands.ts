@@ -2,6 +2,7 @@
 import { type Command, command } from './command.ts'
 import { auditCommand } from './commands/audit.ts'
 import { domainCommands } from './commands/domain.ts'
+import { eraseCommands } from './commands/erase.ts'
 import { inboxCommands } from './commands/inbox.ts'
 import { initCommand } from './commands/init.ts'
 import { keyCommands } from './commands/key.ts'
@@ -78,6 +79,7 @@ export const commands: readonly Command[] = [
   ...inboxCommands,
   ...mailboxCommands,
   ...routeCommands,
+  ...eraseCommands,
   ...queueCommands,
   ...webhookCommands,
   auditCommand,

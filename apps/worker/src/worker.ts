@@ -47,7 +47,7 @@ const idleWorkerMs = 30_000
 
 /** Starts working; everything it starts is registered with `life` to be stopped. */
 export async function startWorker({ config, foundation, metrics, log, life }: WorkerParts): Promise<void> {
-  const { database, wake, queue, sealer } = foundation
+  const { database, wake, queue } = foundation
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
   const mailLog = meterMailLog(
     createMailLog(lineWriter(log)),
@@ -84,8 +84,8 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   })
   life.onStop({ name: 'sweep', stop: () => sweep.stop() })
   const maintenance = createMaintenance({
-    database,
-    sealer,
+    ...foundation,
+    mailLog,
     retention: { contentMs: config.retentionContentMs, historyMs: config.retentionEventsMs },
     onError,
     log: (fields, text) => log.warn(fields, text),

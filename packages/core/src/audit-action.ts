@@ -17,6 +17,7 @@ const pastOf: Readonly<Record<string, string>> = {
   publish: 'published',
   restore: 'restored',
   render: 'rendered',
+  request: 'requested',
 }
 
 /** @throws {RangeError} for an operation whose verb is not among them: it would be in the log without a name */

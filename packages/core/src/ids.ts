@@ -28,6 +28,7 @@ export const idPrefixes = {
   routeList: 'rtl',
   source: 'src',
   audit: 'aud',
+  erasure: 'ers',
 } as const
 
 export type IdKind = keyof typeof idPrefixes

@@ -116,7 +116,8 @@ async function changeAll(
   }
 }
 
-function tellCancelled({ nextId, clock }: MessageDeskParts) {
+/** Makes the event of a recipient that was stopped. */
+export function tellCancelled({ nextId, clock }: Pick<MessageDeskParts, 'nextId' | 'clock'>) {
   return (message: HeldMessage, recipient: HeldRecipient, seq: number): NewEvent => ({
     id: nextId(),
     tenantId: message.tenantId,

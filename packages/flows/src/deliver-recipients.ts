@@ -47,7 +47,7 @@ import { createHeldLeases, type HeldLease, type HeldLeases } from './held-leases
 import { type Cell, createIsolation, type Isolation } from './isolate-suspects.ts'
 import { complain, discard, expire, type JudgeDependencies, judgeAttempt, suppress } from './judge-attempt.ts'
 import { firstOf, pauseUnless, unlessStopped } from './pause.ts'
-import { hearRecalls } from './recall-mail.ts'
+import { hearRecalls, recalledForMs } from './recall-mail.ts'
 import type { ReportFields } from './report-fields.ts'
 import type { ReturnPaths } from './return-path.ts'
 import type { ChosenRoute, RouteChoice, RouteChooser, TakenWay } from './route-choice.ts'
@@ -398,6 +398,8 @@ function begin(parts: Parts, delivery: LeasedDelivery, lease: HeldLease): void {
       judgeAttempt(judging, delivery, report, () => null),
       report,
     )
+  } else if (delivery.isErased) {
+    parts.backDesk.giveBack([lease], steadyNowMs() + recalledForMs, null)
   } else if (delivery.suppression) {
     desk.settle(delivery, lease, suppress(judging, delivery, delivery.suppression))
   } else if (delivery.isExpired) {

@@ -16,6 +16,14 @@ export * from './dkim-keys.ts'
 export * from './domain-hosts.ts'
 export * from './domain-records.ts'
 export * from './domain-zone.ts'
+export {
+  type ErasureDesk,
+  type ErasureView,
+  eraseAddress,
+  showErasure,
+  showErasures,
+} from './erase-person.ts'
+export { type ErasureRoundParts, erasureRounds } from './erasure-rounds.ts'
 export * from './examine/index.ts'
 export * from './explain-message.ts'
 export * from './export-suppressions.ts'

@@ -64,6 +64,7 @@ const delivery: LeasedDelivery = {
   requireTls: false,
   isSimulated: false,
   isSensitive: false,
+  isErased: false,
 }
 const scope = { key: 's', provider: null, site: 's', source: 'default', kind: 'relay' } as const
 /** As a worker judges it whose sites nobody shapes. */

@@ -1,5 +1,5 @@
 /** Housekeeping as a whole: what one step's trouble means for the others, and how it ends. */
-import { createIdSource, createSealer } from '@valija/core'
+import { createIdSource, createMailLog, createSealer } from '@valija/core'
 import { assertSameSecretKey, type Database, openDatabase } from '@valija/store'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -36,6 +36,10 @@ const start = (key = sealer) => {
   const onError = (error: Error) => errors.push(error)
   const maintenance = createMaintenance({
     database,
+    clock: { nowMs: Date.now },
+    nextId: createIdSource(Date.now),
+    wake: { send: () => {}, on: () => () => {} },
+    mailLog: createMailLog(() => {}),
     sealer: key,
     retention,
     log: ({ count }, text) => told.push(`${count} ${text}`),

@@ -2,7 +2,8 @@
  * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, idempotency keys and
  * TLS policies whose time is over, counts and reports of long ago, what disabled endpoints were never told, what mailboxes were remembered
  * for, which reports were taken, what was taken off suppression lists long ago, quarantines that are over, digests of old messages, and secrets that an
- * older key has sealed; and bodies of sensitive messages that an older worker left. More often: digests of new messages (digest-messages.ts).
+ * older key has sealed; and bodies of sensitive messages that an older worker left. More often: digests of new messages (digest-messages.ts), and
+ * what is to be erased (erasure-rounds.ts).
  * Doing it twice at the same time is harmless. A step that fails keeps no other from its turn.
  */
 import type { Sealer } from '@valija/core'
@@ -14,6 +15,7 @@ import {
   forgetOldAudit,
   forgetOldDigests,
   forgetOldDomainReports,
+  forgetOldErasures,
   forgetOldFaults,
   forgetOldInboxMails,
   forgetOldKeys,
@@ -27,8 +29,10 @@ import {
   liftQuarantines,
   type QuarantinePlace,
   sweepSensitiveBodies,
+  type Wake,
 } from '@valija/store'
 import { digestRounds } from './digest-messages.ts'
+import { type ErasureRoundParts, erasureRounds } from './erasure-rounds.ts'
 import { sealAnew } from './seal-anew.ts'
 import { createSleeper } from './sleeper.ts'
 
@@ -37,8 +41,9 @@ export interface Maintenance {
   stop(): Promise<void>
 }
 
-export interface MaintenanceDependencies {
+export interface MaintenanceDependencies extends Omit<ErasureRoundParts, 'isStopped'> {
   database: Database
+  wake: Pick<Wake, 'send' | 'on'>
   sealer: Sealer
   /** How long bodies, and how long messages, attempts and events are kept, in milliseconds. */
   retention: { contentMs: number; historyMs: number }
@@ -55,14 +60,8 @@ const whileResealingMs = 5_000
 /** While an older key is listed: a process that still seals with it may come late. */
 const whileOlderKeysMs = 60_000
 
-export function createMaintenance({
-  database,
-  sealer,
-  retention,
-  log,
-  tell,
-  onError,
-}: MaintenanceDependencies): Maintenance {
+export function createMaintenance(dependencies: MaintenanceDependencies): Maintenance {
+  const { database, wake, sealer, retention, log, tell, onError } = dependencies
   const { engine } = database
   let isStopped = false
   /** Does a bounded piece of work again until there is none left. Returns how much was done. */
@@ -90,7 +89,14 @@ export function createMaintenance({
     return (await sealAnew(parts)) === 'unfinished' ? whileResealingMs : whileOlderKeysMs
   }
   const digestRound = digestRounds({ database, isStopped: () => isStopped })
+  const erasures = createSleeper({
+    round: erasureRounds({ ...dependencies, isStopped: () => isStopped }),
+    onError,
+    afterErrorMs,
+  })
+  const stopHearing = wake.on('erasures', () => erasures.wake())
   const sleepers = [
+    erasures,
     createSleeper({ round, onError, afterErrorMs }),
     createSleeper({ round: digestRound, onError, afterErrorMs }),
   ]
@@ -102,6 +108,7 @@ export function createMaintenance({
     },
     stop: async () => {
       isStopped = true
+      stopHearing()
       await Promise.all(sleepers.map((sleeper) => sleeper.stop()))
     },
   }
@@ -133,6 +140,7 @@ function stepsOf({
     () => exhaust(() => forgetRemovals(engine, retention.historyMs)),
     () => exhaust(() => forgetOldReports(engine, retention.historyMs)),
     () => exhaust(() => forgetOldDomainReports(engine, retention.historyMs)),
+    () => exhaust(() => forgetOldErasures(engine, retention.historyMs)),
     () => exhaust(() => forgetOldStats(engine)),
     async () => {
       let place: QuarantinePlace | null = null

@@ -72,17 +72,21 @@ export type TellChange = (message: HeldMessage, recipient: HeldRecipient, seq: n
 /**
  * Stops every recipient that nobody is sending to.
  *
+ * @param isMeant only these; absent: all
  * @returns null for a message that is unknown or another tenant's
  */
 export async function cancelMessage(
   database: Database,
   { tenantId, messageId }: { tenantId: Uuid; messageId: Uuid },
   tell: TellChange,
+  isMeant: (recipientId: Uuid) => boolean = () => true,
 ): Promise<ChangeOutcome | null> {
   return asEngine(database, async (client) => {
     const message = await holdMessage(client, tenantId, messageId)
     if (message === null) return null
-    const changed = message.recipients.filter((recipient) => canChange(recipient, 'cancel'))
+    const changed = message.recipients.filter(
+      (recipient) => isMeant(recipient.id) && canChange(recipient, 'cancel'),
+    )
     const ids = changed.map(({ id }) => id).sort()
     const events = changed.map((recipient) => tell(message, recipient, recipient.seq + 1))
     const { rows } = await client.query<{ isTold: boolean }>({

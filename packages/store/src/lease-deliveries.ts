@@ -17,6 +17,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { isInState } from './admission.ts'
+import { isErasedSql } from './erasures.ts'
 import { leasedHitSql, type SuppressionHit } from './suppressions.ts'
 import { extendedSql } from './suspend-tenant.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
@@ -75,6 +76,8 @@ export interface LeasedDelivery {
   isSimulated: boolean
   /** Its body goes with the end of its last recipient. */
   isSensitive: boolean
+  /** The recipient's data is being erased: it is not sent to, and whoever erases it cancels the delivery (erasures.ts). */
+  isErased: boolean
 }
 
 /** A leased row whose recipient or message is gone: nothing can be sent, and nobody waits for its end. */
@@ -121,7 +124,7 @@ SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", l
   m.is_sensitive AS "isSensitive",
   leased.dot_epoch IS NOT NULL AS "isPastDot",
   coalesce((SELECT t.at_most_once FROM valija.tenants AS t WHERE t.id = leased.tenant_id), false) AS "atMostOnce",
-  ${leasedHitSql} AS suppression
+  ${leasedHitSql} AS suppression, ${isErasedSql} AS "isErased"
 FROM leased
 CROSS JOIN LATERAL (SELECT ${extendedSql('leased', 'deliveries')} AS over_at) AS time
 LEFT JOIN LATERAL (

@@ -90,6 +90,46 @@ export async function digestNewMessages(
   })
 }
 
+/**
+ * Makes the digests of messages anew after what they tell was erased: their bits would still say that it was there.
+ *
+ * @param messageIds by rising id
+ */
+export async function digestAnew(
+  client: pg.ClientBase,
+  tenantId: Uuid,
+  messageIds: readonly Uuid[],
+): Promise<void> {
+  // As whoever makes new ones: one at a time for a tenant.
+  await client.query(
+    `SELECT pg_advisory_xact_lock(hashtextextended('valija.message_digests ' || $1::uuid, 0))`,
+    [tenantId],
+  )
+  const { rows: digests } = await client.query<{ firstId: Uuid; lastId: Uuid }>(
+    `SELECT DISTINCT found.first_id AS "firstId", found.last_id AS "lastId" FROM unnest($2::uuid[]) AS m (id)
+     CROSS JOIN LATERAL (SELECT first_id, last_id FROM valija.message_digests
+       WHERE tenant_id = $1 AND last_id >= m.id ORDER BY last_id LIMIT 1) AS found
+     WHERE found.first_id <= m.id`,
+    [tenantId, messageIds],
+  )
+  for (const { firstId, lastId } of digests) {
+    const { rows } = await client.query<DigestedMessage>(
+      `SELECT from_email AS "fromEmail", from_domain AS "fromDomain", stream, subject, tags, metadata
+       FROM valija.messages WHERE tenant_id = $1 AND id BETWEEN $2::uuid AND $3::uuid`,
+      [tenantId, firstId, lastId],
+    )
+    const { terms, subjects } = digestMessages(rows)
+    await client.query('DELETE FROM valija.message_digests WHERE tenant_id = $1 AND last_id = $2', [
+      tenantId,
+      lastId,
+    ])
+    await client.query(
+      'INSERT INTO valija.message_digests (tenant_id, first_id, last_id, terms, subjects) VALUES ($1, $2, $3, $4, $5)',
+      [tenantId, firstId, lastId, terms, subjects],
+    )
+  }
+}
+
 /** Forgets digests of messages that are older than this and gone with their days, some at once. */
 export async function forgetOldDigests(pool: pg.Pool, keptMs: number): Promise<number> {
   const { rowCount } = await pool.query(

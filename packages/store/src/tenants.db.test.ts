@@ -169,6 +169,7 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   }),
   message_digests: () => ({ first_id: newId(), last_id: newId(), terms: '', subjects: '' }),
   sensitive_messages: () => ({ message_id: newId() }),
+  erasures: () => ({ id: newId(), email_key: 'a@b.test', placeholder: '', bound_id: newId() }),
   shaping_holds: () => ({ scope_key: 'provider:a', part: '*', hold: {} }),
   shaping_witnesses: () => ({ scope_key: 'provider:a' }),
   audit: () => ({

@@ -19,6 +19,7 @@ export const wakeTopics = [
   'clock',
   'recall',
   'deadlines',
+  'erasures',
 ] as const
 export type WakeTopic = (typeof wakeTopics)[number]
 

@@ -3,6 +3,7 @@ import { pageRoutes } from '../pages/index.ts'
 import type { RouteGroup } from '../route.ts'
 import { auditRoutes } from './audit/index.ts'
 import { domainRoutes } from './domains/index.ts'
+import { erasureRoutes } from './erasures/index.ts'
 import { eventRoutes } from './events/index.ts'
 import { inboxRoutes } from './inbox/index.ts'
 import { keyRoutes } from './keys/index.ts'
@@ -29,6 +30,7 @@ export const routeGroups: readonly RouteGroup[] = [
   templateRoutes,
   suppressionRoutes,
   unsubscribeRoutes,
+  erasureRoutes,
   inboxRoutes,
   mailRoutes,
   mailboxRoutes,

@@ -1134,6 +1134,39 @@ export type SuppressionUndo = {
   dry_run?: boolean
 }
 
+/** The deletion of what is kept about one person. */
+export type Erasure = {
+  id: string
+  /** pending: workers are at it, or wait until a mail to several has its end for the others. */
+  status: 'pending' | 'done'
+  /** What stands for the address from now on: the same each time, and not to be found by trying addresses. */
+  placeholder: string
+  /** Mails to the address that could not be stopped any more when they were looked at last. */
+  being_sent: number
+  /** What was done so far. */
+  counts: {
+    /** Recipients that were to be sent to, and are not. */
+    cancelled: number
+    /** Recipients whose address was replaced. */
+    recipients: number
+    /** Contents that were deleted, or rid of the address where others had the mail as well. */
+    bodies: number
+    /** Events that were rid of the address and of what servers said. */
+    events: number
+    /** Attempts that were rid of what servers said, and of their conversation. */
+    attempts: number
+  }
+  /** When it was asked for. */
+  requested_at: string
+  /** When it was done; null while it is pending. */
+  completed_at: string | null
+}
+
+export type ErasureInput = {
+  /** An address, without a name. The case of its local part does not matter. */
+  email: string
+}
+
 /** A mail that was caught, in a list. */
 export type InboxEntry = {
   id: string
@@ -2433,6 +2466,31 @@ export interface Operations {
     query: {}
     body: undefined
     answer: undefined
+  }
+  /** Delete what is kept about one person. */
+  'POST /recipients/erase': {
+    path: {}
+    query: {}
+    body: ErasureInput
+    answer: Erasure
+  }
+  /** List the erasures. */
+  'GET /erasures': {
+    path: {}
+    query: { limit?: number; cursor?: string }
+    body: undefined
+    answer: {
+      data: (Erasure)[]
+      /** Ask again with it for the next page; null at the end. */
+      next_cursor: string | null
+    }
+  }
+  /** Read how far an erasure is. */
+  'GET /erasures/{id}': {
+    path: { id: string }
+    query: {}
+    body: undefined
+    answer: Erasure
   }
   /** List the caught mails. */
   'GET /inbox': {

@@ -1,0 +1,191 @@
+/** What was written of mails to a person who is erased: attempts, events and what endpoints answered to them, the inbox, answers of idempotency keys. */
+import type { AddressEraser, Uuid } from '@valija/core'
+import { formatId, lowestUuidAt, uuidTimeMs } from '@valija/core'
+import type pg from 'pg'
+import { idempotencyKeptMs } from './idempotency-keys.ts'
+import { earliestIdOf } from './message-ids.ts'
+import { recipientsWithinMs } from './read-messages.ts'
+import { redactRaw, withoutNames } from './redact-mail.ts'
+
+/** Mails of one step, by rising id. */
+export interface ErasedMails {
+  tenantId: Uuid
+  messageIds: readonly Uuid[]
+  recipientIds: readonly Uuid[]
+  /** Those of which nobody is left who was not erased. */
+  emptied: readonly Uuid[]
+  eraser: AddressEraser
+}
+
+/** What is written of a message has no id below this. */
+const earliest = ({ messageIds }: ErasedMails) => earliestIdOf(messageIds[0] ?? lowestUuidAt(0))
+
+/** What the receiving server said goes with the conversation: it names the mailbox in words of its own. */
+export async function eraseAttempts(client: pg.PoolClient, mails: ErasedMails): Promise<number> {
+  const { rows } = await client.query<{ id: Uuid; recipientId: Uuid; report: object }>(
+    `SELECT id, recipient_id AS "recipientId", report FROM valija.attempts
+     WHERE message_id = ANY ($1::uuid[]) AND id > $2`,
+    [mails.messageIds, earliest(mails)],
+  )
+  const reports = rows.flatMap(({ id, recipientId, report }) => {
+    const isTheirs = mails.recipientIds.includes(recipientId)
+    const erased = mails.eraser.json(isTheirs ? { ...report, reply: null, transcript: [] } : report)
+    const text = JSON.stringify(erased)
+    return text === JSON.stringify(report) ? [] : [{ id, text }]
+  })
+  await writeJson(client, { table: 'attempts', column: 'report' }, reports)
+  return reports.length
+}
+
+/** What servers said of others to whom the same mail went may name the person as well. */
+export async function eraseReplies(client: pg.PoolClient, mails: ErasedMails): Promise<void> {
+  const [first, last] = [mails.messageIds[0], mails.messageIds.at(-1)]
+  if (first === undefined || last === undefined) return
+  const bounds = [mails.messageIds, first, lowestUuidAt(uuidTimeMs(last) + recipientsWithinMs)]
+  const { rows } = await client.query<{ id: Uuid; reply: string }>(
+    `SELECT id, reply FROM valija.recipients
+     WHERE message_id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid AND reply IS NOT NULL`,
+    bounds,
+  )
+  for (const { id, reply } of rows) {
+    const text = mails.eraser.text(reply)
+    if (text !== reply)
+      await client.query('UPDATE valija.recipients SET reply = $2 WHERE id = $1', [id, text])
+  }
+}
+
+/** Events of these recipients, and of all of a mail that has none left; and what endpoints answered when they were told of them. */
+export async function eraseEvents(client: pg.PoolClient, mails: ErasedMails): Promise<number> {
+  const recipients = new Set(mails.recipientIds.map((id) => formatId('recipient', id)))
+  const { rows } = await client.query<{ id: Uuid; messageId: Uuid; data: EventData }>(
+    `SELECT id, message_id AS "messageId", data FROM valija.events WHERE message_id = ANY ($1::uuid[]) AND id > $2`,
+    [mails.messageIds, earliest(mails)],
+  )
+  const events = rows.flatMap(({ id, messageId, data }) => {
+    const isTheirs = recipients.has(String(data.recipient_id))
+    const isEmptied = mails.emptied.includes(messageId)
+    const { reply: _, ...rest } = data
+    const kept: EventData = isTheirs ? { ...rest, email: mails.eraser.placeholder } : data
+    const erased = mails.eraser.json(isEmptied && 'metadata' in kept ? { ...kept, metadata: {} } : kept)
+    const text = JSON.stringify(erased)
+    return text === JSON.stringify(data) ? [] : [{ id, text }]
+  })
+  await writeJson(client, { table: 'events', column: 'data' }, events)
+  await eraseAnswers(
+    client,
+    mails.tenantId,
+    events.map(({ id }) => id),
+  )
+  return events.length
+}
+
+type EventData = Record<string, unknown>
+
+/** Endpoints may answer with what they were told. */
+export async function eraseAnswers(
+  client: pg.PoolClient,
+  tenantId: Uuid,
+  eventIds: readonly Uuid[],
+): Promise<void> {
+  const sorted = [...eventIds].sort()
+  const [first] = sorted
+  if (first === undefined) return
+  await client.query(
+    `UPDATE valija.webhook_tries SET response_start = NULL
+     WHERE webhook_id = ANY (ARRAY(SELECT id FROM valija.webhooks WHERE tenant_id = $1)) AND event_id = ANY ($2::uuid[]) AND id > $3
+       AND response_start IS NOT NULL`,
+    [tenantId, sorted, earliestIdOf(first)],
+  )
+}
+
+async function writeJson(
+  client: pg.PoolClient,
+  { table, column }: { table: 'attempts' | 'events'; column: string },
+  rows: { id: Uuid; text: string }[],
+): Promise<void> {
+  const sorted = rows.map(({ id }) => id).sort()
+  if (sorted.length === 0) return
+  await client.query(
+    `UPDATE valija.${table} AS row SET ${column} = input.text::jsonb FROM unnest($1::uuid[], $2::text[]) AS input (id, text)
+     WHERE row.id = input.id AND row.id = ANY ($1::uuid[]) AND row.id BETWEEN $3::uuid AND $4::uuid`,
+    [rows.map(({ id }) => id), rows.map(({ text }) => text), sorted[0], sorted.at(-1)],
+  )
+}
+
+/** What the capture route caught: mails to the person go. */
+export async function eraseFromInbox(client: pg.PoolClient, mails: ErasedMails): Promise<void> {
+  await client.query(
+    'DELETE FROM valija.inbox WHERE message_id = ANY ($1::uuid[]) AND tenant_id = $2 AND (rcpt_keys = ARRAY[$3] OR message_id = ANY ($4::uuid[]))',
+    [mails.messageIds, mails.tenantId, mails.eraser.emailKey, mails.emptied],
+  )
+}
+
+/** Copies of a mail that others got. One by one: each is as long as the mail. */
+export async function redactInbox(
+  client: pg.PoolClient,
+  { tenantId, messageId, eraser }: { tenantId: Uuid; messageId: Uuid; eraser: AddressEraser },
+): Promise<void> {
+  const { rows: copies } = await client.query<{ id: Uuid }>(
+    'SELECT id FROM valija.inbox WHERE message_id = $1 AND tenant_id = $2 ORDER BY id',
+    [messageId, tenantId],
+  )
+  for (const { id } of copies) {
+    const { rows } = await client.query<{
+      raw: Buffer
+      to: string
+      from: string
+      subject: string
+      rcptTo: string[]
+    }>(
+      'SELECT raw, to_header AS "to", from_header AS "from", subject, rcpt_to AS "rcptTo" FROM valija.inbox WHERE id = $1',
+      [id],
+    )
+    const [mail] = rows
+    if (mail === undefined) continue
+    const rcptTo = mail.rcptTo.map((address) => eraser.text(address))
+    await client.query(
+      `UPDATE valija.inbox SET raw = $2, to_header = $3, from_header = $4, subject = $5, rcpt_to = $6,
+         rcpt_keys = array_replace(rcpt_keys, $7, $8) WHERE id = $1`,
+      [
+        id,
+        redactRaw(mail.raw, eraser),
+        withoutNames(eraser.text(mail.to), eraser.placeholder),
+        eraser.text(mail.from),
+        eraser.text(mail.subject),
+        rcptTo,
+        eraser.emailKey,
+        eraser.placeholder,
+      ],
+    )
+  }
+}
+
+/**
+ * The stored 202 of each key names the recipients; it goes on being the answer. A key that names the person itself goes: what is then asked with
+ * it once more is a new mail. Found by the time until which they are kept.
+ */
+export async function eraseKeys(client: pg.PoolClient, mails: ErasedMails): Promise<void> {
+  const { rows } = await client.query<{ key: string; response: string }>(
+    `SELECT k.key, k.response
+     FROM (SELECT id, coalesce(send_at, created_at) + $4 * interval '1 millisecond' AS until FROM valija.messages
+       WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid) AS m
+     CROSS JOIN LATERAL (SELECT key, response FROM valija.idempotency_keys
+       WHERE expires_at = m.until AND tenant_id = $5 AND message_id = m.id) AS k`,
+    [mails.messageIds, mails.messageIds[0], mails.messageIds.at(-1), idempotencyKeptMs, mails.tenantId],
+  )
+  for (const { key, response } of rows) {
+    // Also as a part of a longer word: `welcome-ann@example.org`.
+    if (key.toLowerCase().includes(mails.eraser.emailKey)) {
+      await client.query('DELETE FROM valija.idempotency_keys WHERE tenant_id = $1 AND key = $2', [
+        mails.tenantId,
+        key,
+      ])
+      continue
+    }
+    await client.query('UPDATE valija.idempotency_keys SET response = $3 WHERE tenant_id = $1 AND key = $2', [
+      mails.tenantId,
+      key,
+      mails.eraser.text(response),
+    ])
+  }
+}

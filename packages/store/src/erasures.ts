@@ -1,0 +1,165 @@
+/**
+ * Erasures: one person's data of a tenant, deleted on request. A row is what was asked for, how far workers are with it, and afterwards the proof
+ * that it was done, without the address.
+ *
+ * What belongs to it is all mail that was accepted before it was asked for: up to `bound_id`, the id of the erasure or, where an API process's
+ * reading of the clock is ahead, that of the newest recipient there is. As long as it is pending no such recipient is leased to be sent to
+ * (lease-deliveries.ts). What is done in a step: erase-recipients.ts, erase-traces.ts.
+ */
+import type { Uuid } from '@valija/core'
+import type pg from 'pg'
+import { asEngine, type Database, readAsTenant } from './database.ts'
+import type { Page } from './keys.ts'
+import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
+
+export interface ErasureCounts {
+  /** Recipients that were to be sent to, and are not. */
+  cancelled: number
+  /** Rows that were erased, or rid of the address. */
+  recipients: number
+  bodies: number
+  events: number
+  attempts: number
+}
+
+export interface StoredErasure extends ErasureCounts {
+  id: Uuid
+  status: 'pending' | 'done'
+  placeholder: string
+  /** Mails to the person that a worker had past recall when somebody last looked. */
+  beingSent: number
+  requestedAt: Date
+  completedAt: Date | null
+}
+
+export interface NewErasure {
+  id: Uuid
+  tenantId: Uuid
+  emailKey: string
+  placeholder: string
+}
+
+const columns = `id, status, placeholder, being_sent AS "beingSent", cancelled_count AS cancelled, recipient_count AS recipients,
+  body_count AS bodies, event_count AS events, attempt_count AS attempts, requested_at AS "requestedAt", completed_at AS "completedAt"`
+
+/** Asks for an erasure. Asked again while one is pending, that one reaches up to now. */
+export async function insertErasure(
+  database: Database,
+  { id, tenantId, emailKey, placeholder }: NewErasure,
+): Promise<{ id: Uuid; boundId: Uuid }> {
+  return asEngine(database, async (client) => {
+    const { rows } = await client.query<{ id: Uuid; boundId: Uuid }>(
+      `INSERT INTO valija.erasures AS e (id, tenant_id, email_key, placeholder, bound_id)
+       VALUES ($1, $2, $3, $4, greatest($1::uuid,
+         (SELECT r.id FROM valija.recipients AS r WHERE r.tenant_id = $2 AND r.email_key = $3 ORDER BY r.id DESC LIMIT 1)))
+       ON CONFLICT (tenant_id, email_key) WHERE email_key IS NOT NULL DO UPDATE
+         SET bound_id = greatest(e.bound_id, excluded.bound_id), done_id = DEFAULT, next_at = now()
+       RETURNING id, bound_id AS "boundId"`,
+      [id, tenantId, emailKey, placeholder],
+    )
+    const [stored] = rows
+    if (stored === undefined) throw new Error('PostgreSQL gave no row back')
+    return stored
+  })
+}
+
+export async function findErasure(
+  database: Database,
+  tenantId: Uuid,
+  id: Uuid,
+): Promise<StoredErasure | null> {
+  return readAsTenant(database, tenantId, async (client) => {
+    const text = `SELECT ${columns} FROM valija.erasures WHERE tenant_id = $1 AND id = $2`
+    return (await client.query<StoredErasure>(text, [tenantId, id])).rows[0] ?? null
+  })
+}
+
+/** Newest first. */
+export async function listErasures(database: Database, tenantId: Uuid, page: Page): Promise<StoredErasure[]> {
+  return readAsTenant(database, tenantId, async (client) => {
+    const text = `SELECT ${columns} FROM valija.erasures WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
+      ORDER BY id DESC LIMIT $3`
+    return (await client.query<StoredErasure>(text, [tenantId, page.after, page.limit])).rows
+  })
+}
+
+/** Whether a recipient `r` is of a pending erasure: a look-up in `erasures_address_key`, which is nearly always empty. */
+export const isErasedSql = `EXISTS (SELECT FROM valija.erasures AS e
+    WHERE e.tenant_id = r.tenant_id AND e.email_key = r.email_key AND e.email_key IS NOT NULL AND r.id <= e.bound_id)`
+
+/** An erasure as a worker has it. */
+export interface PendingErasure {
+  id: Uuid
+  tenantId: Uuid
+  emailKey: string
+  placeholder: string
+  boundId: Uuid
+  doneId: Uuid
+  openMessageIds: Uuid[]
+}
+
+/** What a worker reads of one. */
+export const pendingColumns = `id, tenant_id AS "tenantId", email_key AS "emailKey", placeholder, bound_id AS "boundId", done_id AS "doneId",
+  open_message_ids AS "openMessageIds"`
+
+/** Those that are due, the longest first; and in how many milliseconds the next one is, null for none. */
+export async function findDueErasures(
+  engine: pg.Pool,
+): Promise<{ due: PendingErasure[]; nextInMs: number | null }> {
+  const { rows } = await engine.query<PendingErasure & { inMs: number }>(
+    `SELECT ${pendingColumns}, extract(epoch FROM next_at - now())::float8 * 1000 AS "inMs" FROM valija.erasures
+     WHERE status = 'pending' ORDER BY next_at LIMIT 100`,
+  )
+  return {
+    due: rows.filter(({ inMs }) => inMs <= 0),
+    nextInMs: rows.find(({ inMs }) => inMs > 0)?.inMs ?? null,
+  }
+}
+
+/** A mail to the person that has not its end. */
+export interface LiveMail {
+  recipientId: Uuid
+  messageId: Uuid
+  isLeased: boolean
+}
+
+/** Those of an erasure, some at most, those that nobody is sending first. */
+export async function findLiveMails(
+  engine: pg.Pool,
+  { tenantId, emailKey, boundId }: Pick<PendingErasure, 'tenantId' | 'emailKey' | 'boundId'>,
+  limit: number,
+): Promise<LiveMail[]> {
+  const { rows } = await engine.query<LiveMail>({
+    text: `SELECT r.id AS "recipientId", r.message_id AS "messageId", d.state = 'leased' AS "isLeased"
+       FROM valija.recipients AS r CROSS JOIN LATERAL (SELECT state FROM valija.deliveries WHERE recipient_id = r.id LIMIT 1) AS d
+       WHERE r.tenant_id = $1 AND r.email_key = $2 AND r.id <= $3
+       ORDER BY d.state = 'leased', r.id LIMIT $4`,
+    values: [tenantId, emailKey, boundId, limit],
+    ...answerWithin(longQueryTimeoutMs),
+  })
+  return rows
+}
+
+/** Writes down what was cancelled, and how many mails were found past recall. */
+export async function noteLiveMails(
+  engine: pg.Pool,
+  id: Uuid,
+  { cancelled, beingSent }: { cancelled: number; beingSent: number },
+): Promise<void> {
+  await engine.query(
+    `UPDATE valija.erasures SET cancelled_count = cancelled_count + $2, being_sent = $3
+     WHERE id = $1 AND status = 'pending' AND ($2 > 0 OR being_sent <> $3)`,
+    [id, cancelled, beingSent],
+  )
+}
+
+/** Forgets erasures that were done long ago, some thousands at once. */
+export async function forgetOldErasures(pool: pg.Pool, keptMs: number): Promise<number> {
+  const { rowCount } = await pool.query(
+    `DELETE FROM valija.erasures WHERE id = ANY (ARRAY(
+       SELECT id FROM valija.erasures WHERE status = 'done' AND completed_at < now() - make_interval(secs => $1)
+       ORDER BY completed_at LIMIT 1000))`,
+    [keptMs / 1000],
+  )
+  return rowCount ?? 0
+}
