@@ -179,6 +179,17 @@ describe('template', () => {
   })
 })
 
+test('message show and why tell the template that a mail was made from', async () => {
+  await api.ask('POST', '/templates', { body: { slug: 'told', subject: 'S', text: 'T' } })
+  const fields = { to: 'told@example.org', subject: undefined, text: undefined, template: { slug: 'told' } }
+  const { id } = await api.send(fields)
+  expect((await run('message', 'show', id)).out).toMatch(/^template +told, version 1$/m)
+  await api.send({ to: 'told@example.org' })
+  const { out } = await run('why', 'told@example.org')
+  expect(out).toMatch(/^accepted +status +message +template +what became of it\n\S+Z +queued +msg_\S+ +- +\S/)
+  expect(out).toMatch(new RegExp(`${id} +told, version 1 +\\S`))
+})
+
 test('inbox: what was caught is listed by its recipient, and shown as text, HTML and octets', async () => {
   const id = await catchMail(api, { rcptTo: ['caught@example.org'] })
   await catchMail(api, { rcptTo: ['other@example.org'] })

@@ -10,6 +10,7 @@ export function showMessage(message: Message): void {
     ['status', status],
     ['from', from],
     ['subject', subject],
+    ...(message.template ? [['template', templateText(message.template)] as const] : []),
     ['stream', stream],
     ['tags', tags.join(' ')],
     ['metadata', pairs(metadata)],
@@ -74,6 +75,10 @@ export function transcriptText({ number, host, transcript }: Attempt): string {
 }
 
 const cell = (value: unknown): Cell => (typeof value === 'string' || typeof value === 'number' ? value : null)
+
+/** A version of a template. */
+export const templateText = ({ slug, version }: NonNullable<Message['template']>) =>
+  `${slug}, version ${version}`
 
 const pairs = (values: Record<string, string>) =>
   Object.entries(values)

@@ -52,6 +52,7 @@ describe('a valid message', () => {
       sandbox: false,
       isSensitive: false,
       lateAfterSeconds: null,
+      renderedFrom: null,
       estimatedSizeBytes: 5,
     })
   })

@@ -79,6 +79,14 @@ export interface MessageInput {
 /** The same from any way in: where `raw` came as octets, it is those. */
 export interface MessageDraft extends Omit<MessageInput, 'raw'> {
   raw?: string | Buffer
+  /** What its content was rendered from. */
+  renderedFrom?: TemplateVersionName
+}
+
+/** A version of a template, by the slug that it had when it was rendered. */
+export interface TemplateVersionName {
+  slug: string
+  version: number
 }
 
 export interface ValidatedMessage {
@@ -117,6 +125,8 @@ export interface ValidatedMessage {
   isSensitive: boolean
   /** Seconds from its start on after which it is late; null: never. */
   lateAfterSeconds: number | null
+  /** Null: it was made from no template. */
+  renderedFrom: TemplateVersionName | null
   /** Octets: raw, or text + html + 4/3 of the attachments. */
   estimatedSizeBytes: number
 }
@@ -180,6 +190,7 @@ export function validateMessage(input: MessageDraft, limits: MessageLimits): Mes
       sandbox: input.sandbox ?? false,
       isSensitive: input.sensitive ?? false,
       lateAfterSeconds: input.notify_if_not_handed_off_within ?? null,
+      renderedFrom: input.renderedFrom ?? null,
       estimatedSizeBytes,
     },
   }

@@ -90,6 +90,7 @@ export function buildMessage(input: BuildInput): BuiltMessage {
     isSensitive: message.isSensitive,
     isSandbox: message.sandbox,
     resentFrom: input.resentFrom ?? null,
+    template: message.renderedFrom,
     lateAtMs: message.lateAfterSeconds === null ? null : startMs + message.lateAfterSeconds * 1_000,
     body: prepared.body,
     recipients,

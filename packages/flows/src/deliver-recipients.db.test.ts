@@ -178,6 +178,7 @@ function newMessage(more: Partial<NewMessage>): NewMessage {
     isSensitive: false,
     isSandbox: false,
     resentFrom: null,
+    template: null,
     lateAtMs: null,
     body: encodeBody({ kind: 'raw', bytes: Buffer.from('Subject: x\r\n\r\nx\r\n'), needsSmtpUtf8: false }),
     recipients: [{ ...recipient, type: 'to', status: 'queued', reason: null, simulation: null, seq: 1 }],

@@ -56,7 +56,8 @@ export async function readResentMessage(
       route: null,
       sandbox: sent.isSandbox ?? wasSandbox(sent, all),
       isSensitive: sent.isSensitive,
-      lateAfterSeconds: null,
+      lateAfterSeconds: sent.lateAfterSeconds,
+      renderedFrom: sent.template,
       estimatedSizeBytes: sizeOf(content),
     },
   }

@@ -171,10 +171,11 @@ function complete(
     const judged = validateMessage(withoutTemplate(input), limits)
     return invalidRequest([...faults, ...(judged.ok ? [] : judged.errors)])
   }
-  const { template: _, ...rest } = input
+  const { template, ...rest } = input
   const { subject, text, html } = rendered.rendering
   return {
     ...rest,
+    ...(template && { renderedFrom: { slug: template.slug, version: rendered.version } }),
     subject: input.subject ?? subject ?? '',
     ...(text !== null && { text }),
     ...(html !== null && { html }),

@@ -24,6 +24,7 @@ import {
   type Simulation,
   type Stream,
   type SuppressionReason,
+  type TemplateVersionName,
   type Uuid,
 } from '@valija/core'
 import type pg from 'pg'
@@ -73,6 +74,8 @@ export interface NewMessage {
   isSandbox: boolean
   /** The message that is sent again with it. */
   resentFrom: Uuid | null
+  /** What it was made from, if from a template. */
+  template: TemplateVersionName | null
   /** When somebody is told of each recipient whose mail is not handed off yet; null: never. */
   lateAtMs: number | null
   /** As `encodeBody` made it. */
@@ -199,7 +202,7 @@ const serverGraceMs = 500
 /** A connection that does not take even this in time is dropped, and the transaction with it. */
 const rollbackTimeoutMs = 1_000
 
-const messageColumns = 22
+const messageColumns = 24
 const recipientColumns = 12
 const firstRecipient = messageColumns + 1
 const firstKey = firstRecipient + recipientColumns
@@ -221,7 +224,7 @@ const countUpTo = (condition: string, limit: string): string =>
 
 /*
  * The last row, of no recipient and with the state `told`, is there when webhooks have something to tell.
- * $1…$22 messages (with bodies: one blob, $18, and the offset and length of each) · recipients · idempotency rows · events · share.
+ * $1…$24 messages (with bodies: one blob, $18, and the offset and length of each) · recipients · idempotency rows · events · share.
  * `share` says how many rows each tenant may have admitted at once: the first of them. A row that is not due yet waits in any case.
  * Rows that are `suppressed` are the hits of messages that were left out.
  */
@@ -229,13 +232,14 @@ const insertSql = `
 WITH given_message AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
       $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::boolean[], $16::boolean[], $17::text[],
-      $19::boolean[], $20::boolean[], $21::uuid[], $22::timestamptz[])
+      $19::boolean[], $20::boolean[], $21::uuid[], $22::timestamptz[], $23::text[], $24::integer[])
     AS input (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags, metadata,
-      send_at, expires_at, rfc_message_id, is_simulated, require_tls, slice, is_sensitive, is_sandbox, resent_from, late_at)
+      send_at, expires_at, rfc_message_id, is_simulated, require_tls, slice, is_sensitive, is_sandbox, resent_from, late_at,
+      template_slug, template_version)
 ), given_recipient AS MATERIALIZED (
   SELECT input.*, m.tenant_id, m.stream, m.send_at, m.expires_at, m.late_at
-  FROM unnest($23::uuid[], $24::uuid[], $25::integer[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[],
-      $31::text[], $32::text[], $33::text[], $34::integer[])
+  FROM unnest($25::uuid[], $26::uuid[], $27::integer[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[],
+      $33::text[], $34::text[], $35::text[], $36::integer[])
     AS input (id, message_id, ordinal, email, email_key, domain, type, status, reason, simulation, route, seq)
   JOIN given_message AS m ON m.id = input.message_id
 ), hit AS MATERIALIZED (
@@ -249,9 +253,10 @@ WITH given_message AS MATERIALIZED (
 ), message AS (
   INSERT INTO valija.messages (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags,
     metadata, send_at, expires_at, rfc_message_id, is_simulated, require_tls, is_sensitive, is_sandbox, resent_from,
-    recipient_count)
+    template_slug, template_version, late_after, recipient_count)
   SELECT id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags::text[],
     metadata::jsonb, send_at, expires_at, rfc_message_id, is_simulated, require_tls, is_sensitive, is_sandbox, resent_from,
+    template_slug, template_version, extract(epoch FROM late_at - coalesce(send_at, created_at))::integer,
     (SELECT count(*) FROM new_recipient AS r WHERE r.message_id = m.id)
   FROM new_message AS m
 ), body AS (
@@ -388,6 +393,8 @@ function messageParameters(messages: readonly NewMessage[]): unknown[] {
     messages.map((message) => message.isSandbox),
     messages.map((message) => message.resentFrom),
     messages.map((message) => (message.lateAtMs === null ? null : new Date(message.lateAtMs))),
+    messages.map((message) => message.template?.slug ?? null),
+    messages.map((message) => message.template?.version ?? null),
   ]
 }
 

@@ -25,6 +25,7 @@ export function makeMessage(nextId: IdSource, tenantId: Uuid, more: Partial<NewM
     isSensitive: false,
     isSandbox: false,
     resentFrom: null,
+    template: null,
     lateAtMs: null,
     body: Buffer.from(`body of ${id}`),
     recipients: [

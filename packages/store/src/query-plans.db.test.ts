@@ -156,6 +156,7 @@ const newMessage = () => {
     isSensitive: false,
     isSandbox: false,
     resentFrom: null,
+    template: null,
     lateAtMs: null,
     body: Buffer.from('x'),
     recipients: [],

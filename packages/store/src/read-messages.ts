@@ -14,6 +14,7 @@ import {
   recipientStates,
   type Stream,
   shownState,
+  type TemplateVersionName,
   type Uuid,
   uuidTimeMs,
 } from '@valija/core'
@@ -39,6 +40,8 @@ export interface MessageRow {
   isSimulated: boolean
   isSensitive: boolean
   resentFrom: Uuid | null
+  /** What it was made from; null: no template, or by a version that did not write it down. */
+  template: TemplateVersionName | null
   recipientCount: number
   status: MessageStatus
   /** Octets of the composed mail; null until it was composed. */
@@ -92,9 +95,12 @@ function caseOf(shown: (state: RecipientState) => RecipientState): string {
 export const leaseSql = `LEFT JOIN valija.deliveries AS d
       ON d.recipient_id = r.id AND d.tenant_id = r.tenant_id AND ${isInState('d.state', 'leased')} AND d.leased_until > now()`
 
+const templateSql = `CASE WHEN m.template_slug IS NOT NULL THEN jsonb_build_object('slug', m.template_slug, 'version', m.template_version) END`
+
 export const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
   m.metadata, m.send_at AS "sendAt", ${extendedSql('m', 'messages')} AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
-  m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", m.recipient_count AS "recipientCount"`
+  m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", ${templateSql} AS template,
+  m.recipient_count AS "recipientCount"`
 
 export type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes'>
 
@@ -227,6 +233,9 @@ export interface SentMessage {
   isSensitive: boolean
   /** Null: it was not written down. */
   isSandbox: boolean | null
+  /** As it was asked for; null: never, or by a version that did not write it down. */
+  lateAfterSeconds: number | null
+  template: TemplateVersionName | null
   /** In the order in which they were given. */
   recipients: { email: string; type: 'to' | 'cc' | 'bcc' }[]
 }
@@ -242,7 +251,8 @@ export async function findSentMessage(
       name: 'find-sent-message',
       text: `SELECT b.content, m.from_email AS "fromEmail", m.subject, m.stream, m.tags, m.metadata, m.created_at AS "createdAt",
                m.send_at AS "sendAt", m.expires_at AS "expiresAt", m.require_tls AS "requireTls", m.is_simulated AS "isSimulated",
-               m.is_sensitive AS "isSensitive", m.is_sandbox AS "isSandbox"
+               m.is_sensitive AS "isSensitive", m.is_sandbox AS "isSandbox",
+               m.late_after AS "lateAfterSeconds", ${templateSql} AS template
              FROM valija.messages AS m LEFT JOIN valija.bodies AS b ON b.message_id = m.id AND b.tenant_id = m.tenant_id AND b.message_id = $2
              WHERE m.tenant_id = $1 AND m.id = $2`,
       values: [tenantId, messageId],

@@ -73,6 +73,7 @@ function newMessage(email: string, owner = tenantId, more: Partial<NewMessage> =
     isSensitive: false,
     isSandbox: false,
     resentFrom: null,
+    template: null,
     lateAtMs: null,
     body: Buffer.from('x'),
     recipients: [newRecipient(email)],

@@ -5,6 +5,7 @@ import { apiFlags, openApi } from '../api-client.ts'
 import { command, UsageError } from '../command.ts'
 import { readNumber } from '../flag-values.ts'
 import { jsonFlag, print, printJson, printTable } from '../output.ts'
+import { templateText } from '../show-message.ts'
 
 /** Each mail is a request: what a person looks at, and no load on an API that others use. */
 const defaultLimit = 10
@@ -33,9 +34,14 @@ export const whyCommand = command({
     for (const { reason, stream, status, created_at } of suppressions)
       print(`suppression list: ${status}, ${stream ?? 'both streams'}, ${reason}, since ${created_at}\n`)
     if (mails.length === 0) return print(`No mail to ${address} is on record.\n`)
+    const hasTemplates = mails.some(({ template }) => template !== undefined)
     printTable(
-      ['accepted', 'status', 'message', 'what became of it'],
-      mails.map((mail) => [mail.created_at, mail.status, mail.id, truthOf(mail)]),
+      ['accepted', 'status', 'message', ...(hasTemplates ? ['template'] : []), 'what became of it'],
+      mails.map((mail) => [
+        ...[mail.created_at, mail.status, mail.id],
+        ...(hasTemplates ? [mail.template && templateText(mail.template)] : []),
+        truthOf(mail),
+      ]),
     )
   },
 })
@@ -59,12 +65,14 @@ async function lastMessages(api: Valija, address: string, limit: number) {
 async function explain(api: Valija, messages: Awaited<ReturnType<typeof lastMessages>>, key: string) {
   const mails = []
   for (let start = 0; start < messages.length; start += atOnce) {
-    const some = messages.slice(start, start + atOnce).map(async ({ id, created_at, from, stream }) => {
-      const { recipients } = await api.messages.explain(id)
-      return recipients
-        .filter(({ email }) => keyOf(email) === key)
-        .map(({ email: _, ...what }) => ({ id, created_at, from, stream, ...what }))
-    })
+    const some = messages
+      .slice(start, start + atOnce)
+      .map(async ({ id, created_at, from, stream, template }) => {
+        const { recipients } = await api.messages.explain(id)
+        return recipients
+          .filter(({ email }) => keyOf(email) === key)
+          .map(({ email: _, ...what }) => ({ id, created_at, from, stream, template, ...what }))
+      })
     mails.push(...(await Promise.all(some)).flat())
   }
   return mails

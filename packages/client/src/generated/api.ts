@@ -233,6 +233,12 @@ export type Message = {
   sensitive?: true
   /** The message that was sent again with this one (POST /messages/:id/resend). */
   resent_from?: string
+  /** Present when its content was made from a template: from this version of it. */
+  template?: {
+    /** The one that it had then. */
+    slug: string
+    version: number
+  }
   recipients: (Recipient)[]
 }
 
@@ -262,6 +268,12 @@ export type MessageSummary = {
   sensitive?: true
   /** The message that was sent again with this one (POST /messages/:id/resend). */
   resent_from?: string
+  /** Present when its content was made from a template: from this version of it. */
+  template?: {
+    /** The one that it had then. */
+    slug: string
+    version: number
+  }
   recipient_count: number
 }
 

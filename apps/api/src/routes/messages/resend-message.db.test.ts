@@ -63,6 +63,28 @@ describe('202', () => {
     expect(withoutIds(after, accepted.id)).toBe(withoutIds(before, first.id))
   })
 
+  test('whoever wanted to hear of a late mail hears of this one, as many seconds from now, also of one that was scheduled', async () => {
+    const at = new Date(Date.now() + 3_600_000).toISOString()
+    const limit = { notify_if_not_handed_off_within: 90 }
+    const firsts = [await send({ ...message, ...limit }), await send({ ...message, ...limit, send_at: at })]
+    for (const { id } of firsts) {
+      const again = (await resend(id)).json()
+      const twice = (await resend(again.id)).json()
+      const { rows } = await api.foundation.database.engine.query<{ seconds: number }>(
+        `SELECT extract(epoch FROM d.late_at - m.created_at)::float AS seconds
+         FROM valija.deliveries AS d JOIN valija.messages AS m ON m.id = d.message_id WHERE m.id = ANY ($1::uuid[])`,
+        [[again.id, twice.id].map((one: string) => one.slice(4))],
+      )
+      expect(rows).toEqual([{ seconds: 90 }, { seconds: 90 }])
+    }
+    const { id } = (await resend((await send(message)).id)).json()
+    const { rows } = await api.foundation.database.engine.query(
+      'SELECT late_at FROM valija.deliveries WHERE message_id = $1',
+      [id.slice(4)],
+    )
+    expect(rows).toEqual([{ late_at: null }])
+  })
+
   test('some of its recipients, whatever the case of their local part; the header stays as it was', async () => {
     const first = await send({ ...message, to: ['Ann@example.test', 'bob@example.test'] })
     const again = (

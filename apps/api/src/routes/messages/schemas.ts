@@ -88,6 +88,12 @@ const messageFields = {
     Type.Literal(true, { description: 'Present when its body is not kept any longer than it is needed.' }),
   ),
   resent_from: resentFrom,
+  template: Type.Optional(
+    Type.Object(
+      { slug: Type.String({ description: 'The one that it had then.' }), version: Type.Integer() },
+      { description: 'Present when its content was made from a template: from this version of it.' },
+    ),
+  ),
 }
 
 export const Message = named(
@@ -213,6 +219,7 @@ function showFields(row: MessageRow) {
     ...(row.isSimulated && { simulated: true as const }),
     ...(row.isSensitive && { sensitive: true as const }),
     ...(row.resentFrom && { resent_from: formatId('message', row.resentFrom) }),
+    ...(row.template && { template: row.template }),
   }
 }
 

@@ -59,6 +59,24 @@ describe('202', () => {
     expect(second.body).toBe(first.body)
   })
 
+  test('the message says from which version of which template it is, also in a batch, in lists and when it is sent again', async () => {
+    const { id: template } = await templatesOf(api).make('told', { html: '<p>{{ name }}</p>' })
+    await api.ask('PATCH', `/templates/${template}`, { body: { html: 'Two {{ name }}', publish: true } })
+    const first = (await send(use({ slug: 'told', version: 1 }))).json()
+    const messages = [use({ slug: 'told' }), { ...mail, subject: 'None', text: 'None' }]
+    const { data } = (await api.ask('POST', '/send/batch', { body: { messages } })).json()
+    await api.ask('DELETE', `/templates/${template}`)
+    const templateOf = async (id: string) => (await api.ask('GET', `/messages/${id}`)).json().template
+    expect(await templateOf(first.id)).toEqual({ slug: 'told', version: 1 })
+    expect(await templateOf(data[0].id)).toEqual({ slug: 'told', version: 2 })
+    expect(await templateOf(data[1].id)).toBeUndefined()
+    const again = (await api.ask('POST', `/messages/${first.id}/resend`)).json()
+    expect(await templateOf(again.id)).toEqual({ slug: 'told', version: 1 })
+    const listed = (await api.ask('GET', '/messages?limit=4')).json().data
+    const versions = listed.map((one: { template?: { version: number } }) => one.template?.version)
+    expect(versions.sort()).toEqual([1, 1, 2, undefined])
+  })
+
   test('the subject beside it stands in for its own', async () => {
     const answer = await send({ ...use(), subject: 'Mine' })
     expect((await api.ask('GET', `/messages/${answer.json().id}`)).json().subject).toBe('Mine')
