@@ -201,11 +201,11 @@ export async function rangesToSearch(
   if (!head?.oldest || !head.newest) return { ranges: [within], next: null, digests: null }
   // A digest speaks for all messages behind the one before it.
   const found = rows.flatMap(({ previous, last }): IdRange[] =>
-    last ? [{ from: previous && after(previous), before: after(last) }] : [],
+    last ? [{ from: previous && idAfter(previous), before: idAfter(last) }] : [],
   )
   const isAll = found.length < rangesAtMost
   const all = [
-    { from: after(head.newest), before: null },
+    { from: idAfter(head.newest), before: null },
     ...found,
     ...(isAll ? [{ from: null, before: head.oldest }] : []),
   ]
@@ -225,7 +225,7 @@ function joined(ranges: readonly IdRange[]): IdRange[] {
 }
 
 /** The id that follows: a UUID is a number of 128 bits. */
-function after(id: Uuid): Uuid {
+export function idAfter(id: Uuid): Uuid {
   const next = (BigInt(`0x${id.replaceAll('-', '')}`) + 1n).toString(16).padStart(32, '0')
   return next.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

@@ -55,6 +55,8 @@ export interface Way {
 
 /** More than a message has recipients, so that each look gets further. */
 export const lookRows = 2_000
+/** A look takes twice as many rows as the one before, up to this. */
+export const lookRowsAtMost = 16_000
 /** Fewer candidates than this are looked at without asking whether another way has fewer. */
 const fewCandidates = 100
 export const highestUuid = 'ffffffff-ffff-ffff-ffff-ffffffffffff'
@@ -108,14 +110,11 @@ function candidatesByStatus(desk: SearchDesk, status: MessageStatus): FindCandid
     case 'failed':
     case 'suppressed':
     case 'cancelled':
-      return messagesTold(desk, [`message.${status}`])
+      return messagesTold(desk, `message.${status}`)
     case 'partially_delivered':
-      return messagesOfSeveral(
-        desk,
-        messagesTold(desk, ['message.bounced', 'message.failed', 'message.suppressed', 'message.cancelled']),
-      )
+      return messagesOfSeveral(desk)
     case 'scheduled': {
-      const asked = messagesTold(desk, ['message.scheduled'])
+      const asked = messagesTold(desk, 'message.scheduled')
       return async (within, rows) => (await messagesThatWait(desk, status)) ?? asked(within, rows)
     }
     default:
@@ -154,29 +153,32 @@ function recipientsWith({ client, tenantId }: SearchDesk, indexed: string, value
   }
 }
 
-/** Messages of which one of these was told, newest first: indexed by the migrations `stops` and `ends`. */
-function messagesTold(desk: SearchDesk, types: readonly EventType[]): FindCandidates {
-  const { client, tenantId } = desk
-  // Each type in its index's order: as one condition they would have to be sorted.
-  const ofType = (type: EventType) => `(
-      SELECT message_id AS id FROM valija.events
-      WHERE tenant_id = $1 AND type = '${type}' AND message_id >= $2 AND message_id < $3
-      ORDER BY message_id DESC LIMIT $4)`
-  const text = `SELECT id FROM (${types.map(ofType).join(' UNION ALL ')}) AS told ORDER BY id DESC LIMIT $4`
-  return async ({ from, before }, limit) => {
-    const { rows } = await client.query<{ id: Uuid }>(text, [
-      tenantId,
-      from ?? lowestUuidAt(0),
-      before ?? highestUuid,
-      limit,
-    ])
+/** Messages of which this was told, newest first: indexed by the migrations `stops` and `ends`. */
+function messagesTold(desk: SearchDesk, type: EventType): FindCandidates {
+  return async (within, limit) => {
+    const { rows } = await desk.client.query<{ id: Uuid }>(
+      `SELECT message_id AS id FROM valija.events
+        WHERE tenant_id = $1 AND type = '${type}' AND message_id >= $2 AND message_id < $3
+        ORDER BY message_id DESC LIMIT $4`,
+      [desk.tenantId, ...rangeOf(within), limit],
+    )
     const ids = newestFirst(rows.map(({ id }) => id))
     if (rows.length === limit) return { ids, from: ids.at(-1) ?? null }
-    const untold = await beforeWhichIsForgotten(desk)
-    if (untold === null || (from !== null && from >= untold)) return { ids, from: null }
-    // What is older than that is looked through.
-    return before !== null && before <= untold ? null : { ids, from: untold }
+    return asFarAsTold(desk, within, ids)
   }
+}
+
+const rangeOf = ({ from, before }: IdRange): [Uuid, Uuid] => [from ?? lowestUuidAt(0), before ?? highestUuid]
+
+/** Those are all that there are events of. What is older than the events is to be looked through. */
+async function asFarAsTold(
+  desk: SearchDesk,
+  { from, before }: IdRange,
+  ids: Uuid[],
+): Promise<Candidates | null> {
+  const untold = await beforeWhichIsForgotten(desk)
+  if (untold === null || (from !== null && from >= untold)) return { ids, from: null }
+  return before !== null && before <= untold ? null : { ids, from: untold }
 }
 
 /**
@@ -197,27 +199,45 @@ async function beforeWhichIsForgotten({ client }: SearchDesk): Promise<Uuid | nu
 }
 
 /**
- * Those of another way that have several recipients, which most have not: all that have, where that is few, or those of the other way that do. Only they
- * can end in different ways.
+ * Messages with several recipients, as only they can end in several ways: all of them, where they are few, and those of which something else than a
+ * delivery was told. That is indexed by the migration `ends_in_several_ways`.
  */
-function messagesOfSeveral({ client, tenantId }: SearchDesk, other: FindCandidates): FindCandidates {
-  const several = `FROM valija.messages WHERE tenant_id = $1 AND id >= $2 AND id < $3 AND recipient_count > 1`
+function messagesOfSeveral(desk: SearchDesk): FindCandidates {
+  const { client, tenantId } = desk
   return async (within, limit) => {
-    const range = [tenantId, within.from ?? lowestUuidAt(0), within.before ?? highestUuid]
-    const all = await client.query<{ id: Uuid }>(`SELECT id ${several} ORDER BY id DESC LIMIT $4`, [
-      ...range,
-      lookRows,
-    ])
-    if (all.rows.length < lookRows) return { ids: all.rows.map(({ id }) => id), from: null }
-    const found = await other(within, limit)
-    if (found === null) return null
-    const { rows } = await client.query<{ id: Uuid }>(`SELECT id ${several} AND id = ANY ($4)`, [
-      ...range,
-      found.ids,
-    ])
-    return { ids: rows.map(({ id }) => id), from: found.from }
+    const range = [tenantId, ...rangeOf(within)]
+    const few = Math.ceil(limit / 2)
+    const all = await client.query<{ id: Uuid }>(
+      `SELECT id FROM valija.messages WHERE ${ofSeveral} ORDER BY id DESC LIMIT $4`,
+      [...range, few],
+    )
+    if (all.rows.length < few) return { ids: all.rows.map(({ id }) => id), from: null }
+    // Most of them are no candidates: so more are read at a time, and only those that are come to us.
+    const each = Math.min(8 * limit, lookRowsAtMost)
+    const { rows } = await client.query<{ ids: Uuid[]; from: Uuid | null }>(ofBothSql, [...range, each])
+    const [{ ids, from } = { ids: [], from: null }] = rows
+    const candidates = newestFirst(ids)
+    return from === null ? asFarAsTold(desk, within, candidates) : { ids: candidates, from }
   }
 }
+
+/** For $1 the tenant and ids from $2 on and before $3. */
+const ofSeveral = 'tenant_id = $1 AND id >= $2 AND id < $3 AND recipient_count > 1'
+/**
+ * Up to $4 rows of each, and `from` where that ends for one of them. Each is read by itself: to plan a join of two tables that are cut into days takes
+ * PostgreSQL longer than to read them.
+ */
+const ofBothSql = `
+  WITH several AS MATERIALIZED (
+    SELECT id FROM valija.messages WHERE ${ofSeveral} ORDER BY id DESC LIMIT $4
+  ), undelivered AS MATERIALIZED (
+    SELECT message_id AS id FROM valija.events WHERE tenant_id = $1 AND message_id >= $2 AND message_id < $3
+      AND type IN ('message.bounced', 'message.failed', 'message.suppressed', 'message.cancelled')
+    ORDER BY message_id DESC LIMIT $4
+  )
+  SELECT ARRAY(SELECT id FROM several WHERE id IN (SELECT id FROM undelivered))::text[] AS ids, greatest(
+    (SELECT id FROM several WHERE (SELECT count(*) FROM several) = $4 ORDER BY id LIMIT 1),
+    (SELECT id FROM undelivered WHERE (SELECT count(*) FROM undelivered) = $4 ORDER BY id LIMIT 1)) AS from`
 
 /** Whoever is not at its end has a delivery: a small table, where the tenant's history is a large one. Unless very much waits. */
 async function messagesThatWait(
@@ -232,6 +252,12 @@ async function messagesThatWait(
   )
   return rows.length < lookRows ? { ids: newestFirst(rows.map(({ id }) => id)), from: null } : null
 }
+
+/**
+ * One of many ids in a parameter, as an SQL operand. PostgreSQL would weigh each of them for each day of the table while it plans, and that took longer than
+ * to find them; so it is not told of them before. Bounds are to say which days they are of.
+ */
+export const anyOf = (parameter: string): string => `ANY (ARRAY(SELECT unnest(${parameter}::uuid[])))`
 
 /** Each once. */
 const newestFirst = (ids: readonly Uuid[]): Uuid[] => [...new Set(ids)].toSorted().toReversed()

@@ -7,10 +7,12 @@ import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { repairFutureTimes } from './clock-jumps.ts'
-import { type Database, openDatabase } from './database.ts'
+import { type Database, openDatabase, readAsTenant } from './database.ts'
 import { digestNewMessages, findTenantsToDigest, forgetOldDigests } from './message-digests.ts'
+import { candidatesBy, waysToCandidates } from './search-candidates.ts'
 import { findMessages, type MessageSearch } from './search-messages.ts'
 
+let url: string
 let database: Database
 let drop: () => Promise<void>
 const nextId = createIdSource(() => Date.now())
@@ -21,7 +23,7 @@ let ids: Uuid[]
 
 /**
  * One in seven is bounced, one in a thousand cancelled, the others delivered, all minutes ago; every 1,000th has the tag `rare`, the first 100 the tag
- * `once`, all of them go to one address and every 700th to another one besides.
+ * `once`, all of them go to one address and every fifth to another one besides.
  */
 const seed = `
 CREATE TEMP TABLE seed AS SELECT n, uuidv7(-age) AS id, uuidv7(-age) AS ann, uuidv7(-age) AS bob, now() - age AS at FROM (
@@ -31,12 +33,12 @@ const rows = [
      rfc_message_id, is_simulated, recipient_count)
    SELECT id, $1, at, 'transactional', 'mx', '', 'hi@acme.test', 'acme.test', 'Order ' || n,
      ARRAY['all', CASE WHEN n % 1000 = 0 THEN 'rare' WHEN n <= 100 THEN 'once' ELSE 'x' END], jsonb_build_object('n', n::text), at, '', false,
-     CASE WHEN n % 700 = 0 THEN 2 ELSE 1 END FROM seed`,
+     CASE WHEN n % 5 = 0 THEN 2 ELSE 1 END FROM seed`,
   `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, reason, seq)
    SELECT ann, id, $1, 0, 'ann@b.test', 'ann@b.test', 'b.test', 'to',
      CASE WHEN n % 1000 = 1 THEN 'cancelled' WHEN n % 7 = 0 THEN 'bounced' ELSE 'delivered' END, CASE WHEN n % 7 = 0 THEN 'spam' END, 2 FROM seed`,
   `INSERT INTO valija.recipients (id, message_id, tenant_id, ordinal, email, email_key, domain, type, status, seq)
-   SELECT bob, id, $1, 1, 'bob@b.test', 'bob@b.test', 'b.test', 'cc', 'delivered', 2 FROM seed WHERE n % 700 = 0`,
+   SELECT bob, id, $1, 1, 'bob@b.test', 'bob@b.test', 'b.test', 'cc', 'delivered', 2 FROM seed WHERE n % 5 = 0`,
   `INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data)
    SELECT valija.new_id(), $1, CASE WHEN n % 1000 = 1 THEN 'message.cancelled' ELSE 'message.bounced' END, id, now(), '{}'
    FROM seed WHERE n % 1000 = 1 OR n % 7 = 0`,
@@ -45,6 +47,7 @@ const rows = [
 beforeAll(async () => {
   const made = await createDatabase()
   drop = made.drop
+  url = made.url
   database = openDatabase({ url: made.url, onError: () => undefined })
   const client = await database.engine.connect()
   await client.query(`INSERT INTO valija.tenants (id, name) VALUES ($1::uuid, 'one'), ($2::uuid, 'two')`, [
@@ -98,14 +101,19 @@ const searches: [MessageSearch, (n: number) => boolean][] = [
   [{ subject: 'ORDER 47' }, (n) => `${n}`.startsWith('47')],
   [{ subject: '7', tag: 'once' }, (n) => n <= 100 && `${n}`.includes('7')],
   [{ toKey: 'ann@b.test' }, () => true],
-  [{ toKey: 'bob@b.test' }, (n) => n % 700 === 0],
-  [{ toKey: 'bob@b.test', tag: 'rare' }, () => false],
+  [{ toKey: 'bob@b.test' }, (n) => n % 5 === 0],
+  [{ toKey: 'bob@b.test', tag: 'once' }, (n) => n <= 100 && n % 5 === 0],
+  [{ toKey: 'bob@b.test', metadata: { n: '4711' } }, () => false],
   [{ toKey: 'ann@b.test', tag: 'rare' }, (n) => n % 1000 === 0],
   [{ reason: 'spam' }, (n) => n % 7 === 0],
   [{ reason: 'spam', tag: 'once' }, (n) => n <= 100 && n % 7 === 0],
-  [{ status: 'bounced' }, (n) => n % 7 === 0 && n % 1000 !== 1 && n % 700 !== 0],
-  [{ status: 'partially_delivered' }, (n) => n % 700 === 0],
+  [{ status: 'bounced' }, (n) => n % 7 === 0 && n % 1000 !== 1 && n % 5 !== 0],
+  [{ status: 'partially_delivered' }, (n) => n % 35 === 0],
   [{ status: 'cancelled' }, (n) => n % 1000 === 1],
+  [{ status: 'cancelled', toKey: 'ann@b.test' }, (n) => n % 1000 === 1],
+  [{ status: 'cancelled', toKey: 'bob@b.test' }, () => false],
+  [{ status: 'failed', reason: 'spam' }, () => false],
+  [{ status: 'partially_delivered', reason: 'spam', toKey: 'bob@b.test' }, (n) => n % 35 === 0],
   [{ status: 'failed' }, () => false],
   [{ status: 'queued' }, () => false],
   [{ status: 'scheduled' }, () => false],
@@ -152,6 +160,31 @@ test('with digests the same is found, and a rare value without reading the messa
   expect((await findAll({ tag: 'none' }, 0)).pages).toBeLessThanOrEqual(2)
 })
 
+/** In looks of 40 rows; null where there is no index of anything that is looked for. */
+async function findAllCandidates(search: MessageSearch): Promise<Uuid[] | null> {
+  return readAsTenant(database, tenantId, async (client) => {
+    const ways = waysToCandidates({ client, tenantId, search })
+    const found: Uuid[] = []
+    for (let before: Uuid | null = null; ways.length > 0; ) {
+      const seen = await candidatesBy(ways, { from: null, before }, 40)
+      found.push(...(seen?.candidates.ids ?? []))
+      before = seen?.candidates.from ?? null
+      if (before === null) return found
+    }
+    return null
+  })
+}
+
+test('candidates are found in looks of any size, newest first and once, and none is left out', async () => {
+  for (const [search, is] of searches) {
+    const found = await findAllCandidates(search)
+    if (found === null) continue
+    expect([search, found]).toEqual([search, [...new Set(found)].toSorted().toReversed()])
+    expect([search, numbered(is).filter((id) => !found.includes(id))]).toEqual([search, []])
+  }
+  expect((await findAllCandidates({ status: 'partially_delivered' }))?.length).toBe(Math.floor(messages / 35))
+})
+
 test('another tenant finds nothing of it', async () => {
   for (const [search] of searches) {
     expect(await findMessages(database, otherId, search, { before: null, limit: 100 })).toEqual({
@@ -180,4 +213,17 @@ test('digests that a clock set back has left ahead of the time are made anew', a
   await repairFutureTimes(database.engine)
   const left = await database.engine.query('SELECT FROM valija.message_digests WHERE last_id = $1', [later])
   expect(left.rowCount).toBe(0)
+})
+
+test('what became of messages is found without its events too, which go with their day', async () => {
+  const owner = new pg.Client(url)
+  await owner.connect()
+  await owner.query('DELETE FROM valija.events')
+  const days = await owner.query<{ day: string }>(
+    `SELECT DISTINCT tableoid::regclass::text AS day FROM valija.messages`,
+  )
+  for (const { day } of days.rows) await owner.query(`DROP TABLE ${day.replace('messages', 'events')}`)
+  await owner.end()
+  await expectAll()
+  await expectAll(0)
 })

@@ -18,10 +18,11 @@ import {
   recipientStates,
   type Stream,
   type Uuid,
+  uuidTimeMs,
 } from '@valija/core'
 import type pg from 'pg'
 import { type Database, readAsTenant } from './database.ts'
-import { type IdRange, rangesToSearch, type SearchRanges } from './message-digests.ts'
+import { type IdRange, idAfter, rangesToSearch, type SearchRanges } from './message-digests.ts'
 import {
   leaseSql,
   type MessageRow,
@@ -32,10 +33,12 @@ import {
   statesOf,
 } from './read-messages.ts'
 import {
+  anyOf,
   candidatesBy,
   highestUuid,
   type IndexedSearch,
   lookRows,
+  lookRowsAtMost,
   type SearchDesk,
   type Way,
   waysToCandidates,
@@ -65,8 +68,6 @@ export interface FoundMessages {
 
 /** After this a page ends early. */
 const patienceMs = 500
-/** A look takes twice as many rows as the one before. */
-const lookRowsAtMost = 16_000
 /** A message's id has the time at which it was accepted, but for the clocks of two processes. */
 const clockSlackMs = 60_000
 
@@ -159,8 +160,9 @@ async function matchingOf(
   const rows: MessageRow[] = []
   let taken = 0
   for (let some = firstCandidates; taken < ids.length && rows.length < limit; some *= 8) {
-    const of = { ids: ids.slice(taken, taken + some), by }
-    rows.push(...(await matching(desk, of, within, limit - rows.length)))
+    const slice = ids.slice(taken, taken + some)
+    const of = { ids: slice, by }
+    rows.push(...(await matching(desk, of, spanOf(slice, within), limit - rows.length)))
     taken += some
   }
   return rows
@@ -173,6 +175,11 @@ async function lookAtFewMessages(desk: Desk, within: IdRange): Promise<Look | nu
   return known?.next === null && digests !== null && digests <= fewDigests
     ? lookAtMessages(desk, known)
     : null
+}
+
+function spanOf(ids: readonly Uuid[], within: IdRange): IdRange {
+  const [newest, oldest] = [ids[0], ids.at(-1)]
+  return newest && oldest ? { from: oldest, before: idAfter(newest) } : within
 }
 
 /** About twice a page of the usual size. */
@@ -229,9 +236,10 @@ async function matching(
   const values: unknown[] = [tenantId]
   const add = (value: unknown) => `$${values.push(value)}`
   const places = ['tenant_id = $1']
-  if ('ids' in of) places.push(`id = ANY (${add(of.ids)}::uuid[])`)
+  if ('ids' in of) places.push(`id = ${anyOf(add(of.ids))}`)
   if (within.from !== null) places.push(`id >= ${add(within.from)}`)
   if (within.before !== null) places.push(`id < ${add(within.before)}`)
+  const isRecipientOfM = recipientOf(within, add)
   const result = await client.query<StoredMessage & { states: number; sizeBytes: number | null }>(
     `SELECT ${messageColumns}, fold.states, fold."sizeBytes"
   FROM (
@@ -241,21 +249,36 @@ async function matching(
     FROM valija.recipients AS r ${leaseSql}
     WHERE ${isRecipientOfM}
   ) AS fold
-  WHERE ${conditionsOf(search, 'ids' in of ? of.by : null, add).join(' AND ')}
+  WHERE ${conditionsOf(search, { foundBy: 'ids' in of ? of.by : null, isRecipientOfM, add }).join(' AND ')}
   ORDER BY m.id DESC LIMIT ${add(limit)}`,
     values,
   )
   return result.rows.map(({ states, ...row }) => ({ ...row, status: messageStatus(statesOf(states)) }))
 }
 
-const isRecipientOfM = `r.tenant_id = $1 AND r.message_id = m.id AND r.id > m.id
-      AND r.id < valija.lowest_uuid(m.created_at + interval '${recipientsWithinMs} milliseconds')`
+/** With bounds besides that PostgreSQL knows before it looks at a message: it plans for the days between them, and for no other. */
+function recipientOf({ from, before }: IdRange, add: (value: unknown) => string): string {
+  const bounds = [
+    ...(from === null ? [] : [`r.id > ${add(from)}`]),
+    ...(before === null
+      ? []
+      : [`r.id < ${add(lowestUuidAt(uuidTimeMs(before) + clockSlackMs + recipientsWithinMs))}`]),
+  ]
+  return [
+    'r.tenant_id = $1 AND r.message_id = m.id AND r.id > m.id',
+    `r.id < valija.lowest_uuid(m.created_at + interval '${recipientsWithinMs} milliseconds')`,
+    ...bounds,
+  ].join(' AND ')
+}
 
 /** @param foundBy the condition that brought them */
 function conditionsOf(
   search: MessageSearch,
-  foundBy: Way['by'] | null,
-  add: (value: unknown) => string,
+  {
+    foundBy,
+    isRecipientOfM,
+    add,
+  }: { foundBy: Way['by'] | null; isRecipientOfM: string; add: (value: unknown) => string },
 ): string[] {
   const conditions: string[] = ['true']
   const where = (condition: (parameter: string) => string, value: unknown) => {
