@@ -12,16 +12,11 @@
 
 import { peerOf } from '@valija/core'
 import { createRoom, inRoom, intakeBanner, type ReadAddress, type TakenReport } from '@valija/flows'
-import {
-  SMTPServer,
-  type SMTPServerDataStream,
-  type SMTPServerOptions,
-  type SMTPServerSession,
-} from 'smtp-server'
+import type { SMTPServer, SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from 'smtp-server'
 import type { Certificate } from './certificate.ts'
 import { createConnectionCount } from './connection-count.ts'
 import { createKeptBytes } from './kept-bytes.ts'
-import { listen, type Place } from './listen.ts'
+import { createSmtpServer, listen, type Place } from './listen.ts'
 
 export interface ReportListenerOptions extends Place {
   /** For the greeting. */
@@ -108,7 +103,7 @@ function createServer(options: ReportListenerOptions): { server: SMTPServer; und
   const peers = createConnectionCount(limits.connectionsOfOnePeer)
   const receive = createReceiver(options)
   const sessions = new Map<string, { refused: number; timer: NodeJS.Timeout }>()
-  const server: SMTPServer = new SMTPServer({
+  const server: SMTPServer = createSmtpServer({
     ...staticOptions(options),
     onConnect: (session, done) => {
       if (!peers.enter(session.remoteAddress)) {

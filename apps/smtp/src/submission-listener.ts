@@ -14,17 +14,17 @@ import type { Socket } from 'node:net'
 import type { Caller } from '@valija/core'
 import { mayBeSentTo, type Submission, type Submitted } from '@valija/flows'
 import { parseAddress } from '@valija/mail'
-import {
+import type {
   SMTPServer,
-  type SMTPServerAddress,
-  type SMTPServerDataStream,
-  type SMTPServerOptions,
-  type SMTPServerSession,
+  SMTPServerAddress,
+  SMTPServerDataStream,
+  SMTPServerOptions,
+  SMTPServerSession,
 } from 'smtp-server'
 import type { Certificate } from './certificate.ts'
 import { type ConnectionCount, createConnectionCount } from './connection-count.ts'
 import { createKeptBytes, type KeptBytes } from './kept-bytes.ts'
-import { listen, type Place } from './listen.ts'
+import { createSmtpServer, listen, type Place } from './listen.ts'
 import type { Login, Logins } from './submission-login.ts'
 import { loginRefusalOf, type Refusal, refusal, refusalOf } from './submission-replies.ts'
 import { createSessions, type Sessions, speakPlainly } from './submission-sessions.ts'
@@ -131,7 +131,7 @@ function createServer(options: SubmissionOptions, room: SubmissionRoom, isImplic
     onRefused(reason)
     done(error)
   }
-  const server: SMTPServer = new SMTPServer({
+  const server: SMTPServer = createSmtpServer({
     ...staticOptions(options, isImplicitTls),
     onConnect: (session, done) => {
       for (const connection of server.connections)

@@ -13,6 +13,7 @@ import {
   unsubscribePurpose,
 } from '@valija/core'
 import {
+  type CaptureReceiver,
   createNetworkGuard,
   createOpenFirst,
   createResolver,
@@ -171,12 +172,9 @@ async function openDestinations(
   { config, foundation, log, life }: DeliveryParts,
   rules: ThrottleRules,
 ): Promise<{ destinations: Destinations; tlsReports: Pick<TlsReports, 'countSession'> }> {
-  const capture = await startCaptureReceiver({
-    host: '127.0.0.1',
-    maxSizeBytes: 2 * config.maxMessageSizeBytes,
-    onMail: (mail) => keepCapturedMail(foundation, mail),
-  })
-  life.onStop({ name: 'capture receiver', stop: () => capture.close() })
+  const openCapture = createCaptureOpener({ config, foundation, life })
+  // Where all mail goes there, it had better be told at the start that it cannot.
+  if ((config.delivery ?? 'capture') === 'capture') await openCapture()
   const resolver = createResolver({ servers: config.dnsServers })
   life.onStop({ name: 'resolver', stop: () => resolver.close() })
   const uncached = createResolver({ servers: config.dnsServers, cache: { entries: 0, bytes: 0 } })
@@ -201,8 +199,31 @@ async function openDestinations(
     tlsReports: reports,
     scopes: createSiteScopes(rules.findProvider),
     notes,
-    capture,
+    openCapture,
     mxPort: config.mxPort,
   })
   return { destinations, tlsReports: reports }
+}
+
+/** Our own receiver behind the capture route, started for its first mail: it takes 0.04 s, and where mail is sent there may be none. */
+function createCaptureOpener({
+  config,
+  foundation,
+  life,
+}: Pick<DeliveryParts, 'config' | 'foundation' | 'life'>): () => Promise<CaptureReceiver> {
+  let opening: Promise<CaptureReceiver> | null = null
+  // Here, and not when it is started: it ends after the conversations with it.
+  life.onStop({ name: 'capture receiver', stop: async () => (await opening)?.close() })
+  return () => {
+    opening ??= startCaptureReceiver({
+      host: '127.0.0.1',
+      maxSizeBytes: 2 * config.maxMessageSizeBytes,
+      onMail: (mail) => keepCapturedMail(foundation, mail),
+    }).catch((error: unknown) => {
+      // The next mail tries again.
+      opening = null
+      throw error
+    })
+    return opening
+  }
 }

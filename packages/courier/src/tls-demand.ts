@@ -15,7 +15,7 @@ import { type ConnectFailure, fail } from './connect.ts'
 import type { SessionTarget } from './session.ts'
 import { matchesTlsa } from './tls-policy/dane.ts'
 
-/** Settings by demand. Contexts are costly (they hold the trusted authorities): one of each is kept. */
+/** Settings by demand. Contexts are costly (they hold the trusted authorities): one of each is kept, from its first use on. */
 export interface TlsProfiles {
   contextFor(target: SessionTarget): tls.SecureContext
 }
@@ -24,13 +24,20 @@ export interface TlsProfiles {
 const maxOwnContexts = 20
 
 export function createTlsProfiles(): TlsProfiles {
-  const verified = tls.createSecureContext({ minVersion: 'TLSv1.2' })
-  // Any encryption is better than none (RFC 7435): old versions and small keys are taken.
-  const anyhow = tls.createSecureContext({ minVersion: 'TLSv1', ciphers: 'DEFAULT:@SECLEVEL=0' })
+  let verified: tls.SecureContext | undefined
+  let anyhow: tls.SecureContext | undefined
   const own = new Map<string, tls.SecureContext>()
   return {
     contextFor({ ca, tls: demand }) {
-      if (!ca) return demand === 'required' || demand === 'dane' ? verified : anyhow
+      if (!ca && (demand === 'required' || demand === 'dane')) {
+        verified ??= tls.createSecureContext({ minVersion: 'TLSv1.2' })
+        return verified
+      }
+      if (!ca) {
+        // Any encryption is better than none (RFC 7435): old versions and small keys are taken.
+        anyhow ??= tls.createSecureContext({ minVersion: 'TLSv1', ciphers: 'DEFAULT:@SECLEVEL=0' })
+        return anyhow
+      }
       const known = own.get(ca)
       if (known !== undefined) return known
       const context = tls.createSecureContext({ ca: [...tls.rootCertificates, ca], minVersion: 'TLSv1.2' })

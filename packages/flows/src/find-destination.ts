@@ -13,6 +13,7 @@ import {
   mxDestination,
   relayDestination,
   type ShapingScope,
+  type Smarthost,
   smarthostTarget,
   strongest,
   type TlsDemand,
@@ -53,8 +54,8 @@ export interface DestinationParts {
   scopes: SiteScopes
   /** Learns where a domain's mail goes. */
   notes: Pick<DestinationNotes, 'note'>
-  /** Our own receiver behind the capture route. */
-  capture: { host: string; port: number }
+  /** Our own receiver behind the capture route; started by whoever asks first. */
+  openCapture: () => Promise<{ host: string; port: number }>
   mxPort: number
 }
 
@@ -93,8 +94,9 @@ export function createDestinations(parts: DestinationParts): Destinations {
   return {
     find: async (delivery, taken) => {
       const { way } = taken.route
-      if (way.kind !== 'mx') {
-        return { ok: true, destination: relayOf(parts, taken, delivery.requireTls), policies: null }
+      if (way.kind === 'capture') return findCapture(parts, taken)
+      if (way.kind === 'smarthost') {
+        return { ok: true, destination: relayOf(taken, way, delivery.requireTls), policies: null }
       }
       const isSecondLook = delivery.reason === 'domain_unknown'
       const found = await (isSecondLook
@@ -115,16 +117,22 @@ export function createDestinations(parts: DestinationParts): Destinations {
   }
 }
 
-function relayOf(
-  { capture }: DestinationParts,
-  { route, source }: { route: ChosenRoute; source: ChosenSource },
-  requireTls: boolean,
-): Destination {
-  const from = { route: route.name, ehloName: source.ehloName, localAddress: source.address }
-  if (route.way.kind !== 'smarthost') {
-    return relayDestination(captureTarget(capture, source.ehloName), route.key, source.name)
+async function findCapture({ openCapture }: DestinationParts, { route, source }: Taken): Promise<Found> {
+  try {
+    const target = captureTarget(await openCapture(), source.ehloName)
+    return { ok: true, destination: relayDestination(target, route.key, source.name), policies: null }
+  } catch (error) {
+    return {
+      ok: false,
+      failure: 'connection_refused',
+      detail: `the capture receiver: ${(error as Error).message}`,
+    }
   }
-  const target = smarthostTarget(route.way, from)
+}
+
+function relayOf({ route, source }: Taken, way: Smarthost, requireTls: boolean): Destination {
+  const from = { route: route.name, ehloName: source.ehloName, localAddress: source.address }
+  const target = smarthostTarget(way, from)
   const isRaised = requireTls && target.tls === 'opportunistic'
   return relayDestination(isRaised ? { ...target, tls: 'required' } : target, route.key, source.name)
 }
