@@ -74,14 +74,17 @@ export function createMessageDesk(parts: MessageDeskParts): MessageDesk {
     move: async (tenantId, messageId, sendAt) => {
       const startMs = Math.floor(sendAt?.getTime() ?? parts.clock.nowMs())
       const move = { startMs, isAtOnce: sendAt === null, redate }
-      const outcome = await changeAll(parts, messageId, (isChanged) =>
-        moveMessage(
+      let startBefore: Date | undefined
+      const outcome = await changeAll(parts, messageId, async (isChanged) => {
+        const turn = await moveMessage(
           parts.database,
           { tenantId, messageId },
-          { ...move, isChanged },
+          { ...move, isChanged, startBefore },
           tellMoved(parts, startMs),
-        ),
-      )
+        )
+        startBefore ??= turn?.startBefore
+        return turn
+      })
       if (outcome.changed.length === 0) throw refusal(outcome)
       parts.wake.send('dispatch')
       // Its limit has moved along.
@@ -145,7 +148,7 @@ function tellMoved({ nextId, clock }: MessageDeskParts, startMs: number) {
   })
 }
 
-function redate(content: Buffer, from: Date, to: Date): Buffer | null {
+function redate(content: Buffer, from: readonly Date[], to: Date): Buffer | null {
   const body = decodeBody(content)
   if (body.kind === 'fields') {
     return encodeBody({ ...body, composition: { ...body.composition, date: to } })

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { prepareRaw } from './raw-message.ts'
+import { prepareRaw, redateRaw } from './raw-message.ts'
 
 const defaults = { messageId: '<ours@a.test>', date: new Date('2026-11-23T10:00:00Z') }
 const ID = 'Message-ID: <x@a.test>'
@@ -260,5 +260,31 @@ describe('properties', () => {
       const { user, system } = process.cpuUsage(before)
       expect((user + system) / 1000).toBeLessThan(2_000)
     }
+  })
+})
+
+describe('redateRaw', () => {
+  const [then, now] = [new Date('2026-01-01T00:00:00Z'), new Date('2026-02-02T00:00:00Z')]
+  const prepared = (text: string) => {
+    const made = prepareRaw(Buffer.from(text), { messageId: '<x@acme.test>', date: then })
+    if (!made.ok) throw new Error(made.message)
+    return made.value.bytes
+  }
+  const redated = (text: string) => redateRaw(prepared(text), [now, then], now)?.toString() ?? null
+
+  it('changes the date that was put in, whichever of those that it may be', () => {
+    expect(redated('From: a@b.test\r\n\r\nDate: x\r\n')).toBe(
+      'From: a@b.test\r\nMessage-ID: <x@acme.test>\r\nDate: Mon, 02 Feb 2026 00:00:00 +0000\r\n\r\nDate: x\r\n',
+    )
+    expect(redateRaw(prepared('From: a@b.test\r\n\r\nx\r\n'), [now], now)).toBeNull()
+  })
+
+  it('leaves a date of the sender’s own alone, even where it is the same and looks the same', () => {
+    expect(redated('Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nFrom: a@b.test\r\n\r\nx\r\n')).toBeNull()
+    expect(
+      redated(
+        'From: a@b.test\r\nX-Date: Thu, 01 Jan 2026 00:00:00 +0000\r\nDate: Fri, 02 Jan 2026 00:00:00 +0000\r\n\r\nx\r\n',
+      ),
+    ).toBeNull()
   })
 })

@@ -278,22 +278,20 @@ function settleIdentity(
 const datedField = (date: Date): Field => ownField('Date', date.toUTCString().replace('GMT', '+0000'))
 
 /**
- * A prepared message with another date, where the one that it has was put in by `prepareRaw`.
+ * A prepared message with another date, where the one that it has was put in by `prepareRaw`: as its last field.
  *
+ * @param from the dates that it may have been put in with
  * @returns null when the date is its sender's own
  */
-export function redateRaw(prepared: Buffer, from: Date, to: Date): Buffer | null {
+export function redateRaw(prepared: Buffer, from: readonly Date[], to: Date): Buffer | null {
   const { head, body } = splitAtBlankLine(prepared)
-  const own = datedField(from).source
-  const at = head.lastIndexOf(own)
-  if (at < 0 || (at > 0 && head[at - 1] !== LF)) return null
-  return Buffer.concat([
-    head.subarray(0, at),
-    datedField(to).source,
-    head.subarray(at + own.length),
-    CRLF,
-    body,
-  ])
+  for (const date of from) {
+    const own = datedField(date).source
+    const at = head.length - own.length
+    if (at < 0 || !head.subarray(at).equals(own) || (at > 0 && head[at - 1] !== LF)) continue
+    return Buffer.concat([head.subarray(0, at), datedField(to).source, CRLF, body])
+  }
+  return null
 }
 
 /** A prepared message without what makes it this one mail, Message-ID and Date: to be prepared anew as another. */

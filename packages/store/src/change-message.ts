@@ -60,6 +60,8 @@ export interface ChangeOutcome {
   changed: HeldRecipient[]
   /** All of them, in order, as they are now. */
   recipients: { email: string; status: RecipientState; isLeased: boolean }[]
+  /** When its time began to count before. */
+  startBefore: Date
   hasWebhooks: boolean
 }
 
@@ -113,12 +115,15 @@ export interface Move {
   isAtOnce: boolean
   /** It was moved by this very request: it is left alone. */
   isChanged: (recipientId: Uuid) => boolean
+  /** When its time began to count before this request changed anything: by that it is dated. Absent: as now. */
+  startBefore?: Date | undefined
   /**
    * Dates the stored mail anew: it has never been on its way, and must not arrive as one of another day.
    *
+   * @param from the dates that it may have if they are ours
    * @returns null when it has a date of its sender's own
    */
-  redate: (content: Buffer, from: Date, to: Date) => Buffer | null
+  redate: (content: Buffer, from: readonly Date[], to: Date) => Buffer | null
 }
 
 /**
@@ -222,7 +227,7 @@ async function moveKey(client: pg.PoolClient, message: HeldMessage, startMs: num
 async function redateBody(
   client: pg.PoolClient,
   message: HeldMessage,
-  { redate, startMs }: Move,
+  { redate, startMs, startBefore = startOf(message) }: Move,
 ): Promise<void> {
   const { rows } = await client.query<{ content: Buffer }>({
     name: 'read-moved-body',
@@ -230,7 +235,8 @@ async function redateBody(
     values: [message.id],
     ...answerWithin(longQueryTimeoutMs),
   })
-  const content = rows[0] && redate(rows[0].content, startOf(message), new Date(startMs))
+  // An earlier move may have left its date as it was: a worker had one of its recipients all the while.
+  const content = rows[0] && redate(rows[0].content, [startBefore, message.createdAt], new Date(startMs))
   if (!content) return
   await client.query({
     name: 'redate-body',
@@ -246,7 +252,7 @@ function canChange({ state, status }: HeldRecipient, event: 'cancel' | 'reschedu
 }
 
 function outcomeOf(
-  { recipients }: HeldMessage,
+  message: HeldMessage,
   changed: HeldRecipient[],
   stateOf: (recipient: HeldRecipient) => RecipientState,
   hasWebhooks: boolean,
@@ -254,7 +260,8 @@ function outcomeOf(
   return {
     changed,
     hasWebhooks,
-    recipients: recipients.map((recipient) => {
+    startBefore: startOf(message),
+    recipients: message.recipients.map((recipient) => {
       const isLeased = recipient.state === 'leased'
       const present = changed.includes(recipient)
         ? stateOf(recipient)

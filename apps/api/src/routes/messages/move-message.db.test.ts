@@ -106,6 +106,41 @@ describe('200', () => {
     expect(await rawOf(theirs)).toContain(own)
   })
 
+  test('a raw message is dated anew also when a worker gives one of its recipients back only while it is moved, or after that', async () => {
+    const { engine } = api.foundation.database
+    const { subject: _, text: __, ...rest } = message
+    const raw = Buffer.from('From: hello@acme.test\r\nSubject: Raw\r\n\r\nAs it is.\r\n').toString('base64')
+    const body = { ...rest, to: ['ann@example.test', 'bob@example.test'], raw }
+    const { id, recipients } = (await api.ask('POST', '/send', { body })).json()
+    const giveBack = () =>
+      engine.query(
+        `UPDATE valija.deliveries SET state = 'waiting', leased_until = NULL, due_at = now() + interval '1 minute' WHERE recipient_id = $1`,
+        [recipients[1].id.replace('rcp_', '')],
+      )
+    const dateOf = (time: string) => `Date: ${new Date(time).toUTCString().replace('GMT', '+0000')}\r\n`
+    const sendAt = hours(100)
+    await lease(api, recipients[1].id)
+    const moved = await move(id, hours(50))
+    expect(moved.json().recipients.map(({ status }: { status: string }) => status)).toEqual([
+      'scheduled',
+      'sending',
+    ])
+    await giveBack()
+    expect((await move(id, sendAt)).statusCode).toBe(200)
+    expect(await rawOf(id)).toContain(dateOf(sendAt))
+
+    await lease(api, recipients[1].id)
+    const stop = api.foundation.wake.on('recall', () => void giveBack())
+    const last = hours(200)
+    const shown = (await move(id, last)).json()
+    stop()
+    expect(shown.recipients.map(({ status }: { status: string }) => status)).toEqual([
+      'scheduled',
+      'scheduled',
+    ])
+    expect(await rawOf(id)).toContain(dateOf(last))
+  })
+
   test('the answer that was given for its key is kept until a day after its new time', async () => {
     const headers = { 'idempotency-key': 'moved-1' }
     const body = { ...message, send_at: hours(2) }
