@@ -48,6 +48,8 @@ const handWritten = [
   'message_digests',
   'sensitive_messages',
   'erasures',
+  'tenant_redactions',
+  'unredacted_messages',
 ]
 
 export default defineConfig({

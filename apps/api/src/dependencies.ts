@@ -55,6 +55,8 @@ export interface ApiOptions {
   metricsToken: string | null
   /** Requests that one client address may make in a minute at this process; 0: any number. */
   maxRequestsPerAddress: number
+  /** VALIJA_RETENTION_EVENTS, in days that were begun. */
+  retentionDays: number
   /** CIDR blocks that the guard against private addresses lets through. */
   allowNetworks: string[]
 }

@@ -148,6 +148,7 @@ const usualOptions: ApiOptions = {
   corsOrigins: [],
   metricsToken: null,
   maxRequestsPerAddress: 0,
+  retentionDays: 90,
   allowNetworks: [],
 }
 

@@ -27,6 +27,7 @@ function unusable(): ApiDependencies {
       corsOrigins: [],
       metricsToken: null,
       maxRequestsPerAddress: 0,
+      retentionDays: 1,
       allowNetworks: [],
     },
     log,

@@ -166,6 +166,7 @@ function httpOptions(config: Config) {
     corsOrigins: [...config.corsOrigins],
     metricsToken: config.metricsToken,
     maxRequestsPerAddress: config.maxRequestsPerAddress,
+    retentionDays: Math.ceil(config.retentionEventsMs / 86_400_000),
     allowNetworks: [...config.allowNetworks],
   }
 }

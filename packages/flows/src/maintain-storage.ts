@@ -2,7 +2,7 @@
  * Housekeeping, by any worker, now and then: the partitions of the next days, those beyond the retention, idempotency keys and
  * TLS policies whose time is over, counts and reports of long ago, what disabled endpoints were never told, what mailboxes were remembered
  * for, which reports were taken, what was taken off suppression lists long ago, quarantines that are over, digests of old messages, and secrets that an
- * older key has sealed; and bodies of sensitive messages that an older worker left. More often: digests of new messages (digest-messages.ts), and
+ * older key has sealed; mail of tenants with a shorter retention; and bodies of sensitive messages that an older worker left. More often: digests of new messages (digest-messages.ts), and
  * what is to be erased (erasure-rounds.ts).
  * Doing it twice at the same time is harmless. A step that fails keeps no other from its turn.
  */
@@ -35,6 +35,7 @@ import { digestRounds } from './digest-messages.ts'
 import { type ErasureRoundParts, erasureRounds } from './erasure-rounds.ts'
 import { sealAnew } from './seal-anew.ts'
 import { createSleeper } from './sleeper.ts'
+import { keepTenantRetention } from './tenant-retention.ts'
 
 export interface Maintenance {
   start(): void
@@ -62,7 +63,6 @@ const whileOlderKeysMs = 60_000
 
 export function createMaintenance(dependencies: MaintenanceDependencies): Maintenance {
   const { database, wake, sealer, retention, log, tell, onError } = dependencies
-  const { engine } = database
   let isStopped = false
   /** Does a bounded piece of work again until there is none left. Returns how much was done. */
   const exhaust = async (work: () => Promise<number>): Promise<number> => {
@@ -70,7 +70,7 @@ export function createMaintenance(dependencies: MaintenanceDependencies): Mainte
     for (let done = 1; done > 0 && !isStopped; total += done) done = await work()
     return total
   }
-  const steps = stepsOf({ engine, retention, exhaust, log, isStopped: () => isStopped })
+  const steps = stepsOf({ database, retention, exhaust, log, isStopped: () => isStopped })
   const round = async () => {
     let hasFailed = false
     for (const step of steps) {
@@ -116,16 +116,16 @@ export function createMaintenance(dependencies: MaintenanceDependencies): Mainte
 
 /** What endpoints are no longer told of comes before the days that it keeps. */
 function stepsOf({
-  engine,
+  database,
   retention,
   exhaust,
   log,
   isStopped,
-}: Pick<MaintenanceDependencies, 'retention' | 'log'> & {
-  engine: Database['engine']
+}: Pick<MaintenanceDependencies, 'database' | 'retention' | 'log'> & {
   exhaust: (work: () => Promise<number>) => Promise<number>
   isStopped: () => boolean
 }): (() => Promise<unknown>)[] {
+  const { engine } = database
   return [
     () => ensurePartitions(engine),
     () => exhaust(() => sweepSensitiveBodies(engine)),
@@ -141,6 +141,7 @@ function stepsOf({
     () => exhaust(() => forgetOldReports(engine, retention.historyMs)),
     () => exhaust(() => forgetOldDomainReports(engine, retention.historyMs)),
     () => exhaust(() => forgetOldErasures(engine, retention.historyMs)),
+    () => keepTenantRetention(database, isStopped),
     () => exhaust(() => forgetOldStats(engine)),
     async () => {
       let place: QuarantinePlace | null = null

@@ -29,6 +29,7 @@ import {
 } from '@valija/store'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
 import { recallOfTenant } from './recall-mail.ts'
+import type { RetentionInput } from './tenant-retention.ts'
 
 export interface TenantDesk {
   database: Database
@@ -39,7 +40,7 @@ export interface TenantDesk {
 type OrNull<T> = { [Name in keyof T]: T[Name] | null }
 
 /** The body of POST /tenants, and of PATCH /tenants/:id with every field optional. */
-export interface TenantInput {
+export interface TenantInput extends RetentionInput {
   name: string
   weight?: number
   /** Null: as for any tenant. A change leaves those that it does not name. */
@@ -62,6 +63,8 @@ export interface TenantView {
   suspended_at: string | null
   bulk_paused: boolean
   bulk_pause: ({ since: string } & BulkPause) | null
+  retention_days: number | null
+  redact_after_days: number | null
   is_default: boolean
   created_at: string
 }
@@ -101,6 +104,8 @@ export async function addTenant(
       limits: limitsOf(input.limits),
       isDefault,
       atMostOnce: input.at_most_once ?? false,
+      retentionDays: input.retention_days ?? null,
+      redactAfterDays: input.redact_after_days ?? null,
     },
     {
       id: desk.nextId(),
@@ -181,13 +186,15 @@ export async function removeTenant(desk: TenantDesk, id: string): Promise<void> 
 }
 
 function toChanges(
-  { at_most_once, limits, ...input }: Partial<TenantInput>,
+  { at_most_once, limits, retention_days, redact_after_days, ...input }: Partial<TenantInput>,
   present: TenantLimits,
 ): TenantChanges {
   return {
     ...input,
     ...(limits !== undefined && { limits: limitsOf(limits, present) }),
     ...(at_most_once !== undefined && { atMostOnce: at_most_once }),
+    ...(retention_days !== undefined && { retentionDays: retention_days }),
+    ...(redact_after_days !== undefined && { redactAfterDays: redact_after_days }),
   }
 }
 
@@ -222,6 +229,8 @@ function toView(tenant: StoredTenant): TenantView {
     bulk_paused: tenant.bulkPausedAt !== null,
     bulk_pause: tenant.bulkPausedAt &&
       tenant.bulkPause && { since: tenant.bulkPausedAt.toISOString(), ...tenant.bulkPause },
+    retention_days: tenant.retentionDays,
+    redact_after_days: tenant.redactAfterDays,
     is_default: tenant.isDefault,
     created_at: tenant.createdAt.toISOString(),
   }

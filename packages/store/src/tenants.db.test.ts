@@ -169,6 +169,8 @@ const samples: Record<string, (tenantId: string) => Record<string, unknown>> = {
   }),
   message_digests: () => ({ first_id: newId(), last_id: newId(), terms: '', subjects: '' }),
   sensitive_messages: () => ({ message_id: newId() }),
+  tenant_redactions: () => ({}),
+  unredacted_messages: () => ({ message_id: newId() }),
   erasures: () => ({ id: newId(), email_key: 'a@b.test', placeholder: '', bound_id: newId() }),
   shaping_holds: () => ({ scope_key: 'provider:a', part: '*', hold: {} }),
   shaping_witnesses: () => ({ scope_key: 'provider:a' }),
@@ -215,6 +217,8 @@ const ownTables = [
 ]
 /** What they have no business in at all. */
 const engineTables = [
+  'tenant_redactions',
+  'unredacted_messages',
   'webhook_replays',
   'stats_cursors',
   'stats_names',

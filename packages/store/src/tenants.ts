@@ -23,6 +23,9 @@ export interface StoredTenant {
   /** Since when its bulk mail is held; null: it is not. */
   bulkPausedAt: Date | null
   bulkPause: BulkPause | null
+  /** After so many days its mail is deleted, and before that its content (tenant-retention.ts); null: as the installation says. */
+  retentionDays: number | null
+  redactAfterDays: number | null
   createdAt: Date
 }
 
@@ -96,6 +99,8 @@ export interface NewTenant {
   limits: TenantLimits
   isDefault: boolean
   atMostOnce?: boolean
+  retentionDays?: number | null
+  redactAfterDays?: number | null
 }
 
 /**
@@ -133,6 +138,8 @@ export interface TenantChanges {
   weight?: number
   limits?: TenantLimits
   atMostOnce?: boolean
+  retentionDays?: number | null
+  redactAfterDays?: number | null
 }
 
 /**

@@ -10,6 +10,11 @@ const limitFlag = {
   limit: { type: 'string', multiple: true, value: '<name=number>', help: 'what it may do at most' },
 } as const
 
+const retentionFlags = {
+  'retention-days': { type: 'string', value: '<days|none>', help: 'its mail is deleted after so many days' },
+  'redact-after-days': { type: 'string', value: '<days|none>', help: 'and its content after so many' },
+} as const
+
 export const tenantCommands: readonly Command[] = [
   command({
     name: 'tenant create',
@@ -50,13 +55,14 @@ export const tenantCommands: readonly Command[] = [
   command({
     name: 'tenant update',
     args: '<tenant>',
-    summary: 'changes its name, share, limits',
+    summary: 'changes its name, share, limits, retention',
     details: 'Limits that are not named stay as they are; none takes one away.',
     flags: {
       name: { type: 'string', value: '<name>', help: 'another name' },
       weight: { type: 'string', value: '<number>', help: 'its share of the sending' },
       ...limitFlag,
       'at-most-once': { type: 'string', value: '<yes|no>', help: 'rather lose a mail than send it twice' },
+      ...retentionFlags,
       ...flags,
     },
     example: 'tenant update acme --weight 3 --limit queued=100000 --limit alarms.bounce_rate=0.1',
@@ -113,16 +119,28 @@ function changeOf(flags: {
   weight: string | undefined
   limit: string[]
   'at-most-once': string | undefined
+  'retention-days': string | undefined
+  'redact-after-days': string | undefined
 }): TenantChange {
   const atMostOnce = readYesNo('at-most-once', flags['at-most-once'])
   const change = {
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.weight !== undefined && { weight: Number(flags.weight) }),
     ...(atMostOnce !== undefined && { at_most_once: atMostOnce }),
+    ...daysOf('retention-days', 'retention_days', flags['retention-days']),
+    ...daysOf('redact-after-days', 'redact_after_days', flags['redact-after-days']),
   }
   if (Object.keys(change).length === 0 && flags.limit.length === 0)
-    throw new UsageError('Say what to change: --name, --weight, --limit, --at-most-once.')
+    throw new UsageError(
+      'Say what to change: --name, --weight, --limit, --at-most-once, --retention-days, --redact-after-days.',
+    )
   return change
+}
+
+/** None: as the installation says. */
+function daysOf(flag: string, name: 'retention_days' | 'redact_after_days', text: string | undefined) {
+  if (text === undefined) return {}
+  return { [name]: text === 'none' ? null : readNumber(flag, text) }
 }
 
 /**
@@ -142,6 +160,7 @@ export function limitsOf(changes: Record<string, string>): NonNullable<TenantCha
 function showTenant(tenant: Tenant, { json }: { json: boolean }): void {
   if (json) return void printJson(tenant)
   const { id, name, status, weight, limits, at_most_once, is_default, created_at } = tenant
+  const { retention_days, redact_after_days } = tenant
   printFields([
     ['id', id],
     ['name', name],
@@ -149,6 +168,8 @@ function showTenant(tenant: Tenant, { json }: { json: boolean }): void {
     ['weight', weight],
     ['limits', JSON.stringify(limits)],
     ['at most once', at_most_once],
+    ['mail deleted', retention_days === null ? 'as all' : `after ${retention_days} days`],
+    ['content deleted', redact_after_days === null ? 'as all' : `after ${redact_after_days} days`],
     ['default', is_default],
     ['created', created_at],
   ])

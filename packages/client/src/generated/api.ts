@@ -1677,6 +1677,10 @@ export type Tenant = {
     /** Over what time. */
     hours?: number
   } | null
+  /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
+  retention_days: number | null
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  redact_after_days: number | null
   /** The tenant that `npm start` made. */
   is_default: boolean
   /** When it was made. */
@@ -1717,6 +1721,10 @@ export type CreatedTenant = {
     /** Over what time. */
     hours?: number
   } | null
+  /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
+  retention_days: number | null
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  redact_after_days: number | null
   /** The tenant that `npm start` made. */
   is_default: boolean
   /** When it was made. */
@@ -1774,6 +1782,10 @@ export type TenantInput = {
   }
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once?: boolean
+  /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
+  retention_days?: number | null
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  redact_after_days?: number | null
 }
 
 export type TenantChange = {
@@ -1825,6 +1837,10 @@ export type TenantChange = {
   }
   /** When a mail was handed over whole and no reply came, it may have arrived. false: it is sent again, with the same Message-ID and content, so it may arrive twice. true: it is not, and its recipient ends as failed (reason network, `uncertain` in its attempt and event). Heeded from the next attempt on. */
   at_most_once?: boolean
+  /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
+  retention_days?: number | null
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  redact_after_days?: number | null
   /** suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once. */
   status?: 'active' | 'suspended'
   /** Whether bulk mail is held, by the operator or by itself (`limits.alarms`): it is accepted, and waits; nothing is lost, and its time (`expires_at`) does not run on. Other mail goes on. false again: it goes on at once. */

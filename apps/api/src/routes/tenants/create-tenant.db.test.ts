@@ -25,6 +25,8 @@ describe('201', () => {
       status: 'active',
       suspended_at: null,
       bulk_paused: false,
+      retention_days: null,
+      redact_after_days: null,
       bulk_pause: null,
       created_at: expect.stringMatching(/Z$/),
       key: expect.stringMatching(/^vlj_/),

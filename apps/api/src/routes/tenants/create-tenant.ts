@@ -1,9 +1,9 @@
 /** POST /tenants: make a tenant. */
-import { addTenant } from '@valija/flows'
+import { addTenant, checkRetention } from '@valija/flows'
 import { problems, type RoutePlugin, ref } from '../../route.ts'
 import { CreatedTenant, TenantInput } from './schemas.ts'
 
-export const createTenant: RoutePlugin = (app, { database, wake, nextId }) => {
+export const createTenant: RoutePlugin = (app, { database, wake, nextId, options }) => {
   const desk = { database, wake, nextId }
   app.post(
     '/tenants',
@@ -18,6 +18,9 @@ export const createTenant: RoutePlugin = (app, { database, wake, nextId }) => {
         response: { 201: ref(CreatedTenant), ...problems(400, 409, 413, 415) },
       },
     },
-    async (request, reply) => reply.code(201).send(await addTenant(desk, request.body)),
+    async (request, reply) => {
+      checkRetention(request.body, options.retentionDays)
+      return reply.code(201).send(await addTenant(desk, request.body))
+    },
   )
 }

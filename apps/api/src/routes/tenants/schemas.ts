@@ -96,6 +96,20 @@ const status = Type.Enum(['active', 'suspended'], {
     'suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once.',
 })
 
+const days = (description: string) => nullable(Type.Integer({ minimum: 1, maximum: 36_500, description }))
+const retention = {
+  retention_days: days(
+    'After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest.',
+  ),
+  redact_after_days: days(
+    'After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT.',
+  ),
+}
+const retentionFields = {
+  retention_days: Type.Optional(retention.retention_days),
+  redact_after_days: Type.Optional(retention.redact_after_days),
+}
+
 export const TenantInput = named(
   'TenantInput',
   strictObject({
@@ -103,6 +117,7 @@ export const TenantInput = named(
     weight: Type.Optional({ ...weight, default: 1 }),
     limits: Type.Optional(limits),
     at_most_once: Type.Optional({ ...atMostOnce, default: false }),
+    ...retentionFields,
   }),
 )
 
@@ -113,6 +128,7 @@ export const TenantChange = named(
     weight: Type.Optional(weight),
     limits: Type.Optional(limits),
     at_most_once: Type.Optional(atMostOnce),
+    ...retentionFields,
     status: Type.Optional(status),
     bulk_paused: Type.Optional(bulkPaused),
   }),
@@ -143,6 +159,7 @@ const shown = {
       { description: 'Why bulk mail is held; null: it is not.' },
     ),
   ),
+  ...retention,
   is_default: Type.Boolean({ description: 'The tenant that `npm start` made.' }),
   created_at: time('When it was made.'),
 }

@@ -21,6 +21,21 @@ test('200: changes what is given and nothing else', async () => {
   expect((await change({})).json()).toMatchObject({ name: 'acme 2', weight: 7, at_most_once: true })
 })
 
+test('200: a shorter retention of its own, which null takes away; 400 for a longer one than the installation has', async () => {
+  const days = { retention_days: 30, redact_after_days: 7 }
+  expect((await change(days)).json()).toMatchObject(days)
+  expect((await change({ retention_days: null })).json()).toMatchObject({ ...days, retention_days: null })
+  await expectFault(api, 'PATCH', `/tenants/${id}`, { retention_days: 91 }, '/retention_days', {
+    key: adminKey,
+  })
+  await expectFault(api, 'POST', '/tenants', { name: 'x', redact_after_days: 91 }, '/redact_after_days', {
+    key: adminKey,
+  })
+  await expectFault(api, 'PATCH', `/tenants/${id}`, { redact_after_days: 0 }, '/redact_after_days', {
+    key: adminKey,
+  })
+})
+
 test('200: a limit of its own is taken away by null', async () => {
   expect((await change({ limits: { queued: 5 } })).json()).toMatchObject({ limits: { queued: 5 } })
   expect((await change({ limits: { queued: null } })).json().limits).toEqual({})

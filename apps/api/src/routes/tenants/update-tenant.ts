@@ -1,9 +1,9 @@
 /** PATCH /tenants/:id: change a tenant. */
-import { changeTenant } from '@valija/flows'
+import { changeTenant, checkRetention } from '@valija/flows'
 import { idParams, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Tenant, TenantChange } from './schemas.ts'
 
-export const updateTenant: RoutePlugin = (app, { database, wake, nextId }) => {
+export const updateTenant: RoutePlugin = (app, { database, wake, nextId, options }) => {
   const desk = { database, wake, nextId }
   app.patch(
     '/tenants/:id',
@@ -19,6 +19,9 @@ export const updateTenant: RoutePlugin = (app, { database, wake, nextId }) => {
         response: { 200: ref(Tenant), ...problems(400, 404, 409, 413, 415) },
       },
     },
-    (request) => changeTenant(desk, request.params.id, request.body),
+    (request) => {
+      checkRetention(request.body, options.retentionDays)
+      return changeTenant(desk, request.params.id, request.body)
+    },
   )
 }

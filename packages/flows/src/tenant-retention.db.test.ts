@@ -1,0 +1,179 @@
+/** Mail of a tenant that keeps it for a shorter time than the installation. */
+import { createIdSource, type Uuid } from '@valija/core'
+import {
+  acceptMessages,
+  type Database,
+  deleteOldMessages,
+  digestNewMessages,
+  type NewMessage,
+  openDatabase,
+  redactOldMessages,
+} from '@valija/store'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createDatabase } from '../../../tests/support/database.ts'
+import { makeMessage } from '../../store/src/make-message.test-support.ts'
+import { keepTenantRetention } from './tenant-retention.ts'
+
+const dayMs = 86_400_000
+const nowId = createIdSource(Date.now)
+const ago = (days: number) => createIdSource(() => Date.now() - days * dayMs)
+let database: Database
+let drop: () => Promise<void>
+let short: Uuid
+let usual: Uuid
+
+beforeEach(async () => {
+  const made = await createDatabase()
+  drop = made.drop
+  database = openDatabase({ url: made.url, onError: () => {} })
+  ;[short, usual] = [nowId(), nowId()]
+  await sql('INSERT INTO valija.tenants (id, name) SELECT id, id FROM unnest($1::uuid[]) AS id', [
+    [short, usual],
+  ])
+})
+afterEach(async () => {
+  await database.close()
+  await drop()
+})
+
+const sql = async (text: string, values: unknown[] = []) => (await database.engine.query(text, values)).rows
+const set = (fields: string) => sql(`UPDATE valija.tenants SET ${fields} WHERE id = $1`, [short])
+const keep = () => keepTenantRetention(database, () => false)
+
+/** A mail with an attempt, an event, an entry in the inbox; at its end unless it is live. */
+async function mail(
+  tenantId: Uuid,
+  days: number,
+  more: Partial<NewMessage> & { isLive?: boolean } = {},
+): Promise<Uuid> {
+  const { isLive = false, ...fields } = more
+  const nextId = ago(days)
+  const at = Date.now() - days * dayMs
+  const message = makeMessage(nextId, tenantId, { createdAtMs: at, ...fields })
+  await acceptMessages(database.engine, [message], { directShare: 1_000_000 })
+  const values = [nextId(), message.id, message.recipients[0]?.id, tenantId, new Date(at)]
+  await sql(
+    `WITH attempt AS (
+       INSERT INTO valija.attempts (id, message_id, recipient_id, tenant_id, number, outcome, started_at, report)
+       VALUES ($1, $2, $3, $4, 1, 'delivered', $5, '{"reply": "250 Ok", "transcript": [{"line": "secret"}]}')
+     ), event AS (
+       INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data)
+       VALUES ($1, $4, 'message.delivered', $2, $5, '{"email": "ann@example.org", "metadata": {"order": "42"}}')
+     ) INSERT INTO valija.inbox (id, tenant_id, message_id, received_at, mail_from, rcpt_to, rcpt_keys, from_header, to_header, subject, raw)
+       VALUES ($1, $4, $2, $5, '', '{}', '{}', '', '', '', 'secret')`,
+    values,
+  )
+  if (!isLive) await sql('DELETE FROM valija.deliveries WHERE message_id = $1', [message.id])
+  return message.id
+}
+
+/** How many rows of each table are about a message. */
+async function rowsOf(id: Uuid): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {}
+  for (const table of ['messages', 'bodies', 'recipients', 'attempts', 'events', 'inbox']) {
+    const column = table === 'messages' ? 'id' : 'message_id'
+    counts[table] = (await sql(`SELECT FROM valija.${table} WHERE ${column} = $1`, [id])).length
+  }
+  return counts
+}
+const all = { messages: 1, bodies: 1, recipients: 1, attempts: 1, events: 1, inbox: 1 }
+const none = { messages: 0, bodies: 0, recipients: 0, attempts: 0, events: 0, inbox: 0 }
+
+test('of two tenants the mail of the one with a day of its own is deleted after it, and no other', async () => {
+  await set('retention_days = 1')
+  const [old, young, theirs] = [await mail(short, 3), await mail(short, 0.5), await mail(usual, 3)]
+  await keep()
+  expect(await rowsOf(old)).toEqual(none)
+  expect(await rowsOf(young)).toEqual(all)
+  expect(await rowsOf(theirs)).toEqual(all)
+})
+
+test('content goes earlier: what became of each recipient stays, and a later search finds nothing of the subject', async () => {
+  await set('redact_after_days = 1')
+  const [old, young, theirs] = [await mail(short, 3), await mail(short, 0.5), await mail(usual, 3)]
+  await digestNewMessages(database, short)
+  await keep()
+  expect(await rowsOf(old)).toEqual({ ...all, bodies: 0, inbox: 0 })
+  expect(await sql('SELECT subject, metadata, tags FROM valija.messages WHERE id = $1', [old])).toEqual([
+    { subject: '', metadata: {}, tags: ['welcome', 'a "quoted", one \\ {x}'] },
+  ])
+  expect(await sql('SELECT report FROM valija.attempts WHERE message_id = $1', [old])).toEqual([
+    { report: { reply: '250 Ok', transcript: [] } },
+  ])
+  expect(await sql('SELECT data FROM valija.events WHERE message_id = $1', [old])).toEqual([
+    { data: { email: 'ann@example.org', metadata: {} } },
+  ])
+  expect(await rowsOf(young)).toEqual(all)
+  expect(await rowsOf(theirs)).toEqual(all)
+})
+
+test.each([
+  ['live', { isLive: true }],
+  ['scheduled for a time that is not as long ago', { sendAtMs: Date.now() - 0.5 * dayMs }],
+])('a mail that is %s is left alone, however old it is, and done with afterwards', async (_, fields) => {
+  await set('retention_days = 2, redact_after_days = 1')
+  const old = await mail(short, 3, fields)
+  const before = await sql('SELECT subject FROM valija.messages WHERE id = $1', [old])
+  await keep()
+  expect(await rowsOf(old)).toMatchObject({ messages: 1, bodies: 1, recipients: 1, attempts: 1, events: 1 })
+  expect(await sql('SELECT subject FROM valija.messages WHERE id = $1', [old])).toEqual(before)
+  await sql('DELETE FROM valija.deliveries')
+  await sql('UPDATE valija.messages SET send_at = NULL')
+  await set('retention_days = NULL')
+  await keep()
+  expect(await rowsOf(old)).toMatchObject({ messages: 1, bodies: 0 })
+  await set('retention_days = 2')
+  await keep()
+  expect(await rowsOf(old)).toEqual(none)
+})
+
+test('an event that an endpoint was not told of yet keeps its mail; one that it was told in vain does not', async () => {
+  await set('retention_days = 1')
+  const webhook = nowId()
+  await sql(
+    `INSERT INTO valija.webhooks (id, tenant_id, url, events, secret) VALUES ($1, $2, 'http://a.test', '{*}', '')`,
+    [webhook, short],
+  )
+  const old = await mail(short, 3)
+  await sql(
+    `INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at) SELECT $1, id, tenant_id, now() FROM valija.events`,
+    [webhook],
+  )
+  await keep()
+  expect(await rowsOf(old)).toMatchObject({ messages: 1, events: 1 })
+  await sql('UPDATE valija.webhook_outbox SET tries = 1')
+  await keep()
+  expect(await rowsOf(old)).toMatchObject({ messages: 0, events: 0 })
+  expect(await sql('SELECT FROM valija.webhook_outbox')).toEqual([])
+})
+
+test('a step takes some messages and no more, and one whose worker died is begun anew', async () => {
+  for (let i = 0; i < 130; i++) await mail(short, 3)
+  expect(await redactOldMessages(database, short, 1)).toBeGreaterThan(0)
+  expect(await sql("SELECT FROM valija.messages WHERE subject <> ''")).toHaveLength(30)
+  const place = await deleteOldMessages(database, short, 1, null)
+  expect(await sql('SELECT FROM valija.messages')).toHaveLength(30)
+  expect(await deleteOldMessages(database, short, 1, place)).toBeNull()
+  expect(await sql('SELECT FROM valija.messages')).toEqual([])
+})
+
+test('former entries of the suppression list and events about no mail go as well', async () => {
+  await set('retention_days = 1')
+  for (const tenantId of [short, usual]) {
+    await sql(
+      `INSERT INTO valija.suppression_removals (id, tenant_id, email, email_key, reason, created_at, removed_at, removed_how)
+       VALUES ($1, $2, 'a@b.test', 'a@b.test', 'manual', now() - interval '3 d', now() - interval '2 d', 'deleted')`,
+      [ago(3)(), tenantId],
+    )
+    await sql(
+      `INSERT INTO valija.events (id, tenant_id, type, created_at, data) VALUES ($1, $2, 'suppression.removed', now(), '{"email": "a@b.test"}')`,
+      [ago(2)(), tenantId],
+    )
+  }
+  await keep()
+  for (const table of ['suppression_removals', 'events'])
+    expect([table, await sql(`SELECT tenant_id FROM valija.${table}`)]).toEqual([
+      table,
+      [{ tenant_id: usual }],
+    ])
+})
