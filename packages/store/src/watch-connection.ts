@@ -55,6 +55,18 @@ export function watchConnection(client: pg.ClientBase): void {
     underWay -= 1
     if (isQueryTimeout(error)) close(error)
   }
+  /** What is waited for is what is returned: V8 follows one listener only from an error to the code that asked, and says in the log which that was. */
+  const endedWith = (answer: Promise<unknown>) =>
+    answer.then(
+      (result) => {
+        ended(null)
+        return result
+      },
+      (error) => {
+        ended(error)
+        throw error
+      },
+    )
   const watched: Query = (...args) => {
     underWay += 1
     const callback = args.at(-1)
@@ -66,8 +78,8 @@ export function watchConnection(client: pg.ClientBase): void {
       return query(...args.slice(0, -1), told)
     }
     const answer = query(...args)
-    if (answer instanceof Promise) answer.then(() => ended(null), ended)
-    else underWay -= 1
+    if (answer instanceof Promise) return endedWith(answer)
+    underWay -= 1
     return answer
   }
   client.query = watched as typeof client.query
