@@ -3,7 +3,7 @@
  * 20,000 with all other tests. Every statement of every process is looked at as it was sent (support/explained-database.ts):
  *
  *   - no statement reads a table of the way of a mail from one end to the other
- *   - what it touches does not grow with what is stored, unless it is a search
+ *   - what it touches does not grow with what is stored, unless it is a search; one by an end reads what ended so and nothing else
  *   - of the partitions it opens those of the days that it needs
  */
 import { parseId } from '@valija/core'
@@ -54,6 +54,10 @@ const countsOfTheQueue = /count\(\*\) FILTER \(WHERE state = 'waiting'\)/
 const depthCount = /INSERT INTO valija\.queue_depth/
 /** Statistics read each event once, some thousand in a commit, with what each of them belongs to. */
 const countsOfEvents = /INSERT INTO valija\.stats_cursors/
+/** Messages by how they ended, newest first: what it touches is what it gives, and the next of each day. */
+const byEnd =
+  /^SELECT message_id AS id FROM valija\.events\s+WHERE tenant_id = \$1 AND type = 'message\.(bounced|failed|suppressed|cancelled)'/
+const daysOfAll = 50
 /** Old statistics go by the quarter of an hour, in pieces of 5,000; a block index finds them, and a small table is read whole. */
 const oldStatistics = /DELETE FROM valija\.stats/
 /** That count; a replay looks for its beginning in the tenant's day. */
@@ -122,6 +126,7 @@ const filters: [query: string, search: MessageSearch][] = [
   ['status=sending', { status: 'sending' }],
   ['status=partially_delivered', { status: 'partially_delivered' }],
   ['reason=mailbox_unknown', { reason: 'mailbox_unknown' }],
+  ['reason=greylisted', { reason: 'greylisted' }],
   ['reason=spam', { reason: 'spam' }],
   ['domain=big.test', { domain: 'big.test' }],
   ['domain=small.test', { domain: 'small.test' }],
@@ -131,6 +136,10 @@ const filters: [query: string, search: MessageSearch][] = [
     someDays,
   ],
   ['to=u5@d5.test&status=bounced', { toKey: 'u5@d5.test', status: 'bounced' }],
+  ['to=copy@big.test', { toKey: 'copy@big.test' }],
+  ['to=copy@big.test&status=failed', { toKey: 'copy@big.test', status: 'failed' }],
+  ['reason=greylisted&status=failed', { reason: 'greylisted', status: 'failed' }],
+  ['stream=bulk&status=suppressed', { stream: 'bulk', status: 'suppressed' }],
   ['tag=tag5&status=delivered', { tag: 'tag5', status: 'delivered' }],
   ['tag=tag1&reason=mailbox_unknown', { tag: 'tag1', reason: 'mailbox_unknown' }],
   ['subject=Order+15&tag=none', { subject: 'Order 15', tag: 'none' }],
@@ -320,6 +329,17 @@ describe(`with ${MESSAGES} mails of twenty days`, () => {
     expect(touched.length).toBeGreaterThan(5)
     const bad = touched.filter(({ value }) => value > SEARCH_ROWS_AT_MOST)
     expect(bad.map(({ value, text }) => `${value} rows: ${kindOf(text)}`)).toEqual([])
+  })
+
+  test('a search by how messages ended touches those that did and no others', () => {
+    const seen = explained.explained.filter(({ text }) => byEnd.test(text))
+    const kinds = new Set(seen.map(({ text }) => byEnd.exec(text)?.[1]))
+    expect([...kinds].toSorted()).toEqual(['bounced', 'cancelled', 'failed', 'suppressed'])
+    const bad = seen.filter(({ plan }) => rowsTouched(plan) > (plan['Actual Rows'] ?? 0) + daysOfAll)
+    expect(bad.map(({ text, plan }) => `${rowsTouched(plan)} rows: ${kindOf(text)}`)).toEqual([])
+    // Half of the mails wait, with a reason, and hundreds bounced: nothing of that has failed.
+    const failed = seen.filter(({ text }) => text.includes("'message.failed'"))
+    expect(Math.max(...failed.map(({ plan }) => rowsTouched(plan)))).toBe(0)
   })
 
   // A promise about time: in the long form, alone on the machine.

@@ -206,7 +206,7 @@ function messagesOfSeveral(desk: SearchDesk): FindCandidates {
   const { client, tenantId } = desk
   return async (within, limit) => {
     const range = [tenantId, ...rangeOf(within)]
-    const few = Math.ceil(limit / 2)
+    const few = Math.ceil(limit / 8)
     const all = await client.query<{ id: Uuid }>(
       `SELECT id FROM valija.messages WHERE ${ofSeveral} ORDER BY id DESC LIMIT $4`,
       [...range, few],
