@@ -1,7 +1,7 @@
 /** What a worker would have done, for tests of what is shown afterwards: lease, one SMTP transaction's report, settle. */
 import { createJudge, loadReplyRules, parseId, type TransactionReport, type Uuid } from '@valija/core'
 import { type LeasedDelivery, leaseDeliveries, settleAttempts } from '@valija/store'
-import { judgeAttempt } from '../../../packages/flows/src/judge-attempt.ts'
+import { expire, judgeAttempt } from '../../../packages/flows/src/judge-attempt.ts'
 import type { TestApi } from './open-api.test-support.ts'
 
 /** @param recipientId as the API shows it */
@@ -34,6 +34,13 @@ export async function attempt(
     () => null,
   )
   await settleAttempts(database.engine, [settlement])
+}
+
+/** Leases a recipient and settles it as one whose time is over. */
+export async function giveUp(api: TestApi, recipientId: string) {
+  const { database, nextId, clock } = api.foundation
+  const delivery = await lease(api, recipientId)
+  await settleAttempts(database.engine, [expire({ nextId, nowMs: clock.nowMs }, delivery)])
 }
 
 function reportOf(code: number, enhanced: string, text: string): TransactionReport {

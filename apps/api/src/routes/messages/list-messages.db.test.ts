@@ -1,7 +1,7 @@
 /** GET /messages, by status. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
-import { attempt, lease } from '../../settle.test-support.ts'
+import { attempt, giveUp, lease } from '../../settle.test-support.ts'
 
 let api: TestApi
 /** What was sent, oldest first. */
@@ -109,6 +109,25 @@ describe('200', () => {
     expect(await found(`?before=${at}`)).toEqual([ids.bulk, ids.plain])
     expect(await found(`?after=${at}`)).toEqual([ids.scheduled, ids.leased, ids.bounced])
     expect(await found(`?after=${at}&to=ann@example.test`)).toEqual([ids.scheduled, ids.leased])
+  })
+
+  test('a message is found by how it ended, whichever way it came there', async () => {
+    const partly = await api.send({ to: ['one@example.test', 'two@example.test'] })
+    await attempt(api, partly.recipients[0]?.id ?? '', 250, '2.0.0', 'Taken')
+    await attempt(api, partly.recipients[1]?.id ?? '', 550, '5.1.1', 'No such user')
+    const failed = await api.send()
+    await giveUp(api, failed.recipients[0]?.id ?? '')
+    const suppressed = await api.send({ to: 'suppressed@simulator.valija.test' })
+    const cancelled = await api.send()
+    expect((await api.ask('POST', `/messages/${cancelled.id}/cancel`)).statusCode).toBe(200)
+    const ends = { partially_delivered: partly, failed, suppressed, cancelled }
+    for (const [status, { id }] of Object.entries(ends)) {
+      expect([status, await found(`?status=${status}`)]).toEqual([status, [id]])
+      expect(await found(`?status=${status}&domain=acme.test`)).toEqual([id])
+    }
+    expect(await found('?status=bounced')).toEqual([ids.bounced])
+    expect(await found('?status=failed&reason=expired')).toEqual([failed.id])
+    expect(await found('?status=bounced&reason=expired')).toEqual([])
   })
 
   test('a tenant finds only its own', async () => {
