@@ -98,6 +98,7 @@ const expected: [what: string, text: RegExp, days: number][] = [
   ['its recipients', /FROM valija\.recipients AS r LEFT JOIN[^;]*ORDER BY r\.ordinal/, 2],
   ['the oldest due', /clock_timestamp\(\) - least\(/, 0],
   ['bodies', /octet_length\(content\) AS "sizeBytes"/, 1],
+  ['rid a mail to several of an address', /UPDATE valija\.bodies SET content/, 1],
 ]
 
 const day = 86_400_000
@@ -240,6 +241,18 @@ async function sendSome(): Promise<void> {
   await until('a webhook', () => receiver.calls.length > 0)
 }
 
+/** The data of somebody who was sent to on days far apart, with others as well, and of somebody for whom mail waits. */
+async function eraseSome(): Promise<void> {
+  for (const email of ['u3@d3.test', 'u2@d2.test']) {
+    const asked = await asBig<{ id: string }>('POST', '/recipients/erase', { email })
+    const { id } = expectStatus(asked, 202).json
+    await until('the erasure is done', async () => {
+      const { json } = await asBig<{ status: string }>('GET', `/erasures/${id}`)
+      return json.status === 'done'
+    })
+  }
+}
+
 /** An endpoint that wants batches, and some minutes of an old day that are told again. */
 async function tellAgain(): Promise<void> {
   const made = await asBig<{ id: string }>('POST', '/webhooks', {
@@ -280,6 +293,7 @@ beforeAll(async () => {
   await readEverything().catch((error) => {
     throw new Error([error.message, ...valija.apis.flatMap(({ lines }) => lines.slice(-3))].join('\n'))
   })
+  await eraseSome()
 }, timeFor(240_000))
 afterAll(async () => {
   await valija?.stop()

@@ -6,6 +6,7 @@ import { ensureTenant } from '@valija/flows'
 import { countEvents } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { adminKey, openTestApi, type TestApi } from '../../api/src/open-api.test-support.ts'
+import { workOff } from '../../api/src/routes/erasures/erasures.test-support.ts'
 import { catchMail } from '../../api/src/routes/inbox/catch-mail.test-support.ts'
 import { makeMailbox } from '../../api/src/routes/mailboxes/mailboxes.test-support.ts'
 import { runCommand } from './run-command.test-support.ts'
@@ -188,6 +189,23 @@ test('message show and why tell the template that a mail was made from', async (
   const { out } = await run('why', 'told@example.org')
   expect(out).toMatch(/^accepted +status +message +template +what became of it\n\S+Z +queued +msg_\S+ +- +\S/)
   expect(out).toMatch(new RegExp(`${id} +told, version 1 +\\S`))
+})
+
+test('erase: what is kept of a person goes, and why tells of the suppression alone', async () => {
+  const rounds = setInterval(() => void workOff(api).catch(() => {}), 200)
+  onTestFinished(() => clearInterval(rounds))
+  await api.send({ to: 'Gone@example.org' })
+  await run('suppression', 'add', 'gone@example.org')
+  const { out } = await run('erase', 'gone@example.org', '--wait')
+  expect(out).toMatch(/^ers_\w+ {2}done\ncancelled: 1\nerased: 1 recipients, 1 contents, /)
+  const why = (await run('why', 'gone@example.org')).out
+  expect(why).toMatch(
+    /^suppression list: active, both streams, manual, since \S+\nNo mail to gone@example\.org is on record\.\n$/,
+  )
+  expect((await run('erase', 'list')).out).toMatch(
+    /^id .*\ners_\w+ +\S+Z +done +\S+Z +1 +erased-\w+@erased\.invalid\n$/,
+  )
+  expect(await run('erase', 'nobody')).toMatchObject({ code: 1, err: expect.stringMatching(/^\/email: /) })
 })
 
 test('inbox: what was caught is listed by its recipient, and shown as text, HTML and octets', async () => {

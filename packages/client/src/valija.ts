@@ -136,12 +136,13 @@ export class Valija {
 /** Those whose body is a table (RFC 4180), as it is. */
 const takesTables: ReadonlySet<OperationName> = new Set(['POST /suppressions/import'])
 
-/** Writes that may come twice: the messages of a batch have keys of their own, and what is cancelled, moved or suppressed is so already. */
+/** Writes that may come twice: the messages of a batch have keys of their own, and what is cancelled, moved, suppressed or being erased is so already. */
 const sameWhenRepeated: ReadonlySet<OperationName> = new Set([
   'POST /send/batch',
   'POST /suppressions/import',
   'POST /messages/{id}/cancel',
   'PATCH /messages/{id}',
+  'POST /recipients/erase',
 ])
 
 /** JSON as what it says, text as a string, a message or a file as its bytes. */

@@ -24,6 +24,7 @@ import {
   acceptMessages,
   type Database,
   encodeBody,
+  insertErasure,
   leaseMs,
   type NewMessage,
   openDatabase,
@@ -310,6 +311,21 @@ test('while PostgreSQL takes no results nothing new is begun, and all of it is w
     async () => (await statesOf(later)).length + (await statesOf(taken)).length === 0,
   )
   trouble.length = 0
+})
+
+test('a recipient whose data is being erased is not sent to: it is given back to whoever erases it', async () => {
+  await begin({})
+  const hint = await accept(1)
+  await insertErasure(database, {
+    ...{ id: nextId(), tenantId, emailKey: 'ann@example.org', placeholder: 'erased-0@erased.invalid' },
+  })
+  const later = await accept(1)
+  await deliverer.takeHint(hint)
+  await until('it waits again', async () => (await statesOf(hint))[0] === 'waiting' && deliverer.leased === 0)
+  expect(peer.connections).toEqual([])
+  await deliverer.takeHint(later)
+  await until('what was accepted later is sent', async () => (await statesOf(later)).length === 0)
+  await database.engine.query('DELETE FROM valija.erasures')
 })
 
 test('a drain waits until what was given back is written down', async () => {

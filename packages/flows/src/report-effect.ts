@@ -4,6 +4,7 @@
  */
 import {
   type BounceJudgement,
+  erasedDomain,
   type IdSource,
   mailboxFaultOf,
   reasonMeanings,
@@ -29,7 +30,8 @@ export function bounceEffect(
   judgement: BounceJudgement,
 ): ReportEffect {
   const { reason, bounceType, evidence } = judgement
-  const reply = replyOf(reported)
+  // Who is erased stays so: the server's words name the address.
+  const reply = mail.domain === erasedDomain ? null : replyOf(reported)
   const { meaning, remedy } = reasonMeanings[reason]
   return {
     mail,

@@ -3,6 +3,7 @@
  * Message-ID, its date, its send_at). The rules of the day hold for it as for a new one; its shape was judged when it first came.
  */
 import {
+  erasedDomain,
   type FieldFault,
   formatId,
   invalidRequest,
@@ -12,7 +13,7 @@ import {
   type Uuid,
   type ValidatedMessage,
 } from '@valija/core'
-import { type Address, parseAddress, prepareRaw, withoutIdentity } from '@valija/mail'
+import { type Address, type Mailbox, parseAddress, prepareRaw, withoutIdentity } from '@valija/mail'
 import { type Database, decodeBody, findSentMessage, type SentMessage, type StoredBody } from '@valija/store'
 
 /** A message that is to be sent again: read only when no answer is stored for its key, since its content may be gone meanwhile. */
@@ -37,9 +38,12 @@ export async function readResentMessage(
 ): Promise<ResentMessage> {
   const sent = await findSentMessage(database, tenantId, messageId)
   if (sent === null) throw new ProductError('not_found', { detail: 'There is no such message.' })
-  const all = sent.recipients.map(({ email, type }) => ({ address: addressOf(email), type }))
+  // Who was erased is not written to.
+  const all = sent.recipients
+    .map(({ email, type }) => ({ address: addressOf(email), type }))
+    .filter(({ address }) => address.domain !== erasedDomain)
   const recipients = only === null ? all : pick(all, only)
-  if (sent.content === null) throw contentGone(sent, messageId)
+  if (sent.content === null || all.length === 0) throw contentGone(sent, messageId)
   const content = contentOf(decodeBody(sent.content), sent)
   return {
     resentFrom: messageId,
@@ -67,7 +71,7 @@ function contentGone({ isSensitive }: SentMessage, messageId: Uuid): ProductErro
   return new ProductError('conflict', {
     detail: isSensitive
       ? 'The message was sensitive: its body was dropped when its last recipient had its end.'
-      : 'The body of the message is not kept any more (VALIJA_RETENTION_CONTENT).',
+      : 'The body of the message is not kept any more (VALIJA_RETENTION_CONTENT, the retention of the tenant, or an erasure).',
     fix: `Send it anew by POST /send, with its content; ${formatId('message', messageId)} is not there to be sent again.`,
   })
 }
@@ -101,6 +105,9 @@ function pick(all: readonly MessageRecipient[], only: readonly string[]): Messag
   return all.filter(({ address }) => chosen.has(mailboxOf(address)))
 }
 
+const withoutErased = (mailboxes: readonly Mailbox[]) =>
+  mailboxes.filter(({ address }) => address.domain !== erasedDomain)
+
 type Content = Pick<
   ValidatedMessage,
   'replyTo' | 'to' | 'cc' | 'subject' | 'text' | 'html' | 'headers' | 'attachments' | 'raw'
@@ -112,7 +119,8 @@ function contentOf(body: StoredBody, { subject }: SentMessage): Content {
   const unsubscribe = body.unsubscribeBase === undefined ? null : ({ kind: 'ours' } as const)
   if (body.kind === 'fields') {
     const { messageId: _, date: __, boundarySeed: ___, ...composition } = body.composition
-    return { ...composition, raw: null, rawFrom: null, rawSender: null, unsubscribe }
+    const shown = { to: withoutErased(composition.to), cc: withoutErased(composition.cc) }
+    return { ...composition, ...shown, raw: null, rawFrom: null, rawSender: null, unsubscribe }
   }
   const raw = withoutIdentity(body.bytes)
   const prepared = prepareRaw(raw, { messageId: '<not-yet@valija.invalid>', date: new Date(0) })

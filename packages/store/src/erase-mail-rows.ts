@@ -17,6 +17,9 @@ export interface ErasedMails {
   eraser: AddressEraser
 }
 
+/** Of rows about others only those are of interest in which it stands, which it does in the address however that is written. */
+const domainOf = ({ eraser }: ErasedMails) => eraser.emailKey.slice(eraser.emailKey.lastIndexOf('@') + 1)
+
 /** What is written of a message has no id below this. */
 const earliest = ({ messageIds }: ErasedMails) => earliestIdOf(messageIds[0] ?? lowestUuidAt(0))
 
@@ -24,8 +27,9 @@ const earliest = ({ messageIds }: ErasedMails) => earliestIdOf(messageIds[0] ?? 
 export async function eraseAttempts(client: pg.PoolClient, mails: ErasedMails): Promise<number> {
   const { rows } = await client.query<{ id: Uuid; recipientId: Uuid; report: object }>(
     `SELECT id, recipient_id AS "recipientId", report FROM valija.attempts
-     WHERE message_id = ANY ($1::uuid[]) AND id > $2`,
-    [mails.messageIds, earliest(mails)],
+     WHERE message_id = ANY ($1::uuid[]) AND id > $2
+       AND (recipient_id = ANY ($3::uuid[]) OR strpos(lower(report::text), $4) > 0)`,
+    [mails.messageIds, earliest(mails), mails.recipientIds, domainOf(mails)],
   )
   const reports = rows.flatMap(({ id, recipientId, report }) => {
     const isTheirs = mails.recipientIds.includes(recipientId)
@@ -58,8 +62,9 @@ export async function eraseReplies(client: pg.PoolClient, mails: ErasedMails): P
 export async function eraseEvents(client: pg.PoolClient, mails: ErasedMails): Promise<number> {
   const recipients = new Set(mails.recipientIds.map((id) => formatId('recipient', id)))
   const { rows } = await client.query<{ id: Uuid; messageId: Uuid; data: EventData }>(
-    `SELECT id, message_id AS "messageId", data FROM valija.events WHERE message_id = ANY ($1::uuid[]) AND id > $2`,
-    [mails.messageIds, earliest(mails)],
+    `SELECT id, message_id AS "messageId", data FROM valija.events WHERE message_id = ANY ($1::uuid[]) AND id > $2
+       AND (data ->> 'recipient_id' = ANY ($3::text[]) OR message_id = ANY ($4::uuid[]) OR strpos(lower(data::text), $5) > 0)`,
+    [mails.messageIds, earliest(mails), [...recipients], mails.emptied, domainOf(mails)],
   )
   const events = rows.flatMap(({ id, messageId, data }) => {
     const isTheirs = recipients.has(String(data.recipient_id))

@@ -17,6 +17,8 @@ import { recipientsWithinMs } from './read-messages.ts'
 
 /** Recipients of one step. With their attempts, events and tries of webhooks some hundred rows. */
 const stepRecipients = 25
+/** Fewer of mails that went to many: in all not more recipients than this, or one mail. */
+const stepOthers = 500
 /** Mails that are being sent now are looked at again after this, and mails that others are still to get. */
 const soonMs = 2_000
 const laterMs = 60_000
@@ -56,13 +58,18 @@ async function nextRecipients(
   client: pg.PoolClient,
   { tenantId, emailKey, boundId, doneId }: PendingErasure,
 ): Promise<Found[]> {
-  const { rows } = await client.query<Found>(
-    `SELECT r.id, r.message_id AS "messageId", EXISTS (SELECT FROM valija.deliveries AS d WHERE d.recipient_id = r.id) AS "isLive"
+  const { rows } = await client.query<Found & { others: number }>(
+    `SELECT r.id, r.message_id AS "messageId", EXISTS (SELECT FROM valija.deliveries AS d WHERE d.recipient_id = r.id) AS "isLive",
+       coalesce((SELECT m.recipient_count FROM valija.messages AS m WHERE m.id = r.message_id), 0) AS others
      FROM valija.recipients AS r
      WHERE r.tenant_id = $1 AND r.email_key = $2 AND r.id > $3 AND r.id <= $4 ORDER BY r.id LIMIT ${stepRecipients}`,
     [tenantId, emailKey, doneId, boundId],
   )
-  return rows
+  let total = 0
+  return rows.filter(({ others }, index) => {
+    total += others
+    return index === 0 || total <= stepOthers
+  })
 }
 
 /** All were looked at. What was live meanwhile, or was committed late, is met by the next pass, from the beginning. */

@@ -246,6 +246,23 @@ test('a mail that others are still to get keeps its bytes until they have it, an
   expect((await api.ask('GET', `/messages/${id}/raw`)).body).not.toContain('hal@')
 })
 
+test('what was erased is not sent again, and the others get theirs without the address', async () => {
+  const { id, recipients } = await api.send({ to: ['Jan <jan@example.test>', 'kim@example.test'] })
+  const alone = await api.send({ to: 'jan@example.test' })
+  for (const { id: rcp } of [...recipients, ...alone.recipients]) await attempt(api, rcp, 250, '2.0.0', 'Ok')
+  await erase(api, 'jan@example.test')
+  await workOff(api)
+  const again = (await api.ask('POST', `/messages/${id}/resend`)).json()
+  expect(again.recipients).toMatchObject([{ email: 'kim@example.test' }])
+  const raw = (await api.ask('GET', `/messages/${again.id}/raw`)).body
+  expect(raw).toContain('To: kim@example.test')
+  expect(raw).not.toContain('erased')
+  expect((await api.ask('POST', `/messages/${alone.id}/resend`)).json()).toMatchObject({
+    status: 409,
+    code: 'conflict',
+  })
+})
+
 test('400 for what is no address', async () => {
   await expectFault(api, 'POST', '/recipients/erase', { email: 'nobody' }, '/email')
 })
