@@ -98,7 +98,7 @@ const expected: [what: string, text: RegExp, days: number][] = [
   ['its recipients', /FROM valija\.recipients AS r LEFT JOIN[^;]*ORDER BY r\.ordinal/, 2],
   ['the oldest due', /clock_timestamp\(\) - least\(/, 0],
   ['bodies', /octet_length\(content\) AS "sizeBytes"/, 1],
-  ['rid a mail to several of an address', /UPDATE valija\.bodies SET content/, 1],
+  ['erase recipients', /UPDATE valija\.recipients SET email = \$2/, 21],
 ]
 
 const day = 86_400_000
