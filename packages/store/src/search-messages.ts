@@ -9,7 +9,7 @@
  *   - anything else: through the messages, less those that digests rule out (message-digests.ts)
  *
  * So what is rare is found by an index or a digest, and what is frequent by the first messages that are looked at. What stays slow is
- * what is frequent in each of its conditions and rare in all of them together.
+ * what is frequent in each of its conditions and rare in all of them together, and a live status that few have of very many who wait.
  */
 import {
   lowestUuidAt,
