@@ -61,6 +61,15 @@ export const untilAllIsShown = ({ postgres }: World): Promise<void> =>
   ask(postgres.url, (client) => untilShown(async (sql) => (await client.query(sql)).rows))
 
 async function ask<T>(url: string, question: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await connect(url)
+  try {
+    return await question(client)
+  } finally {
+    await client.end()
+  }
+}
+
+async function connect(url: string): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString: url,
     connectionTimeoutMillis: 5_000,
@@ -68,11 +77,7 @@ async function ask<T>(url: string, question: (client: pg.Client) => Promise<T>):
   })
   client.on('error', () => undefined)
   await client.connect()
-  try {
-    return await question(client)
-  } finally {
-    await client.end()
-  }
+  return client
 }
 
 async function countLeft(client: pg.Client): Promise<Left> {
@@ -95,12 +100,27 @@ async function describeLeft(client: pg.Client): Promise<string> {
 export function watchBacklog(url: string): { samples: BacklogSample[]; stop(): Promise<void> } {
   const samples: BacklogSample[] = []
   let isStopped = false
+  let client: pg.Client | null = null
+  const look = async () => {
+    try {
+      client ??= await connect(url)
+      const oldestMs = await readOldest(client)
+      samples.push({ atMs: monotonicMs(), oldestMs })
+    } catch {
+      await leave()
+    }
+  }
+  const leave = async () => {
+    const left = client
+    client = null
+    await left?.end().catch(() => undefined)
+  }
   const watching = (async () => {
     while (!isStopped) {
-      const sample = await ask(url, readOldest).catch(() => null)
-      if (sample !== null) samples.push({ atMs: monotonicMs(), oldestMs: sample })
+      await look()
       await delay(500)
     }
+    await leave()
   })()
   return {
     samples,

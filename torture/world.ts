@@ -83,7 +83,7 @@ async function build(plot: Plot, closers: (() => unknown)[], stop: () => Promise
     VALIJA_WORKER_CONCURRENCY: `${options.concurrency}`,
     NODE_COMPILE_CACHE: takeCompiled(folder),
   }
-  await runOnce('migrate', env)
+  await migrate(env)
   const faults = openLedger<FaultEntry>(path.join(folder, ledgerFiles.faults))
   const outages = createOutages()
   const ports = await Promise.all(Array.from({ length: slotsOf(options) }, () => freePort()))
@@ -101,7 +101,7 @@ async function build(plot: Plot, closers: (() => unknown)[], stop: () => Promise
   await Promise.all(all.map((app) => app.up()))
   const urls = ports.map((port) => `http://127.0.0.1:${port}`)
   const tenants = await Promise.all(
-    modes.map((mode) => addTenant(mode, { env, options, url: urls[0] ?? '', receivers })),
+    modes.map((mode) => addTenant(mode, { options, url: urls[0] ?? '', receivers })),
   )
   return {
     postgres,
@@ -150,16 +150,16 @@ function takeCompiled(folder: string): string {
 }
 
 interface TenantParts {
-  env: Record<string, string>
   options: Options
   url: string
   receivers: Receivers
 }
 
 /** @returns its mode and key */
-async function addTenant(mode: Mode, { env, options, url, receivers }: TenantParts): Promise<[Mode, string]> {
-  const { id, key } = JSON.parse(await runOnce('tenant', env, ['create', '--name', mode, '--json']))
+async function addTenant(mode: Mode, { options, url, receivers }: TenantParts): Promise<[Mode, string]> {
   const admin = client(url, adminKey)
+  const made = await admin<{ id: string; key: string }>('POST', '/tenants', { name: mode })
+  const { id, key } = expectStatus(made, 201).json
   if (mode === 'once') expectStatus(await admin('PATCH', `/tenants/${id}`, { at_most_once: true }), 200)
   // The operator vouches for the sender's domain.
   const domain = { name: senderDomainOf(mode), vouched: true }
@@ -224,13 +224,11 @@ function environmentOf(databaseUrl: string, redis: RedisHost | null, { dnsAddres
   }
 }
 
-/** Runs a command to its end; gives what it printed. */
-async function runOnce(command: string, env: Record<string, string>, args: string[] = []): Promise<string> {
-  const program = startApp(command, env, args)
+/** Runs `migrate` to its end. */
+async function migrate(env: Record<string, string>): Promise<void> {
+  const program = startApp('migrate', env)
   const { code } = await program.ended
-  const output = program.lines.join('\n')
-  if (code !== 0) throw new Error(`${command} ended with ${code}:\n${output}`)
-  return output
+  if (code !== 0) throw new Error(`migrate ended with ${code}:\n${program.lines.join('\n')}`)
 }
 
 /** An endpoint that is told of every end. */
