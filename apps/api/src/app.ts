@@ -39,8 +39,12 @@ const connectionTimeoutMs = 90_000
 /** Longer than the usual 60 s of load balancers, so that it is never we who hang up on one. */
 const keepAliveTimeoutMs = 72_000
 
-/** Builds the API. It opens no port. */
-export async function buildApp(dependencies: ApiDependencies): Promise<FastifyInstance> {
+/**
+ * Builds the API. It opens no port.
+ *
+ * @param isDescribed whether it can be asked for its OpenAPI document, which takes longer to build
+ */
+export async function buildApp(dependencies: ApiDependencies, isDescribed = false): Promise<FastifyInstance> {
   const { options, log } = dependencies
   const app: App = Fastify({
     loggerInstance: log,
@@ -77,7 +81,7 @@ export async function buildApp(dependencies: ApiDependencies): Promise<FastifyIn
   registerAudit(app, dependencies)
   refuseNul(app)
   registerJsonBody(app, createByteBudget(3 * maxBodyBytes(options.maxMessageSizeBytes)))
-  await registerOpenApi(app, dependencies)
+  if (isDescribed) await registerOpenApi(app, dependencies)
   for (const group of routeGroups) {
     for (const route of group.routes) route(app, dependencies)
   }

@@ -97,7 +97,7 @@ export async function openTestApi(
   const app = await buildApp(dependencies)
   const tenant = await makeTenant(foundation, 'default', true)
   const stranger = await makeTenant(foundation, 'stranger', false)
-  const checkAnswer = createAnswerCheck(app)
+  const checkAnswer = await createAnswerCheck()
   const ask: TestApi['ask'] = async (method, url, { key = tenant.key, body, headers } = {}) => {
     const answer = await app.inject({
       method,

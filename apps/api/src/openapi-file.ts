@@ -1,17 +1,25 @@
-/** openapi.yaml: the description of an app that is built and never asked, so everything it is handed refuses to work. */
+/**
+ * The OpenAPI document, as openapi.yaml has it and as the API answers it: the description of an app that is built and never asked, so
+ * everything it is handed refuses to work.
+ */
 import { buildApp } from './app.ts'
-import type { ApiDependencies } from './dependencies.ts'
+import type { ApiDependencies, ApiOptions } from './dependencies.ts'
 
-export async function openApiYaml(): Promise<string> {
-  const app = await buildApp(unusable())
+/** @param publicUrl where the API is; null: on this machine */
+export async function describeApi(
+  publicUrl: ApiOptions['publicUrl'] = null,
+): Promise<{ json: string; yaml: string }> {
+  const app = await buildApp(unusable(publicUrl), true)
   try {
-    return app.swagger({ yaml: true })
+    return { json: JSON.stringify(app.swagger()), yaml: app.swagger({ yaml: true }) }
   } finally {
     await app.close()
   }
 }
 
-function unusable(): ApiDependencies {
+export const openApiYaml = async (): Promise<string> => (await describeApi()).yaml
+
+function unusable(publicUrl: ApiOptions['publicUrl']): ApiDependencies {
   const refuse = (): never => {
     throw new Error('this app was built to be described, not to be used')
   }
@@ -22,7 +30,7 @@ function unusable(): ApiDependencies {
       maxMessageSizeBytes: 40 * 1024 * 1024,
       delivery: 'capture',
       isAllInOne: true,
-      publicUrl: null,
+      publicUrl,
       trustProxy: [],
       corsOrigins: [],
       metricsToken: null,

@@ -1,7 +1,6 @@
 /**
  * The OpenAPI document, made from the schemas by which requests are validated, and the page that shows it.
  */
-import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { ApiDependencies } from './dependencies.ts'
 import type { App } from './route.ts'
@@ -14,6 +13,7 @@ Lists take \`limit\` and \`cursor\` and answer \`{data, next_cursor}\`. Unknown 
 Times are RFC 3339 in UTC with milliseconds. Ids are a prefix and 32 hex digits of a UUIDv7.`
 
 export async function registerOpenApi(app: App, { options }: ApiDependencies): Promise<void> {
+  const { default: swagger } = await import('@fastify/swagger')
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.1',

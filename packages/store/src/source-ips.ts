@@ -2,7 +2,6 @@
 import type { Uuid, WarmUpPlan } from '@valija/core'
 import type pg from 'pg'
 import { asOperator, type Database } from './database.ts'
-import { DbNull } from './generated/prisma/internal/prismaNamespace.ts'
 import type { SourceIpModel } from './generated/prisma/models/SourceIp.ts'
 import type { Page } from './keys.ts'
 import { isUniqueViolation } from './tenants.ts'
@@ -53,7 +52,7 @@ export async function findSource(database: Database, id: Uuid): Promise<StoredSo
 /** @returns null when there is a source of that address */
 export async function insertSource(database: Database, source: NewSource): Promise<StoredSource | null> {
   try {
-    const data = { ...source, warmUp: toJson(source.warmUp) }
+    const data = { ...source, warmUp: await toJson(source.warmUp) }
     return toStoredSource(await asOperator(database, (prisma) => prisma.sourceIp.create({ data })))
   } catch (error) {
     if (isUniqueViolation(error)) return null
@@ -67,7 +66,7 @@ export async function updateSource(
   id: Uuid,
   { warmUp, ...changes }: Partial<SourceConfig>,
 ): Promise<StoredSource | null> {
-  const data = { ...changes, ...(warmUp !== undefined && { warmUp: toJson(warmUp) }) }
+  const data = { ...changes, ...(warmUp !== undefined && { warmUp: await toJson(warmUp) }) }
   const rows = await asOperator(database, (prisma) =>
     prisma.sourceIp.updateManyAndReturn({ where: { id }, data }),
   )
@@ -94,7 +93,9 @@ export async function noteBlockedSource(engine: pg.Pool, id: Uuid, reply: string
   ])
 }
 
-function toJson(plan: WarmUpPlan | null) {
+async function toJson(plan: WarmUpPlan | null) {
+  // With Prisma, which is loaded when it is used (database.ts).
+  const { DbNull } = await import('./generated/prisma/internal/prismaNamespace.ts')
   return plan === null ? DbNull : { ...plan }
 }
 

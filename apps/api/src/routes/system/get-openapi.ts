@@ -1,17 +1,21 @@
 /** GET /openapi.json and /openapi.yaml: this API, described. */
 import type { RoutePlugin } from '../../route.ts'
 
-export const getOpenApi: RoutePlugin = (app) => {
-  let text: string | undefined
-  let yaml: string | undefined
+export const getOpenApi: RoutePlugin = (app, { options }) => {
+  let description: Promise<{ json: string; yaml: string }> | null = null
+  // Made when it is first asked for, in 0.1 s: most processes never are.
+  const describe = async () => {
+    const { describeApi } = await import('../../openapi-file.ts')
+    description ??= describeApi(options.publicUrl)
+    return description
+  }
   app.get('/openapi.json', { config: { scope: null }, schema: { hide: true } }, async (_request, reply) => {
-    // The routes no longer change once the first request is answered.
-    text ??= JSON.stringify(app.swagger())
-    return reply.type('application/json; charset=utf-8').send(text)
+    const { json } = await describe()
+    return reply.type('application/json; charset=utf-8').send(json)
   })
   // RFC 9512.
   app.get('/openapi.yaml', { config: { scope: null }, schema: { hide: true } }, async (_request, reply) => {
-    yaml ??= app.swagger({ yaml: true })
+    const { yaml } = await describe()
     return reply.type('application/yaml; charset=utf-8').send(yaml)
   })
 }
