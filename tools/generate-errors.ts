@@ -2,7 +2,7 @@
  * Writes docs/errors.md from the error catalogue of @valija/core; with `--check` it fails when the page is stale.
  * A code that is in the catalogue is on the page and the other way round, because the page has no other source.
  */
-import type { CatalogueEntry } from '@valija/core'
+import { type CatalogueEntry, conflictTitles } from '@valija/core'
 import { settleGenerated } from './step.ts'
 
 const introduction = `# Errors
@@ -12,6 +12,10 @@ const introduction = `# Errors
 Every refusal is an RFC 9457 problem (\`application/problem+json\`) with a stable \`code\`; over SMTP it is the reply in
 the same row. The wording of titles and fixes may change, a code never does. *Retry* says whether the same request can
 succeed later without being changed; where a \`Retry-After\` header is present, wait for that long first.
+
+The title of a \`conflict\` says what is in the way: ${Object.values(conflictTitles)
+  .map((title) => `*${title}*`)
+  .join(', ')}.
 `
 
 /** The whole page, codes in alphabetical order: a table to find one, then a section with a link target for each. */

@@ -21,7 +21,7 @@ export const Problem = named(
   Type.Object(
     {
       type: Type.String({ description: 'Names the kind of problem, as code does.' }),
-      title: Type.String(),
+      title: Type.String({ description: 'What happened; of a `conflict` which kind of it.' }),
       status: Type.Integer(),
       detail: Type.Optional(Type.String({ description: 'What exactly is wrong this time.' })),
       code: Type.String({ description: 'Stable: programs decide by it.' }),
@@ -96,7 +96,7 @@ export function toProblem(error: ProductError, requestId: string): Record<string
   const entry = errorCatalogue[error.code]
   return {
     type: `urn:valija:error:${error.code}`,
-    title: entry.title,
+    title: error.title ?? entry.title,
     status: entry.status,
     ...(error.detail !== undefined && { detail: error.detail }),
     code: error.code,

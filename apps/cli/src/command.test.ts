@@ -49,9 +49,12 @@ describe('a command', () => {
     expect(fault(one({}), ['a'])).toBe('"a" is one word too many.')
     expect(fault(one({ args: '<id>…' }), ['a', 'b', 'c'])).toBeUndefined()
     const flags = { name: { type: 'string', help: '' }, yes: { type: 'boolean', help: '' } } as const
-    expect(fault(one({ flags }), ['--nam', 'x'])).toBe("Unknown option '--nam'.")
-    expect(fault(one({ flags }), ['--name'])).toBe("Option '--name <value>' argument missing.")
-    expect(fault(one({ flags }), ['--yes=no'])).toBe("Option '--yes' does not take an argument.")
+    const needs = '--name needs a value; one that begins with a dash is written --name=-….'
+    expect(fault(one({ flags }), ['--nam', 'x'])).toBe('There is no flag --nam.')
+    expect(fault(one({ flags }), ['--name'])).toBe(needs)
+    expect(fault(one({ flags }), ['--name', '-x'])).toBe(needs)
+    expect(fault(one({ flags }), ['--yes=no'])).toBe('--yes takes no value.')
+    expect(fault(one({ flags }), ['-n'])).toBe('There is no flag -n.')
   })
 })
 

@@ -98,10 +98,20 @@ function parse(flags: Flags, argv: readonly string[]) {
     ])
     return { values: Object.fromEntries(all) as FlagValues<Flags>, positionals }
   } catch (error) {
-    // Its first sentence; the others are about how to write words that begin with a dash.
-    const [sentence = ''] = (error as Error).message.split(/(?<=['>)])\. |\. To |\n/)
-    const fault = new UsageError(`${sentence.replace(/\.$/, '')}.`, { cause: error })
-    fault.unknownFlag = /^Unknown option '(--[^'=]+)/.exec(sentence)?.[1] ?? null
+    const fault = new UsageError(parseFault((error as Error).message), { cause: error })
+    fault.unknownFlag = /^Unknown option '(--?[^'=]+)/.exec((error as Error).message)?.[1] ?? null
     throw fault
   }
+}
+
+/** What Node says of flags, in the words of everything else here. */
+function parseFault(message: string): string {
+  const [, unknown] = /^Unknown option '(--?[^'=]+)/.exec(message) ?? []
+  if (unknown !== undefined) return `There is no flag ${unknown}.`
+  const [, valueless] =
+    /^Option '(--[^' ]+)(?: <value>)?' argument (?:missing|is ambiguous)/.exec(message) ?? []
+  if (valueless !== undefined)
+    return `${valueless} needs a value; one that begins with a dash is written ${valueless}=-….`
+  const [, bare] = /^Option '(--[^' ]+)' does not take an argument/.exec(message) ?? []
+  return bare === undefined ? message : `${bare} takes no value.`
 }

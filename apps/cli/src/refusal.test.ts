@@ -22,7 +22,7 @@ describe('a fault', () => {
     ['key create', '/scopes/1', '--scope (number 2)'],
     ['send', '/send_at', '--send-at'],
     ['send', '/ttl_seconds', '--ttl'],
-    ['send', '/notify_if_not_handed_off_within', '--tell-if-late'],
+    ['send', '/notify_if_not_handed_off_within', '--late-after'],
     ['send', '/attachments/0/content', '--attach'],
     ['send', '/template/variables/name', '--variable name'],
     ['send', '/template/slug', '--template'],

@@ -53,7 +53,7 @@ const otherNames: Readonly<Record<string, string>> = {
   attachments: 'attach',
   'group-by': 'by',
   key: 'actor',
-  'notify-if-not-handed-off-within': 'tell-if-late',
+  'notify-if-not-handed-off-within': 'late-after',
   recipients: 'to',
 }
 

@@ -38,7 +38,7 @@ test('every flag has its field, and files go with it', async () => {
   const more =
     '--cc c@d.test --bcc e@f.test --reply-to g@h.test --html <p> --tag a --tag b --metadata order=4=2 --stream bulk'
   const ways =
-    '--ttl 60 --route r --require-tls --unsubscribe --sandbox --sensitive --tell-if-late 30 --send-at 2030-01-01T00:00:00Z'
+    '--ttl 60 --route r --require-tls --unsubscribe --sandbox --sensitive --late-after 30 --send-at 2030-01-01T00:00:00Z'
   const words = [...more.split(' '), ...ways.split(' '), '--header', 'X-Order: a:b', '--attach', file]
   expect(await read(...least, ...words)).toEqual({
     from: 'hi@acme.test',

@@ -45,7 +45,7 @@ export async function readMail(flags: SendFlags): Promise<MessageInput> {
       send_at: flags['send-at'],
       ttl_seconds: readNumber('ttl', flags.ttl),
       route: flags.route,
-      notify_if_not_handed_off_within: readNumber('tell-if-late', flags['tell-if-late']),
+      notify_if_not_handed_off_within: readNumber('late-after', flags['late-after']),
     }),
     ...(flags['require-tls'] && { require_tls: true }),
     ...(flags.unsubscribe && { unsubscribe: true }),

@@ -77,7 +77,7 @@ export const errorCatalogue = {
   conflict: {
     status: 409,
     smtp: '550 5.5.0',
-    title: 'It exists already or has changed meanwhile',
+    title: 'What is there is in the way',
     fix: 'Read the present state and decide anew; detail names what is in the way.',
     isRetryable: false,
   },
@@ -169,6 +169,8 @@ export interface FieldFault {
 }
 
 export interface ProductErrorDetails {
+  /** What happened, where the code stands for several things. */
+  title?: string
   /** What exactly is wrong, for the client to read. */
   detail?: string
   errors?: FieldFault[]
@@ -196,6 +198,7 @@ export interface RefusingLimit {
 /** What flows throw when a request cannot be served; the apps turn it into a problem (RFC 9457) or an SMTP reply. */
 export class ProductError extends Error {
   readonly code: ErrorCode
+  readonly title: string | undefined
   readonly detail: string | undefined
   readonly errors: FieldFault[] | undefined
   readonly fix: string | undefined
@@ -206,6 +209,7 @@ export class ProductError extends Error {
     super(`${code}: ${details.detail ?? errorCatalogue[code].title}`, { cause: details.cause })
     this.name = 'ProductError'
     this.code = code
+    this.title = details.title
     this.detail = details.detail
     this.errors = details.errors
     this.fix = details.fix
@@ -222,4 +226,21 @@ export function invalidRequest(errors: FieldFault[]): ProductError {
     errors,
     ...(first && { detail: `${first.path || 'request'}: ${first.message}${rest}` }),
   })
+}
+
+/** What can be in the way, as the title of the problem says it. */
+export const conflictTitles = {
+  exists: 'There is one already',
+  full: 'There are as many as there may be',
+  used: 'It is still used',
+  changed: 'It has changed meanwhile',
+  elsewhere: 'Another tenant has it',
+  underWay: 'It is under way already',
+  gone: 'Its content is not kept any more',
+  fixed: 'It cannot be removed',
+} as const
+
+/** The error where what is there does not allow what was asked for. */
+export function conflict(what: keyof typeof conflictTitles, details: ProductErrorDetails): ProductError {
+  return new ProductError('conflict', { title: conflictTitles[what], ...details })
 }

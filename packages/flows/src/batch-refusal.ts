@@ -26,10 +26,11 @@ const fieldOf: Partial<Record<ErrorCode, string>> = {
  */
 export function placeInBatch(error: ProductError, index: number): ProductError {
   const errors = faultsOf(error, index)
-  const { detail, retryAfterS, limit } = error
+  const { title, detail, retryAfterS, limit } = error
   if (error.code === 'invalid_request' && limit === undefined) return invalidRequest(errors)
   return new ProductError(error.code, {
     errors,
+    ...(title !== undefined && { title }),
     ...(detail !== undefined && { detail }),
     ...(retryAfterS !== undefined && { retryAfterS }),
     ...(limit !== undefined && { limit }),

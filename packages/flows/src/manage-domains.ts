@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import {
   type Caller,
+  conflict,
   domainGraceMs,
   formatId,
   type IdSource,
@@ -121,11 +122,11 @@ export async function addDomain(desk: DomainDesk, caller: Caller, input: DomainI
     ? await insertVouchedDomain(desk.database, { ...row, status: 'verified', isVouched: true })
     : await insertPendingDomain(desk.database, { ...row, status: 'pending', isVouched: false })
   if (added === 'doubled')
-    throw new ProductError('conflict', {
+    throw conflict('exists', {
       detail: `The tenant has ${name} already: see GET /domains, and change it by PATCH /domains/:id.`,
     })
   if (added === 'full')
-    throw new ProductError('conflict', {
+    throw conflict('full', {
       detail: `There are ${maxDomains} domains already; delete those that nobody needs.`,
     })
   if (added === 'verified_elsewhere') throw verifiedElsewhere()
@@ -216,7 +217,7 @@ function readName(input: string): string {
 
 /** Only the operator comes here, so nothing is told to a tenant about another. */
 function verifiedElsewhere(): ProductError {
-  return new ProductError('conflict', {
+  return conflict('elsewhere', {
     detail: 'Another tenant has this domain verified; remove it there first.',
   })
 }

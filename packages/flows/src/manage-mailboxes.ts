@@ -4,6 +4,7 @@
  */
 import {
   type Caller,
+  conflict,
   type FieldFault,
   formatId,
   type IdSource,
@@ -140,7 +141,7 @@ export async function addMailbox(
     state: input.state ?? 'enabled',
   })
   if (added === 'full')
-    throw new ProductError('conflict', {
+    throw conflict('full', {
       detail: `There are ${maxMailboxes} mailboxes already; delete those that nobody needs.`,
     })
   desk.wake.send('mailboxes')

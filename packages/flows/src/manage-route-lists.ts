@@ -4,6 +4,7 @@
  */
 import {
   type Caller,
+  conflict,
   type FieldFault,
   formatId,
   type IdSource,
@@ -95,11 +96,11 @@ export async function addRouteList(
     routes,
   })
   if (added === 'doubled')
-    throw new ProductError('conflict', {
+    throw conflict('exists', {
       detail: 'There is a list for this domain and stream already: change it by PATCH /route-lists/:id.',
     })
   if (added === 'full')
-    throw new ProductError('conflict', { detail: `There are ${maxRouteLists} lists already; delete some.` })
+    throw conflict('full', { detail: `There are ${maxRouteLists} lists already; delete some.` })
   desk.wake.send('routes')
   return toView(added)
 }

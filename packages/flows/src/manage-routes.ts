@@ -5,6 +5,7 @@
 import { isIP } from 'node:net'
 import {
   type Caller,
+  conflict,
   type FieldFault,
   findRouteNameFault,
   formatId,
@@ -142,9 +143,9 @@ export async function addRoute(desk: RouteDesk, caller: Caller, input: RouteInpu
     isGuarded: !caller.isOperator,
   })
   if (added === 'doubled')
-    throw new ProductError('conflict', { detail: `There is a route named ${name} already: see GET /routes.` })
+    throw conflict('exists', { detail: `There is a route named ${name} already: see GET /routes.` })
   if (added === 'full')
-    throw new ProductError('conflict', {
+    throw conflict('full', {
       detail: `There are ${maxRoutes} routes already; delete those that nobody uses.`,
     })
   desk.wake.send('routes')
@@ -205,7 +206,7 @@ export async function removeRoute(desk: RouteDesk, caller: Caller, id: string): 
     ...(hasMail ? ['mail on its way'] : []),
   ]
   if (users.length > 0) {
-    throw new ProductError('conflict', { detail: `It is still named by ${users.join(' and ')}.` })
+    throw conflict('used', { detail: `It is still named by ${users.join(' and ')}.` })
   }
   if (!(await deleteRoute(desk.database, owner, uuid))) throw new ProductError('not_found')
   await markRouteUp(desk.database.engine, uuid, () => [])

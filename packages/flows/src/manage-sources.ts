@@ -1,6 +1,7 @@
 /** Managing source addresses and their warm-up: the operator's business. */
 import { isIP } from 'node:net'
 import {
+  conflict,
   continueWarmUp,
   defaultWarmUp,
   type FieldFault,
@@ -134,8 +135,7 @@ export async function addSource(desk: SourceDesk, input: SourceInput): Promise<S
     ...config,
     bind: config.bind ?? input.address,
   })
-  if (added === null)
-    throw new ProductError('conflict', { detail: `There is a source ${input.address} already.` })
+  if (added === null) throw conflict('exists', { detail: `There is a source ${input.address} already.` })
   desk.wake.send('routes')
   return (await toViews(desk, [added]))[0]!
 }

@@ -1,6 +1,7 @@
 /** Managing the suppression list: what people put on it, look up, confirm and take off. */
 import {
   type Caller,
+  conflict,
   formatId,
   type IdSource,
   invalidRequest,
@@ -140,7 +141,7 @@ export async function changeSuppression(
   if (!change) throw new ProductError('not_found')
   if (change === 'doubled') {
     const which = patch.stream ? `the stream ${patch.stream}` : 'both streams'
-    throw new ProductError('conflict', {
+    throw conflict('exists', {
       detail: `The address has another entry for ${which}: see GET /suppressions?email=, and remove one of them.`,
     })
   }

@@ -4,6 +4,7 @@
  */
 import {
   type Caller,
+  conflict,
   type FieldFault,
   findContentFaults,
   findLabelFaults,
@@ -154,7 +155,7 @@ export async function addTemplate(
   if (added === 'taken') throw slugTaken(slug)
   if (added === 'full') {
     const detail = `There are ${maxTemplates} templates already; delete those that nobody needs.`
-    throw new ProductError('conflict', { detail })
+    throw conflict('full', { detail })
   }
   return toView(added)
 }
@@ -241,7 +242,7 @@ async function save(
   if (changed === null) throw new ProductError('not_found')
   if (changed === 'taken') throw slugTaken(change.slug ?? present.slug)
   if (changed === 'changed')
-    throw new ProductError('conflict', { detail: 'Somebody else has changed the template meanwhile.' })
+    throw conflict('changed', { detail: 'Somebody else has changed the template meanwhile.' })
   return toView(changed)
 }
 
@@ -302,8 +303,7 @@ async function refuseWhileUsed(
 ): Promise<void> {
   if (kind === 'template') return
   const users = await findUsers(database, caller.tenantId, `${kind}/${slug}`)
-  if (users.length > 0)
-    throw new ProductError('conflict', { detail: `It is still used by ${users.join(', ')}.` })
+  if (users.length > 0) throw conflict('used', { detail: `It is still used by ${users.join(', ')}.` })
 }
 
 function refuse(faults: FieldFault[]): void {
@@ -311,7 +311,7 @@ function refuse(faults: FieldFault[]): void {
 }
 
 function slugTaken(slug: string): ProductError {
-  return new ProductError('conflict', {
+  return conflict('exists', {
     detail: `There is one with the slug ${slug} already: see GET /templates?slug=${slug}.`,
   })
 }

@@ -1,6 +1,7 @@
 /** Managing tenants: the operator's business. A new tenant comes with a first key that has all scopes. */
 import {
   type AlarmLimits,
+  conflict,
   createApiKey,
   formatId,
   type IdSource,
@@ -176,11 +177,11 @@ export async function removeTenant(desk: TenantDesk, id: string): Promise<void> 
   const outcome = uuid === null ? 'unknown' : await deleteTenant(desk.database, uuid)
   if (uuid === null || outcome === 'unknown') throw new ProductError('not_found')
   if (outcome === 'default') {
-    throw new ProductError('conflict', { detail: 'The default tenant belongs to `npm start` and stays.' })
+    throw conflict('fixed', { detail: 'The default tenant belongs to `npm start` and stays.' })
   }
   if (outcome !== 'deleted') {
     const detail = `${outcome.live} recipients of its mails are not at their end; cancel them or wait.`
-    throw new ProductError('conflict', { detail })
+    throw conflict('used', { detail })
   }
   desk.wake.send('keys', uuid)
 }
@@ -214,7 +215,7 @@ const withoutNulls = (fields: object) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
 
 function nameTaken(name: string | undefined): ProductError {
-  return new ProductError('conflict', { detail: `There is a tenant named ${JSON.stringify(name)} already.` })
+  return conflict('exists', { detail: `There is a tenant named ${JSON.stringify(name)} already.` })
 }
 
 function toView(tenant: StoredTenant): TenantView {

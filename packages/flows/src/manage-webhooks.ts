@@ -1,6 +1,7 @@
 /** Managing webhook endpoints. The secret is shown once, when it is made, and is sealed at rest. */
 import {
   type Caller,
+  conflict,
   createWebhookSecret,
   eventTypes,
   type FieldFault,
@@ -109,7 +110,7 @@ export async function addWebhook(
     secret: sealed,
   })
   if (stored === 'full')
-    throw new ProductError('conflict', {
+    throw conflict('full', {
       detail: `There are ${maxWebhooks} webhooks already; delete those that nobody needs.`,
     })
   return { ...toView(desk, stored), secret }

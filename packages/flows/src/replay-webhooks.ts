@@ -6,10 +6,10 @@
  */
 import {
   type Caller,
+  conflict,
   type EventType,
   eventTypes,
   invalidRequest,
-  ProductError,
   parseId,
   type Uuid,
 } from '@valija/core'
@@ -65,7 +65,7 @@ export async function replayWebhook(
     count = await replayWaiting(desk.database, webhook)
   }
   if (count === null)
-    throw new ProductError('conflict', {
+    throw conflict('underWay', {
       detail: `${maxWebhookReplays} replays of this webhook are under way; each is gone once it is done.`,
     })
   desk.wake.send('webhooks')

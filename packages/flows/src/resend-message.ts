@@ -3,6 +3,7 @@
  * Message-ID, its date, its send_at). The rules of the day hold for it as for a new one; its shape was judged when it first came.
  */
 import {
+  conflict,
   erasedDomain,
   type FieldFault,
   formatId,
@@ -68,7 +69,7 @@ export async function readResentMessage(
 }
 
 function contentGone({ isSensitive }: SentMessage, messageId: Uuid): ProductError {
-  return new ProductError('conflict', {
+  return conflict('gone', {
     detail: isSensitive
       ? 'The message was sensitive: its body was dropped when its last recipient had its end.'
       : 'The body of the message is not kept any more (VALIJA_RETENTION_CONTENT, the retention of the tenant, or an erasure).',

@@ -3,7 +3,7 @@
  * present ones; when the record of a new key is seen in the DNS, it signs, and the old one's record stays for a while
  * (packages/store/src/domain-checks.ts). The keys are made here, or given by the tenant.
  */
-import { type Caller, type FieldFault, invalidRequest, ProductError, parseId } from '@valija/core'
+import { type Caller, conflict, type FieldFault, invalidRequest, ProductError, parseId } from '@valija/core'
 import { type DkimAlgorithm, importDkimKey } from '@valija/mail'
 import { addNextDkimKeys, findDomain, type NewDkimKey, type StoredDomain } from '@valija/store'
 import { makeDkimKeys, makeSelector, sealDkimKey } from './dkim-keys.ts'
@@ -37,7 +37,7 @@ export async function rotateDkim(
   if (added === 'under_way' && own.length > 0) {
     const detail =
       'New keys of this domain wait for their records already: publish these first, so that they take over.'
-    throw new ProductError('conflict', { detail })
+    throw conflict('underWay', { detail })
   }
   desk.wake.send('keys', caller.tenantId)
   return showDomain(desk, caller, id)

@@ -2,7 +2,7 @@
  * The sources of templates: which version is asked for → its layouts and partials as they are published now → what they hold, mostly from
  * memory.
  */
-import { type FieldFault, ProductError, type TemplateContent, type Uuid } from '@valija/core'
+import { conflict, type FieldFault, type TemplateContent, type Uuid } from '@valija/core'
 import {
   type AskedVersion,
   type Database,
@@ -128,7 +128,7 @@ function createSourceMemory(engine: Database['engine']) {
         keep(id, content)
       }
       if (refs.some(({ id }) => !found.has(id)))
-        throw new ProductError('conflict', {
+        throw conflict('changed', {
           detail: 'The template was changed this moment. Repeat the request.',
         })
       return found

@@ -2,7 +2,7 @@
  * Looking at a sender domain in the DNS: what was found of its records is kept and shown, and what follows from it happens
  * (packages/store/src/domain-checks.ts): verified, failing, failed, another key that signs.
  */
-import { type Caller, domainGraceMs, ProductError, parseId, type Uuid } from '@valija/core'
+import { type Caller, conflict, domainGraceMs, ProductError, parseId, type Uuid } from '@valija/core'
 import type { Resolver } from '@valija/courier'
 import { findDomain, keepDomainLook, type LookOutcome, type NewCheck, type StoredDomain } from '@valija/store'
 import { checkRecord } from './check-record.ts'
@@ -93,7 +93,7 @@ function checkOf({ type, name }: WantedRecord, { status, found, fault, by }: Loo
 /** Told only to who has shown that the name is its own. */
 function usedElsewhere(): ProductError {
   const hours = domainGraceMs / 3_600_000
-  return new ProductError('conflict', {
+  return conflict('elsewhere', {
     detail: `The record is right, but another tenant of this installation has this domain verified: it must be removed there first, by that tenant or by the operator; or that tenant’s record must have been gone from the DNS for ${hours} hours.`,
   })
 }

@@ -1,6 +1,7 @@
 /** Rotating an endpoint's secret: the new one is shown once, the former signs beside it for a while. */
 import {
   type Caller,
+  conflict,
   createWebhookSecret,
   joinWebhookSecrets,
   ProductError,
@@ -42,7 +43,7 @@ export async function rotateSecret(
   const rotated = await rotateWebhookSecret(desk.database, place, renew)
   if (rotated === null) throw new ProductError('not_found')
   if (rotated === 'crowded')
-    throw new ProductError('conflict', {
+    throw conflict('full', {
       detail: `${maxSigningSecrets} secrets sign for this webhook already; wait until one ends, or end them all by "overlap_seconds": 0.`,
     })
   return { secret, former_secret_until: rotated.formerSecretUntil?.toISOString() ?? null }

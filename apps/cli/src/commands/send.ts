@@ -36,7 +36,7 @@ export const sendFlags = {
   unsubscribe: { type: 'boolean', help: 'of bulk mail: with a link to unsubscribe by' },
   sandbox: { type: 'boolean', help: 'walks the real states, is sent to nobody' },
   sensitive: { type: 'boolean', help: 'its content is dropped once nobody is left to be sent to' },
-  'tell-if-late': text('<seconds>', 'message.late tells when it is not handed off by then'),
+  'late-after': text('<seconds>', 'it is late, and message.late tells so, when it is not handed off by then'),
   'idempotency-key': text('<key>', 'the same key and content is sent once'),
   wait: {
     type: 'boolean',

@@ -4,6 +4,7 @@
 export type Problem = {
   /** Names the kind of problem, as code does. */
   type: string
+  /** What happened; of a `conflict` which kind of it. */
   title: string
   status: number
   /** What exactly is wrong this time. */

@@ -186,7 +186,11 @@ test.each([{ vouched: true }, { dkim: true }, { vouched: false }])(
 describe('409', () => {
   test('for a name that the tenant has', async () => {
     await add({ name: 'twice.test' })
-    expect((await add({ name: 'TWICE.test' })).json()).toMatchObject({ status: 409, code: 'conflict' })
+    expect((await add({ name: 'TWICE.test' })).json()).toMatchObject({
+      status: 409,
+      code: 'conflict',
+      title: 'There is one already',
+    })
     const vouched = await add({ name: 'twice.test', vouched: true }, asOperator(api.tenant.id))
     expect(vouched.statusCode).toBe(409)
   })

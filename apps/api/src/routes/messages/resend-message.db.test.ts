@@ -204,6 +204,7 @@ describe('409', () => {
     await api.foundation.database.engine.query('DELETE FROM valija.bodies')
     expect((await resend(kept.id)).json()).toMatchObject({
       code: 'conflict',
+      title: 'Its content is not kept any more',
       detail: expect.stringContaining('not kept any more'),
       fix: expect.stringContaining('Send it anew by POST /send'),
     })

@@ -106,6 +106,7 @@ test('409 for a slug that the tenant has already', async () => {
   expect((await add(receipt)).json()).toMatchObject({
     status: 409,
     code: 'conflict',
+    title: 'There is one already',
     detail: expect.stringContaining('receipt'),
   })
 })

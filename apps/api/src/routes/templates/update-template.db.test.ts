@@ -108,7 +108,11 @@ describe('409', () => {
     const { make } = templatesOf(api)
     await make('g')
     const { id } = await make('h')
-    expect((await change(id, { slug: 'g' })).json()).toMatchObject({ status: 409, code: 'conflict' })
+    expect((await change(id, { slug: 'g' })).json()).toMatchObject({
+      status: 409,
+      code: 'conflict',
+      title: 'There is one already',
+    })
   })
 
   test('for all but one of those that take a slug at the same moment', async () => {
