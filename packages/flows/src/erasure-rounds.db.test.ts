@@ -6,6 +6,8 @@ import {
   findErasure,
   insertErasure,
   openDatabase,
+  type Settlement,
+  settleAttempts,
   stepErasure,
 } from '@valija/store'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -92,6 +94,51 @@ test('a step whose worker dies before its commit is as if it had not been begun'
   expect(await left()).toBe(30)
   await worker()()
   expect(await found(id)).toMatchObject({ status: 'done', recipients: 30, bodies: 30, cancelled: 0 })
+})
+
+test('the result of a worker that had lost the mail brings nothing back of what the server said', async () => {
+  const message = makeMessage(nextId, tenantId)
+  const recipientId = message.recipients[0]!.id
+  await acceptMessages(database.engine, [message], { directShare: 1_000_000 })
+  await database.engine.query('DELETE FROM valija.deliveries')
+  await ask()
+  await worker()()
+  const report = {
+    reply: '250 taken for Ann@example.org',
+    transcript: [{ line: 'RCPT TO:<Ann@example.org>' }],
+    host: 'mx.test',
+  }
+  const attempt = {
+    id: nextId(),
+    number: 1,
+    outcome: 'delivered',
+    reason: null,
+    startedAt: new Date(),
+    report,
+  }
+  const late: Settlement = {
+    ...{
+      recipientId,
+      messageId: message.id,
+      tenantId,
+      epoch: 1,
+      isSensitive: false,
+      isFact: true,
+      change: null,
+    },
+    ...{
+      reason: null,
+      reply: report.reply,
+      enhancedStatus: null,
+      attempts: 1,
+      retrySteps: 1,
+      nextInMs: null,
+    },
+    ...{ deliveredAt: new Date(), sizeBytes: 1, seq: 1, mailboxFault: null, events: [], attempt },
+  }
+  expect((await settleAttempts(database.engine, [late])).settled.size).toBe(0)
+  const { rows } = await database.engine.query('SELECT report FROM valija.attempts')
+  expect(rows).toEqual([{ report: { reply: null, transcript: [], host: 'mx.test' } }])
 })
 
 test('two workers do not do the same', async () => {

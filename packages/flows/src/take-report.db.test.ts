@@ -126,6 +126,25 @@ test('one report that comes over SMTP and out of a mailbox, with other header fi
   ])
 })
 
+test('what comes of a mail whose recipient was erased brings nothing of the address back', async () => {
+  const made = await make(['erased@example.org'])
+  const mail = mailOf(made)
+  await database.engine.query(
+    `UPDATE valija.recipients SET email = $2, email_key = $2, domain = 'erased.invalid' WHERE message_id = $1`,
+    [made.messageId, 'erased-0@erased.invalid'],
+  )
+  expect(await take(bounceOf(mail), [mail.from])).toEqual({ outcome: 'ignored', reason: 'other_recipient' })
+  expect(await take(complaintOf(mail), [mail.from])).toEqual({ outcome: 'applied' })
+  expect(await lifeOf(made)).toEqual({ states: ['delivered'], events: ['message.complained'] })
+  const { rows } = await database.engine.query(
+    `SELECT data::text AS text FROM valija.events WHERE message_id = $1 UNION ALL
+     SELECT email FROM valija.suppressions WHERE message_id = $1`,
+    [made.messageId],
+  )
+  expect(rows).toHaveLength(1)
+  expect(JSON.stringify(rows)).not.toContain('erased@example.org')
+})
+
 test('a mailbox of a tenant says nothing of another tenant’s mail; the operator’s says something of all', async () => {
   const made = await make(['a2@example.org'])
   const mail = mailOf(made)

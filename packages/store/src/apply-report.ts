@@ -6,6 +6,7 @@
  */
 import {
   type EventType,
+  erasedDomain,
   isEnd,
   type MailboxFault,
   type RecipientState,
@@ -103,6 +104,8 @@ export async function applyReport(
     const { mail, change } = effect
     const present = await lockRecipient(client, mail.recipientId)
     if (present === null) return { outcome: 'gone', hasWebhooks: false }
+    // Erased since it was looked up, with the address in hand: it is looked up anew when the report comes again.
+    if (present.domain !== mail.domain) return { outcome: 'live', hasWebhooks: false }
     if (await isTaken(client, effect)) return { outcome: 'repeated', hasWebhooks: false }
     if (change === null && !isEnd(present.status)) return { outcome: 'live', hasWebhooks: false }
     if (change !== null && !change.from.includes(present.status))
@@ -120,6 +123,7 @@ export async function applyReport(
 
 interface Present {
   status: RecipientState
+  domain: string
   seq: number
 }
 
@@ -131,7 +135,7 @@ async function lockRecipient(client: pg.PoolClient, recipientId: Uuid): Promise<
   })
   const found = await client.query<Present>({
     name: 'lock-reported-recipient',
-    text: 'SELECT status, seq FROM valija.recipients WHERE id = $1 FOR UPDATE',
+    text: 'SELECT status, seq, domain FROM valija.recipients WHERE id = $1 FOR UPDATE',
     values: [recipientId],
   })
   return found.rows[0] ?? null
@@ -205,6 +209,8 @@ async function endDelivery(client: pg.PoolClient, recipientId: Uuid): Promise<vo
 
 async function suppress(client: pg.PoolClient, effect: ReportEffect): Promise<boolean> {
   const { mail, kind, mailboxFault: fault, reply } = effect
+  // Whose address it is nobody knows any more.
+  if (mail.domain === erasedDomain) return false
   if (kind === 'complaint') return suppressForComplaint(client, mail)
   if (fault === null) return false
   const { rows } = await client.query<{ provider: string | null }>({

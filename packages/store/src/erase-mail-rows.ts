@@ -1,6 +1,6 @@
 /** What was written of mails to a person who is erased: attempts, events and what endpoints answered to them, the inbox, answers of idempotency keys. */
 import type { AddressEraser, Uuid } from '@valija/core'
-import { formatId, lowestUuidAt, uuidTimeMs } from '@valija/core'
+import { erasedDomain, formatId, lowestUuidAt, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { idempotencyKeptMs } from './idempotency-keys.ts'
 import { earliestIdOf } from './message-ids.ts'
@@ -39,6 +39,31 @@ export async function eraseAttempts(client: pg.PoolClient, mails: ErasedMails): 
   })
   await writeJson(client, { table: 'attempts', column: 'report' }, reports)
   return reports.length
+}
+
+/**
+ * Attempts that a worker wrote down although it had lost its lease: when the person was erased meanwhile, what servers said goes at once. The
+ * recipients are locked first: an erasure that has them has ended by then, or reads these attempts when it has them.
+ */
+export async function eraseLateAttempts(
+  client: pg.PoolClient,
+  recipientIds: readonly Uuid[],
+  attemptIds: readonly Uuid[],
+): Promise<void> {
+  if (recipientIds.length === 0) return
+  const sorted = [...recipientIds].sort()
+  const { rows } = await client.query<{ id: Uuid; isErased: boolean }>(
+    `SELECT id, domain = '${erasedDomain}' AS "isErased" FROM valija.recipients
+     WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id FOR SHARE`,
+    [sorted, sorted[0], sorted.at(-1)],
+  )
+  const erased = rows.filter(({ isErased }) => isErased).map(({ id }) => id)
+  if (erased.length === 0) return
+  await client.query(
+    `UPDATE valija.attempts SET report = report || '{"reply": null, "transcript": []}'
+     WHERE id = ANY ($1::uuid[]) AND recipient_id = ANY ($2::uuid[])`,
+    [attemptIds, erased],
+  )
 }
 
 /** What servers said of others to whom the same mail went may name the person as well. */

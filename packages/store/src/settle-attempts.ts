@@ -13,6 +13,7 @@ import {
 import type pg from 'pg'
 import { isInState } from './admission.ts'
 import { inTransaction } from './database.ts'
+import { eraseLateAttempts } from './erase-mail-rows.ts'
 import {
   eventParameterCount,
   eventParameters,
@@ -168,6 +169,14 @@ export async function settleAttempts(
     const outcome = await settle(client, settlements, allSettlements)
     const ended = settlements.flatMap(({ recipientId, mailboxFault, reply }) =>
       mailboxFault && outcome.settled.has(recipientId) ? [{ recipientId, ...mailboxFault, reply }] : [],
+    )
+    const late = allSettlements.filter(
+      ({ recipientId, attempt }) => attempt && !outcome.settled.has(recipientId),
+    )
+    await eraseLateAttempts(
+      client,
+      late.map(({ recipientId }) => recipientId),
+      late.flatMap(({ attempt }) => attempt?.id ?? []),
     )
     const isTold = ended.length > 0 && (await suppressMailboxes(client, ended))
     await dropSensitiveBodies(
