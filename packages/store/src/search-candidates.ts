@@ -228,16 +228,16 @@ const ofSeveral = 'tenant_id = $1 AND id >= $2 AND id < $3 AND recipient_count >
  * PostgreSQL longer than to read them.
  */
 const ofBothSql = `
-  WITH several AS MATERIALIZED (
-    SELECT id FROM valija.messages WHERE ${ofSeveral} ORDER BY id DESC LIMIT $4
-  ), undelivered AS MATERIALIZED (
-    SELECT message_id AS id FROM valija.events WHERE tenant_id = $1 AND message_id >= $2 AND message_id < $3
-      AND type IN ('message.bounced', 'message.failed', 'message.suppressed', 'message.cancelled')
-    ORDER BY message_id DESC LIMIT $4
+  WITH known AS MATERIALIZED (
+    SELECT ARRAY(SELECT id FROM valija.messages WHERE ${ofSeveral} ORDER BY id DESC LIMIT $4::int) AS several,
+      ARRAY(
+        SELECT message_id FROM valija.events WHERE tenant_id = $1 AND message_id >= $2 AND message_id < $3
+          AND type IN ('message.bounced', 'message.failed', 'message.suppressed', 'message.cancelled')
+        ORDER BY message_id DESC LIMIT $4::int) AS undelivered
   )
-  SELECT ARRAY(SELECT id FROM several WHERE id IN (SELECT id FROM undelivered))::text[] AS ids, greatest(
-    (SELECT id FROM several WHERE (SELECT count(*) FROM several) = $4 ORDER BY id LIMIT 1),
-    (SELECT id FROM undelivered WHERE (SELECT count(*) FROM undelivered) = $4 ORDER BY id LIMIT 1)) AS from`
+  SELECT ARRAY(SELECT unnest(several) INTERSECT SELECT unnest(undelivered))::text[] AS ids,
+    greatest(several[$4::int], undelivered[$4::int]) AS from
+  FROM known`
 
 /** Whoever is not at its end has a delivery: a small table, where the tenant's history is a large one. Unless very much waits. */
 async function messagesThatWait(
