@@ -78,7 +78,8 @@ describe('a site that cannot be reached', () => {
   })
 
   test('or that takes mails and never ends with them keeps its share only', async () => {
-    begin({ connectionsPerSite: 2, waitingInTrouble: 3, slowAfterMs: 100 })
+    // Long enough for both connections to have a mail by then.
+    begin({ connectionsPerSite: 2, waitingInTrouble: 3, slowAfterMs: 1_000 })
     const peer = await startPeer({ dot: 'SILENCE' })
     const deliveries = submit(peer, 10)
     await expect.poll(() => heldBack.flatMap(({ jobs }) => jobs)).toEqual(deliveries.slice(5))
