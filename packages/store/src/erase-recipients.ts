@@ -8,9 +8,16 @@
 import { createAddressEraser, erasedDomain, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
-import { eraseAttempts, eraseEvents, eraseFromInbox, eraseKeys, eraseReplies } from './erase-mail-rows.ts'
+import {
+  type ErasedMails,
+  eraseAttempts,
+  eraseEvents,
+  eraseFromInbox,
+  eraseKeys,
+  eraseReplies,
+} from './erase-mail-rows.ts'
 import { eraseOpenMessage } from './erase-open-message.ts'
-import { eraseTraces } from './erase-traces.ts'
+import { eraseTraces, renameCountedTag } from './erase-traces.ts'
 import { type PendingErasure, pendingColumns } from './erasures.ts'
 import { digestAnew } from './message-digests.ts'
 import { recipientsWithinMs } from './read-messages.ts'
@@ -120,7 +127,7 @@ async function eraseSome(client: pg.PoolClient, erasure: PendingErasure, some: F
   const mails = { tenantId: erasure.tenantId, messageIds, recipientIds, emptied, eraser }
   await eraseReplies(client, mails)
   const bodies = await emptyMessages(client, emptied)
-  await eraseWords(client, messageIds, emptied, eraser)
+  await eraseWords(client, mails)
   const attempts = await eraseAttempts(client, mails)
   const events = await eraseEvents(client, mails)
   await eraseFromInbox(client, mails)
@@ -166,15 +173,18 @@ async function emptyMessages(client: pg.PoolClient, messageIds: readonly Uuid[])
 /** Subject and metadata of mails to nobody else go, and the address out of those of the others. */
 async function eraseWords(
   client: pg.PoolClient,
-  messageIds: readonly Uuid[],
-  emptied: readonly Uuid[],
-  eraser: ReturnType<typeof createAddressEraser>,
+  { tenantId, messageIds, emptied, eraser }: ErasedMails,
 ): Promise<void> {
   const bounds = [messageIds, messageIds[0], messageIds.at(-1)]
   const { rows } = await client.query<{ id: Uuid; subject: string; tags: string[]; metadata: object }>(
     'SELECT id, subject, tags, metadata FROM valija.messages WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid',
     bounds,
   )
+  const named = rows.flatMap(({ tags }) => tags.filter((tag) => eraser.text(tag) !== tag))
+  for (const from of new Set(named)) {
+    const sinceId = messageIds[0] ?? firstId
+    await renameCountedTag(client, { tenantId, sinceId, from, to: eraser.text(from) })
+  }
   const written = rows.map(({ id, subject, tags, metadata }) => ({
     id,
     subject: emptied.includes(id) ? '' : eraser.text(subject),

@@ -1,5 +1,5 @@
 /** What names a person besides mails: what was remembered of the mailbox, former entries of the suppression list and its events, counters. */
-import { createAddressEraser, type Uuid, usageLimitNames, usageLimits } from '@valija/core'
+import { createAddressEraser, type Uuid, usageLimitNames, usageLimits, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { eraseAnswers } from './erase-mail-rows.ts'
 import type { PendingErasure } from './erasures.ts'
@@ -34,6 +34,27 @@ export async function eraseTraces(client: pg.PoolClient, erasure: PendingErasure
     await eraseListEvents(client, erasure),
   ]
   return counts.every((count) => count < rowsAtOnce)
+}
+
+/**
+ * What was counted under a tag that names the person counts under the other name. Rare, and read through all that the tenant has counted since.
+ *
+ * @param sinceId of the oldest message that had it
+ */
+export async function renameCountedTag(
+  client: pg.PoolClient,
+  { tenantId, sinceId, from, to }: { tenantId: Uuid; sinceId: Uuid; from: string; to: string },
+): Promise<void> {
+  await client.query(
+    `WITH gone AS (
+       DELETE FROM valija.tag_stats WHERE tenant_id = $1 AND span IN ('hour', 'day') AND tag = $2
+         AND starts_at >= date_trunc('day', to_timestamp($4::float8 / 1000)) - interval '1 day' RETURNING *
+     )
+     INSERT INTO valija.tag_stats AS s (tenant_id, span, starts_at, tag, outcome, reason, count)
+     SELECT tenant_id, span, starts_at, $3, outcome, reason, count FROM gone
+     ON CONFLICT (tenant_id, span, starts_at, tag, outcome, reason) DO UPDATE SET count = s.count + excluded.count`,
+    [tenantId, from, to, uuidTimeMs(sinceId)],
+  )
 }
 
 async function deleteSome(

@@ -1,6 +1,6 @@
 /** POST /recipients/erase, by status, and what is left of a person afterwards. */
 import { parseId } from '@valija/core'
-import { insertInboxMail } from '@valija/store'
+import { countEvents, insertInboxMail } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { attempt, lease } from '../../settle.test-support.ts'
@@ -93,6 +93,15 @@ describe('202', () => {
   })
 })
 
+/** How much is counted under tags, whichever. */
+const countsByTag = async () =>
+  (
+    await sql(
+      'SELECT span, outcome, sum(count) FROM valija.tag_stats WHERE tenant_id = $1 GROUP BY 1, 2 ORDER BY 1, 2',
+      [api.tenant.id],
+    )
+  ).rows
+
 /** Everything in which an address can stand, of one person, in both tenants. */
 async function liveWith(email: string, key: string, tenantId: string): Promise<void> {
   const send = async (fields: object, headers: Record<string, string> = {}) => {
@@ -177,6 +186,7 @@ describe('what is kept about a person', () => {
     'recipients',
     'suppression_removals',
     'suppressions',
+    'tag_stats',
     'usage',
     'webhook_tries',
   ]
@@ -194,11 +204,22 @@ describe('what is kept about a person', () => {
         body: { from: 'hello@acme.test', to: `jo.${email}`, subject: 'x', text: 'x' },
       })
     }
-    expect(tablesWith(await dumpOf(api, api.tenant.id), email)).toEqual(inAll)
+    await expect
+      .poll(
+        async () => {
+          await countEvents(api.foundation.database.engine, { notWithinMs: 0, most: 1_000 })
+          const dumps = [await dumpOf(api, api.tenant.id), await dumpOf(api, api.stranger.id)]
+          return dumps.map((dump) => tablesWith(dump, email))
+        },
+        { timeout: 60_000 },
+      )
+      .toEqual([inAll, inAll])
+    const counted = await countsByTag()
     const before = await dumpOf(api, api.stranger.id)
     const { id } = (await erase(api, email)).json()
     await workOff(api)
     expect(await stateOf(id)).toMatchObject({ status: 'done' })
+    expect(await countsByTag()).toEqual(counted)
 
     const dump = await dumpOf(api, api.tenant.id)
     expect(dump.get('recipients')).toContain(`jo.${email}`)
