@@ -49,11 +49,11 @@ export async function insertErasure(
 ): Promise<{ id: Uuid; boundId: Uuid }> {
   return asEngine(database, async (client) => {
     const { rows } = await client.query<{ id: Uuid; boundId: Uuid }>(
-      `INSERT INTO valija.erasures AS e (id, tenant_id, email_key, placeholder, bound_id)
-       VALUES ($1, $2, $3, $4, greatest($1::uuid,
+      `INSERT INTO valija.erasures AS e (id, tenant_id, email_key, placeholder, next_at, bound_id)
+       VALUES ($1, $2, $3, $4, date_trunc('milliseconds', now()), greatest($1::uuid,
          (SELECT r.id FROM valija.recipients AS r WHERE r.tenant_id = $2 AND r.email_key = $3 ORDER BY r.id DESC LIMIT 1)))
        ON CONFLICT (tenant_id, email_key) WHERE email_key IS NOT NULL DO UPDATE
-         SET bound_id = greatest(e.bound_id, excluded.bound_id), done_id = DEFAULT, next_at = now()
+         SET bound_id = greatest(e.bound_id, excluded.bound_id), done_id = DEFAULT, next_at = excluded.next_at
        RETURNING id, bound_id AS "boundId"`,
       [id, tenantId, emailKey, placeholder],
     )
