@@ -8,11 +8,11 @@
 import { type ErrorCode, errorCatalogue, invalidRequest, ProductError } from '@valija/core'
 import { isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import type { AllowedMethods } from './allowed-methods.ts'
 import { sayWhatIsMissing } from './missing-things.ts'
 import { discardRest } from './rest-of-body.ts'
 import { named, strictObject, time } from './route.ts'
-import { Type } from './schema-types.ts'
 import { toFieldFaults, type ValidationContext } from './validation-faults.ts'
 import { findBodyErrors } from './validators.ts'
 

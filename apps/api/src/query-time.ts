@@ -1,7 +1,7 @@
 /** Times in query strings. */
 
 import { invalidRequest } from '@valija/core'
-import { Type } from './schema-types.ts'
+import { Type } from 'typebox'
 
 export const timeQuery = (description: string) =>
   Type.Optional(Type.String({ format: 'date-time', description, examples: ['2026-11-23T00:00:00Z'] }))

@@ -19,8 +19,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { Caller, FieldFault, Scope } from '@valija/core'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, RawServerDefault } from 'fastify'
+import { type Static, type TInteger, type TObject, type TSchema, Type } from 'typebox'
 import type { ApiDependencies } from './dependencies.ts'
-import { type Static, type TInteger, type TObject, type TSchema, Type } from './schema-types.ts'
 
 export type App = FastifyInstance<
   RawServerDefault,

@@ -15,7 +15,6 @@ const listing = `
 
 /** Each with what is loaded of it, or by it. */
 const late: [what: string, pattern: RegExp][] = [
-  ['TypeBox: schema-types.ts has what is needed of it', /\/node_modules\/typebox\//],
   ['the reader of YAML: what ships is JSON', /\/node_modules\/yaml\//],
   ['what composes mail', /\/nodemailer\/.*\/mail-composer\//],
   ['the client for relays with a login', /\/nodemailer\/.*\/smtp-connection\//],

@@ -1,7 +1,7 @@
 /** The body of POST /send/batch. */
 
+import { Type } from 'typebox'
 import { named, ref, strictObject } from '../route.ts'
-import { Type } from '../schema-types.ts'
 import { MessageInput } from './message-input.ts'
 
 /** As POST /send allows (DESIGN 2). */

@@ -2,8 +2,8 @@
 
 import { type EventType, eventTypes, formatId, invalidRequest, namedOnlyEventTypes } from '@valija/core'
 import type { EventRow } from '@valija/store'
+import { Type } from 'typebox'
 import { named, time } from '../route.ts'
-import { Type } from '../schema-types.ts'
 
 export const Event = named(
   'Event',

@@ -4,8 +4,8 @@
  */
 
 import { streams } from '@valija/core'
+import { type Static, Type } from 'typebox'
 import { named, ref, strictObject } from '../route.ts'
-import { type Static, Type } from '../schema-types.ts'
 
 export const AddressInput = named(
   'AddressInput',

@@ -1,5 +1,6 @@
 /** GET /audit: who changed what of the management, newest first. */
 import { showAudit } from '@valija/flows'
+import { Type } from 'typebox'
 import { readTime, timeQuery } from '../../query-time.ts'
 import {
   callerOf,
@@ -13,7 +14,6 @@ import {
   strictObject,
   time,
 } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const text = (description: string) =>
   Type.Optional(Type.String({ minLength: 1, maxLength: 100, description }))

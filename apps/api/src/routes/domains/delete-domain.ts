@@ -1,8 +1,8 @@
 /** DELETE /domains/:id: remove a sender domain. */
 
 import { removeDomain } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteDomain: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {
   const desk = { database, wake, nextId, sealer, domainHosts }

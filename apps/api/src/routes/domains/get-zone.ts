@@ -1,8 +1,8 @@
 /** GET /domains/:id/zone: the domain's DNS records as a zone file. */
 
 import { showZone } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const getZone: RoutePlugin = (app, { database, domainHosts }) => {
   app.get(

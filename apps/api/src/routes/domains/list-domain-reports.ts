@@ -1,6 +1,7 @@
 /** GET /domains/:id/reports: what others report about a sender domain. */
 
 import { showDomainReports } from '@valija/flows'
+import { Type } from 'typebox'
 import { readTime, timeQuery } from '../../query-time.ts'
 import {
   callerOf,
@@ -12,7 +13,6 @@ import {
   ref,
   strictObject,
 } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { ReportDay, reportSums } from './report-schemas.ts'
 
 export const listDomainReports: RoutePlugin = (app, { database }) => {

@@ -1,8 +1,8 @@
 /** What others report about a sender domain, as GET /domains/:id/reports answers it. */
 
 import { dmarcCauses } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, ref } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const count = (description: string) => Type.Integer({ description })
 const share = (description: string) => nullable(Type.Number({ minimum: 0, maximum: 1, description }))

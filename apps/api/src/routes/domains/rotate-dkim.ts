@@ -1,8 +1,8 @@
 /** POST /domains/:id/rotate-dkim: new DKIM keys, which take over once their records are seen. */
 
 import { rotateDkim as rotate } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { Domain, RotationInput } from './schemas.ts'
 
 export const rotateDkim: RoutePlugin = (app, { database, wake, nextId, sealer, domainHosts }) => {

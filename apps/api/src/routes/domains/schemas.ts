@@ -2,8 +2,8 @@
 
 import type { DomainRecord, DomainView } from '@valija/flows'
 import { recordFaults } from '@valija/mail'
+import { Type } from 'typebox'
 import { named, nullable, ref, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const algorithm = Type.Unsafe<DomainView['dkim_algorithms'][number]>(Type.Enum(['rsa', 'ed25519']))
 

@@ -1,7 +1,7 @@
 /** What the routes of erasures take and answer. */
 
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const ErasureInput = named(
   'ErasureInput',

@@ -1,10 +1,10 @@
 /** GET /events: the tenant's ordered stream. A reader that keeps asking with next_cursor sees every event once. */
 
 import { readEvents, streamStart } from '@valija/store'
+import { Type } from 'typebox'
 import { eventCursor, readEventCursor } from '../../cursor.ts'
 import { readTime, timeQuery } from '../../query-time.ts'
 import { callerOf, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { Event, readEventTypes, showEvent } from '../../schemas/event.ts'
 
 export const listEvents: RoutePlugin = (app, { database }) => {

@@ -1,8 +1,8 @@
 /** DELETE /inbox: empties it. */
 
 import { emptyInbox } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const clearInbox: RoutePlugin = (app, { database, wake }) => {
   const desk = { database, wake }

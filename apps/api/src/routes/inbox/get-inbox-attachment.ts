@@ -4,8 +4,8 @@
  */
 
 import { showInboxAttachment } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const getInboxAttachment: RoutePlugin = (app, { database, wake }) => {
   const desk = { database, wake }

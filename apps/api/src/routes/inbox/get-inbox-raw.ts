@@ -1,8 +1,8 @@
 /** GET /inbox/:id/raw: a caught mail octet for octet. */
 
 import { showInboxRaw } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const getInboxRaw: RoutePlugin = (app, { database, wake }) => {
   const desk = { database, wake }

@@ -3,9 +3,9 @@
  */
 
 import { showInbox } from '@valija/flows'
+import { Type } from 'typebox'
 import { answerMs } from '../../answer-in-time.ts'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { InboxEntry } from './schemas.ts'
 
 export const listInbox: RoutePlugin = (app, { database, wake }) => {

@@ -1,7 +1,7 @@
 /** What the routes of the capture inbox answer. */
 
+import { Type } from 'typebox'
 import { named, nullable, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const entry = {
   id: Type.String({ pattern: '^inb_[0-9a-f]{32}$' }),

@@ -1,8 +1,8 @@
 /** DELETE /keys/:id: revoke an API key. */
 
 import { removeKey } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const revokeKey: RoutePlugin = (app, { database, wake, nextId, clock }) => {
   const desk = { database, wake, nextId, clock }

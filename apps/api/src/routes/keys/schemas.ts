@@ -8,8 +8,8 @@ import {
   type UsageLimitName,
   usageLimits,
 } from '@valija/core'
+import { type TSchema, Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { type TSchema, Type } from '../../schema-types.ts'
 
 /** Text of one line that PostgreSQL can hold and a person can read: no control characters, no lone surrogates. */
 export const oneLine = (maxLength: number, description: string) =>

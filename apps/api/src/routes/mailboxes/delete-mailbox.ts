@@ -1,8 +1,8 @@
 /** DELETE /mailboxes/:id: look after a mailbox no more. */
 
 import { removeMailbox } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteMailbox: RoutePlugin = (app, { database, sealer, wake, nextId }) => {
   const desk = { database, sealer, wake, nextId }

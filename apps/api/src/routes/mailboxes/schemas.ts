@@ -2,8 +2,8 @@
 
 import { type MailboxTroubleCode, mailboxTroubles } from '@valija/core'
 import { type MailboxTls, mailboxProtocols, mailboxTlsModes } from '@valija/store'
+import { Type } from 'typebox'
 import { named, nullable, ref, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { oneLine } from '../keys/schemas.ts'
 
 const name = oneLine(128, 'For people.')

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { findIdempotencyKeyFault, invalidRequest } from '@valija/core'
 import type { IdempotencyClaim, SendAnswer } from '@valija/flows'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { ref } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { AcceptedMessage } from './schemas.ts'
 
 export const idempotencyHeaders = Type.Object({

@@ -2,8 +2,8 @@
 
 import { ProductError, parseId } from '@valija/core'
 import { readRawMessage } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const getRaw: RoutePlugin = (app, { database, signer, unsubscribeTokens, reportFields }) => {
   const parts = { database, signer, unsubscribeTokens, reportFields }

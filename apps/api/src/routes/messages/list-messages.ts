@@ -3,10 +3,10 @@
 import { invalidRequest, messageStatuses, streams } from '@valija/core'
 import { parseAddress, parseDomain } from '@valija/mail'
 import { findMessages, type MessageSearch } from '@valija/store'
+import { type Static, Type } from 'typebox'
 import { idCursor, readIdCursor } from '../../cursor.ts'
 import { readTime, timeQuery } from '../../query-time.ts'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { type Static, Type } from '../../schema-types.ts'
 import { MessageSummary, showSummary } from './schemas.ts'
 
 const metadataKey = /^metadata\.(.{1,64})$/su

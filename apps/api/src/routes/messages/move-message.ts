@@ -1,8 +1,8 @@
 /** PATCH /messages/:id: move a message that waits to another time. */
 import { type FieldFault, invalidRequest, ProductError, parseId, readSendAt, type Uuid } from '@valija/core'
 import { findMessage } from '@valija/store'
+import { Type } from 'typebox'
 import { callerOf, idParams, nullable, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { Message, showMessage } from './schemas.ts'
 
 const Move = strictObject({

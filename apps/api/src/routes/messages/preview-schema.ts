@@ -1,8 +1,8 @@
 /** What POST /send/preview answers. */
 
 import { type Authentication, type MessagePreview as PreviewView, previewWarnings } from '@valija/flows'
+import { Type } from 'typebox'
 import { named, nullable } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const aligned = Type.Boolean({ description: 'Its domain is, for DMARC, that of From.' })
 

@@ -1,9 +1,9 @@
 /** POST /messages/:id/resend: send what was accepted once more, as a new message. */
 import { ProductError, parseId } from '@valija/core'
 import { readResentMessage } from '@valija/flows'
+import { Type } from 'typebox'
 import { answerMs } from '../../answer-in-time.ts'
 import { callerOf, idParams, nullable, problems, type RoutePlugin, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { acceptedResponse, answerAccepted, idempotencyHeaders, readIdempotency } from './accepting.ts'
 
 const Resend = nullable(

@@ -11,8 +11,8 @@ import {
   streams,
 } from '@valija/core'
 import type { AttemptRow, MessageRow, RecipientRow } from '@valija/store'
+import { type TSchema, Type } from 'typebox'
 import { named, nullable, ref, time } from '../../route.ts'
-import { type TSchema, Type } from '../../schema-types.ts'
 
 const id = (kind: IdKind) =>
   Type.String({ examples: [`${idPrefixes[kind]}_0192f0c1a2b37c4d8e5f60718293a4b5`] })

@@ -1,7 +1,7 @@
 /** What the operator is shown of the queue and of receiving sites. */
 
+import { Type } from 'typebox'
 import { named, nullable, ref, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const counts = {
   waiting: Type.Integer({ description: 'Recipients that nobody works on.' }),

@@ -1,8 +1,8 @@
 /** DELETE /route-lists/:id: delete a list of routes. */
 
 import { removeRouteList } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteRouteList: RoutePlugin = (app, { database, wake, nextId, options }) => {
   const desk = { database, wake, nextId, delivery: options.delivery }

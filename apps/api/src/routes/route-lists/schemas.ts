@@ -1,8 +1,8 @@
 /** What the routes of lists of routes take and answer. */
 
 import { streams } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const domain = Type.String({
   maxLength: 253,

@@ -1,8 +1,8 @@
 /** DELETE /routes/:id: delete a route. */
 
 import { removeRoute } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteRoute: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {
   const desk = { database, sealer, wake, nextId, clock }

@@ -2,8 +2,8 @@
 
 import { routeKinds } from '@valija/core'
 import { returnPathKinds, routeTlsModes } from '@valija/store'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { oneLine } from '../keys/schemas.ts'
 
 const name = Type.String({

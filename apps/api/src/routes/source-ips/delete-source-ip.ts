@@ -1,8 +1,8 @@
 /** DELETE /source-ips/:id: delete a source address. */
 
 import { removeSource } from '@valija/flows'
+import { Type } from 'typebox'
 import { idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteSource: RoutePlugin = (app, { database, wake, nextId, clock }) => {
   const desk = { database, wake, nextId, clock }

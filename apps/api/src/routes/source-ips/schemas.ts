@@ -1,8 +1,8 @@
 /** What the routes of source addresses take and answer. */
 
 import { defaultWarmUp } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const address = Type.String({
   maxLength: 15,

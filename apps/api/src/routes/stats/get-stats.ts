@@ -1,8 +1,8 @@
 /** GET /stats: what became of the tenant's mail, in numbers. */
 import { showStats } from '@valija/flows'
+import { Type } from 'typebox'
 import { readTime } from '../../query-time.ts'
 import { callerOf, nullable, problems, type RoutePlugin, ref, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { StatsRow, statsQuery } from './schemas.ts'
 
 export const getStats: RoutePlugin = (app, { database, clock }) => {

@@ -1,9 +1,9 @@
 /** What /stats takes and answers. */
 import { streams } from '@valija/core'
 import { statsGroups } from '@valija/store'
+import { type TInteger, Type } from 'typebox'
 import { timeQuery } from '../../query-time.ts'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { type TInteger, Type } from '../../schema-types.ts'
 
 const count = (description: string) => Type.Integer({ minimum: 0, description })
 const rate = (description: string) =>

@@ -1,8 +1,8 @@
 /** DELETE /suppressions/:id: send to the address again. */
 
 import { removeSuppression } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteSuppression: RoutePlugin = (app, { database, wake, nextId }) => {
   const desk = { database, wake, nextId }

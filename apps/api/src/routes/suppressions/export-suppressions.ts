@@ -2,8 +2,8 @@
 import { Readable } from 'node:stream'
 import { streams, suppressionReasons, suppressionStatuses } from '@valija/core'
 import { exportSuppressions } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, problems, type RoutePlugin, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const query = strictObject({
   reason: Type.Optional(Type.Enum([...suppressionReasons])),

@@ -3,9 +3,9 @@ import type { IncomingMessage } from 'node:http'
 import { ProductError, type Stream, type SuppressionReason, streams, suppressionReasons } from '@valija/core'
 import { importSuppressions } from '@valija/flows'
 import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { checkEncoding } from '../../json-body.ts'
 import { callerOf, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { SuppressionImport } from './schemas.ts'
 
 /** A million addresses or so. */

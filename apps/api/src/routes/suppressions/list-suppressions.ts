@@ -2,8 +2,8 @@
 
 import { streams, suppressionReasons, suppressionStatuses } from '@valija/core'
 import { showSuppressions } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { Suppression } from './schemas.ts'
 
 const query = strictObject({

@@ -8,8 +8,8 @@ import {
   suppressionReasons,
   suppressionStatuses,
 } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 const streamOrNull = (description: string) =>
   Type.Unsafe<Stream | null>({ type: ['string', 'null'], enum: [...streams, null], description })

@@ -2,8 +2,8 @@
 
 import { mailboxFaults } from '@valija/core'
 import { undoProvidersDay } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, named, problems, type RoutePlugin, ref, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const SuppressionUndo = named(
   'SuppressionUndo',

@@ -1,7 +1,7 @@
 /** GET /healthz: the process runs and answers. Asks nothing of anybody, so that a database's trouble restarts no API. */
 
+import { Type } from 'typebox'
 import { type RoutePlugin, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const getHealth: RoutePlugin = (app) => {
   app.get(

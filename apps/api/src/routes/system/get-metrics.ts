@@ -1,8 +1,8 @@
 /** GET /metrics: Prometheus. Open unless VALIJA_METRICS_TOKEN is set; says nothing about single tenants. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { ProductError } from '@valija/core'
+import { Type } from 'typebox'
 import { problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const getMetrics: RoutePlugin = (app, { metrics, options }) => {
   app.get(

@@ -3,8 +3,8 @@
  * wait in PostgreSQL) is told and stays 200, because taking such a process out of a load balancer would only lose mail.
  */
 
+import { Type } from 'typebox'
 import { named, type RoutePlugin, ref } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const Readiness = named(
   'Readiness',

@@ -1,7 +1,7 @@
 /** DELETE /templates/:id: forget a template with all its versions. */
 import { removeTemplate } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteTemplate: RoutePlugin = (app, { database }) => {
   app.delete(

@@ -1,7 +1,7 @@
 /** GET /templates/:id/versions/:version. */
 import { showTemplateVersion } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { TemplateVersion } from './schemas.ts'
 
 const params = strictObject({

@@ -1,8 +1,8 @@
 /** GET /templates: newest first. */
 import { type TemplateKind, templateKinds } from '@valija/core'
 import { showTemplates } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { TemplateSummary } from './schemas.ts'
 
 const query = strictObject({

@@ -1,7 +1,7 @@
 /** What the routes of templates take and answer. */
 import { type TemplateKind, templateKinds, type VariableType, variableTypes } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, ref, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { AddressInput, AddressListInput } from '../../schemas/message-input.ts'
 
 const slug = Type.String({

@@ -1,8 +1,8 @@
 /** DELETE /tenants/:id: delete a tenant. */
 
 import { removeTenant } from '@valija/flows'
+import { Type } from 'typebox'
 import { idParams, problems, type RoutePlugin } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const deleteTenant: RoutePlugin = (app, { database, wake, nextId }) => {
   const desk = { database, wake, nextId }

@@ -1,7 +1,7 @@
 /** What the operator's routes of tenants take and answer. */
 import { usualAlarmLimits } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { limitFields, oneLine } from '../keys/schemas.ts'
 
 const alarmRate = (usual: number, what: string) =>

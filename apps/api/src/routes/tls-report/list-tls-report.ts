@@ -1,9 +1,9 @@
 /** GET /tls-report: sessions with receivers by day, domain, policy, exchanger and how TLS went (RFC 8460). */
 
 import { listTlsReports } from '@valija/store'
+import { Type } from 'typebox'
 import { readTlsReportCursor, tlsReportCursor } from '../../cursor.ts'
 import { named, page, pageQuery, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 
 export const TlsReportEntry = named(
   'TlsReportEntry',

@@ -1,8 +1,8 @@
 /** GET /webhooks/:id/deliveries/:event_id: was this event told to that endpoint? */
 
 import { showEventAtWebhook } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { EventAtWebhook } from './schemas.ts'
 
 export const getWebhookDelivery: RoutePlugin = (app, { database, sealer, wake, nextId, clock }) => {

@@ -1,6 +1,7 @@
 /** GET /webhooks/:id/deliveries: every try that was made at the endpoint, newest first. */
 
 import { showWebhookTries } from '@valija/flows'
+import { Type } from 'typebox'
 import { readTime, timeQuery } from '../../query-time.ts'
 import {
   callerOf,
@@ -12,7 +13,6 @@ import {
   ref,
   strictObject,
 } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { readEventTypes } from '../../schemas/event.ts'
 import { WebhookDelivery } from './schemas.ts'
 

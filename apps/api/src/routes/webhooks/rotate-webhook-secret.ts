@@ -2,8 +2,8 @@
 
 import { secretOverlap } from '@valija/core'
 import { rotateSecret } from '@valija/flows'
+import { Type } from 'typebox'
 import { callerOf, idParams, problems, type RoutePlugin, ref } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { RotatedSecret } from './schemas.ts'
 
 const overlap = Type.Integer({

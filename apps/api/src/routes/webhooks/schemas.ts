@@ -1,8 +1,8 @@
 /** What the routes of webhooks take and answer. */
 
 import { type EventType, eventTypes } from '@valija/core'
+import { Type } from 'typebox'
 import { named, nullable, ref, strictObject, time } from '../../route.ts'
-import { Type } from '../../schema-types.ts'
 import { listOf, oneLine } from '../keys/schemas.ts'
 
 const url = Type.String({
