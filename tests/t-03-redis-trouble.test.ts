@@ -72,7 +72,7 @@ describe.skipIf(isAbsent).each(redisKinds)('%s in trouble', (kind) => {
     for (let count = 0; count < 40; count++) ids.push(await post(valija.api, valija.mail()))
 
     await redis.restart()
-    await allEnded(valija.api, ids, 50_000)
+    await allEnded(valija.api, ids)
     await untilReady()
     // An outage is told some times by each process, and not again for every hint that cannot be given.
     const processes = [...valija.apis, ...valija.workers]
@@ -84,7 +84,7 @@ describe.skipIf(isAbsent).each(redisKinds)('%s in trouble', (kind) => {
   test('after a restart of Redis the next mail is delivered, with no process restarted', async () => {
     await redis.restart()
     const id = await post(valija.api, valija.mail())
-    expect(await untilEnded(valija.api, id, 50_000)).toMatchObject({ status: 'delivered' })
+    expect(await untilEnded(valija.api, id)).toMatchObject({ status: 'delivered' })
     await untilReady()
     expect([...valija.apis, ...valija.workers].every(isRunning)).toBe(true)
   }, 90_000)

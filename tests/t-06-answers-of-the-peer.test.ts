@@ -102,7 +102,7 @@ test.concurrent.each([
     const address = `lost-at-${phase}@example.org`
     once.set(`${phase} ${address}`, drop())
     const id = await post(valija.api, valija.mail({ to: address }))
-    expect(await untilEnded(valija.api, id, 30_000)).toMatchObject({ status: 'delivered' })
+    expect(await untilEnded(valija.api, id)).toMatchObject({ status: 'delivered' })
 
     const [first, second] = await readAttempts(valija.api, id)
     expect(first).toMatchObject({
@@ -121,7 +121,7 @@ test.concurrent('a 421 ends the conversation, not the mail', async () => {
   const address = 'busy@example.org'
   once.set(`rcpt ${address}`, drop('421 4.3.2 shutting down'))
   const id = await post(valija.api, valija.mail({ to: address }))
-  expect(await untilEnded(valija.api, id, 30_000)).toMatchObject({ status: 'delivered' })
+  expect(await untilEnded(valija.api, id)).toMatchObject({ status: 'delivered' })
   const [first] = await readAttempts(valija.api, id)
   expect(first).toMatchObject({ outcome: 'deferred', reply: '421 4.3.2 shutting down', uncertain: false })
   expect(arrivals(address)).toBe(1)
@@ -138,7 +138,7 @@ test.concurrent('what is never taken is tried until its time is over, and then f
     await until('a first try', async () => (await readAttempts(valija.api, id)).length > 0)
     await valija.sql(`UPDATE valija.deliveries AS d SET expires_at = now() FROM valija.recipients AS r
       WHERE r.id = d.recipient_id AND r.email = '${address}'`)
-    const message = await untilEnded(valija.api, id, 30_000)
+    const message = await untilEnded(valija.api, id)
     expect(message.recipients[0]).toMatchObject({ status: 'failed', reason: 'expired' })
     expect((await eventTypes(valija.api, id)).at(-1)).toBe('failed')
     expect(arrivals(address)).toBe(0)

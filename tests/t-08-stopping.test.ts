@@ -40,14 +40,14 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
       }
     }
     const lanes = valija.urls.flatMap((url) => [1, 2, 3].map((lane) => load(url, lane)))
-    await peer.received(60, 30_000)
+    await peer.received(60)
     const [stoppedApi, stoppedWorker] = [valija.apis[1]!, valija.workers[0]!]
     const ends = await Promise.all([stoppedApi.stop(30_000), stoppedWorker.stop(30_000)])
     isLoaded = false
     await Promise.all(lanes)
 
     expect(ends).toEqual(Array(2).fill({ code: 0, signal: null }))
-    const messages = await allEnded(valija.api, accepted, 45_000)
+    const messages = await allEnded(valija.api, accepted)
     expect(countEach(messages.map(({ status }) => status))).toEqual(new Map([['delivered', accepted.length]]))
     expect(new Set(messages.map(({ recipients }) => recipients[0]!.attempts))).toEqual(new Set([1]))
     const counts = countEach(peer.mails.flatMap(({ to }) => to))
@@ -98,7 +98,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     peer.script = {}
     await valija.sql(`UPDATE valija.deliveries SET due_at = now(), leased_until = least(leased_until, now())`)
     await valija.addWorker()
-    expect(await untilEnded(valija.api, id, 45_000)).toMatchObject({ status: 'delivered' })
+    expect(await untilEnded(valija.api, id)).toMatchObject({ status: 'delivered' })
     expect((await readAttempts(valija.api, id)).at(-1)).toMatchObject({ outcome: 'delivered' })
   }, 120_000)
 })

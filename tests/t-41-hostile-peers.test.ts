@@ -223,7 +223,7 @@ describe('W9', () => {
         const { id, peer } = await begin()
         const reason = 'network'
         const phase = expect.stringMatching(phasesOf(where))
-        expectSecondTry(await world.fateOf(id, 45_000), peer, { phase, reason })
+        expectSecondTry(await world.fateOf(id), peer, { phase, reason })
       })
     }
 

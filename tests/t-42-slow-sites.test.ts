@@ -162,7 +162,6 @@ async function beginBeingBad(): Promise<void> {
   await until(
     'the mail of bad sites to go out of the way',
     async () => (await inHandOrDue()) <= mostStuck.leases,
-    30_000,
   )
 }
 

@@ -98,7 +98,7 @@ describe('receivers that are not there', () => {
     expect(new Set(waiting.recipients.map(({ status }) => status)).has('failed')).toBe(false)
     peer.script = {}
     peer.cut()
-    expect((await untilEnded(world.valija.api, id, 45_000)).status).toBe('delivered')
+    expect((await untilEnded(world.valija.api, id)).status).toBe('delivered')
     expect(peer.mails).toHaveLength(200)
   })
 })
@@ -279,7 +279,7 @@ describe('W19', () => {
     await valija.workers[0]!.stop()
     await valija.addWorker({ VALIJA_SMARTHOST_URL: url('right') })
     await at.hasten(id)
-    expect((await untilEnded(valija.api, id, 45_000)).status).toBe('delivered')
+    expect((await untilEnded(valija.api, id)).status).toBe('delivered')
     expect(relay.mails.map((mail) => mail.to[0]).sort()).toEqual([...to].sort())
     expect(await Promise.all(to.slice(0, 5).map(at.isSuppressed))).toEqual(Array(5).fill(false))
   })
@@ -302,7 +302,7 @@ describe('W19', () => {
       uncertain: false,
     })
     relay = await startSmtpPeer({ port, auth })
-    expect((await untilEnded(valija.api, id, 45_000)).status).toBe('delivered')
+    expect((await untilEnded(valija.api, id)).status).toBe('delivered')
     expect(relay.mails.map((mail) => mail.to[0]).sort()).toEqual([...to].sort())
   })
 })

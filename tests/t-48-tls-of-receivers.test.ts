@@ -59,7 +59,7 @@ async function expectWaiting(id: string, peer: SmtpPeer): Promise<string> {
 
 /** It goes once what was wrong is mended, under this policy. */
 async function expectGone(id: string, peer: SmtpPeer, policy: string): Promise<void> {
-  const { recipient, attempts } = await world.fateOf(id, 45_000)
+  const { recipient, attempts } = await world.fateOf(id)
   expect(recipient.status).toBe('delivered')
   expect(attempts.at(-1)?.tls).toMatchObject({ verified: true, policy, detail: null })
   expect(peer.mails.map(({ isEncrypted }) => isEncrypted)).toEqual([true])
@@ -186,7 +186,7 @@ describe('require_tls', () => {
     expect((await world.send('bob@selfsigned.test')).recipient.status).toBe('delivered')
     expect(peer.mails.map(({ to }) => to)).toEqual([['bob@selfsigned.test']])
     peer.script = { tls: tlsOf(await issueServer(['mx.selfsigned.test'], { issuer: authority })) }
-    const { recipient, attempts } = await world.fateOf(id, 45_000)
+    const { recipient, attempts } = await world.fateOf(id)
     expect(recipient.status).toBe('delivered')
     expect(attempts.at(-1)?.tls).toMatchObject({ verified: true, policy: 'required' })
   })

@@ -54,10 +54,8 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       )
     const before = noticed()
     databaseClock.set(offset)
-    await until(
-      `every worker has seen ${offset}`,
-      () => noticed().every((count, index) => count > before[index]!),
-      30_000,
+    await until(`every worker has seen ${offset}`, () =>
+      noticed().every((count, index) => count > before[index]!),
     )
   }
   /** How far the time at which it was accepted is from PostgreSQL's, in either direction. */
@@ -91,12 +89,12 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       20_000,
     )
     const held = await post(valija.api, valija.mail({ to: 'held@example.org' }))
-    await until('a mail in conversation', () => isHeld, 20_000)
+    await until('a mail in conversation', () => isHeld)
     delete peer.script.rcpt
     await setDatabaseClock('+1h')
     // Others work on: whoever would take the held one would have done so.
-    expect(await untilEnded(valija.api, later, 30_000)).toMatchObject({ status: 'delivered' })
-    expect(await untilEnded(valija.api, held, 30_000)).toMatchObject({
+    expect(await untilEnded(valija.api, later)).toMatchObject({ status: 'delivered' })
+    expect(await untilEnded(valija.api, held)).toMatchObject({
       status: 'delivered',
       recipients: [{ attempts: 1 }],
     })
@@ -114,7 +112,7 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       },
     }
     const orphan = await post(valija.api, valija.mail({ to: 'orphan@example.org' }))
-    await until('a mail in conversation', () => isHeld, 20_000)
+    await until('a mail in conversation', () => isHeld)
     await Promise.all(valija.workers.splice(0).map((worker) => worker.kill()))
     peer.script = {}
     const waiting = await post(valija.api, valija.mail({ to: 'waiting@example.org' }))
@@ -151,11 +149,11 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       async () => (await ageSeconds(await post(valija.api, valija.mail()))) < 120,
       60_000,
     )
-    await until('all mail gone', async () => (await waiting()) === 0, 20_000)
+    await until('all mail gone', async () => (await waiting()) === 0)
     peer.script = { connect: '421 4.3.2 shutting down' }
     machineClock.set('+1d')
     const paused = await post(valija.api, valija.mail({ to: 'paused@example.org' }))
-    await until('a try', () => peer.sessions() > 0, 20_000)
+    await until('a try', () => peer.sessions() > 0)
     machineClock.set('-1d')
     peer.script = {}
     // Its site is left alone for seconds, and not for two days.

@@ -18,7 +18,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import dnsPacket, { type Answer, type DecodedPacket } from 'dns-packet'
 import { type Zone, ZoneBook, type ZoneType, zoneName } from './dns-zone.ts'
 import { freePort } from './ports.ts'
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 
 export type { Zone, ZoneType } from './dns-zone.ts'
 
@@ -286,7 +286,7 @@ export async function startDnsServer(options: DnsServerOptions = {}): Promise<Dn
     signed: answerer.signed,
     questions: answerer.questions,
     count,
-    asked: async (name, type, wanted = 1, timeoutMs = 20_000) => {
+    asked: async (name, type, wanted = 1, timeoutMs = PATIENCE_MS) => {
       await until(`${wanted} questions for ${name}`, () => count(name, type) >= wanted, timeoutMs)
     },
     stop: async () => {

@@ -17,7 +17,7 @@ import {
   readMessage,
   untilEnded,
 } from './message-life.ts'
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 import { expectStatus, startValija, type Valija } from './valija.ts'
 
 /** What became of a mail to one recipient. */
@@ -76,7 +76,7 @@ export async function startWorld({ env = {}, workers = 1, dns = {} }: WorldOptio
 export function actionsOn(valija: Valija): Omit<World, 'internet' | 'stop'> {
   const { api } = valija
   const send = (to: string, fields: Record<string, unknown> = {}) => post(api, valija.mail({ to, ...fields }))
-  const fateOf = async (id: string, timeoutMs = 30_000): Promise<Fate> => {
+  const fateOf = async (id: string, timeoutMs = PATIENCE_MS): Promise<Fate> => {
     const message = await untilEnded(api, id, timeoutMs)
     const [attempts, events] = await Promise.all([readAttempts(api, id), eventTypes(api, id)])
     return { message, recipient: message.recipients[0]!, attempts, events }
@@ -86,7 +86,7 @@ export function actionsOn(valija: Valija): Omit<World, 'internet' | 'stop'> {
     post: send,
     fateOf,
     send: async (to, fields) => fateOf(await send(to, fields)),
-    tried: (id, count = 1, timeoutMs = 30_000) =>
+    tried: (id, count = 1, timeoutMs = PATIENCE_MS) =>
       until(
         `${count} attempts of ${id}`,
         async () => {

@@ -5,7 +5,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Running } from './processes.ts'
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 
 export type StoredMail = {
   /** The recipient of the envelope. */
@@ -80,7 +80,7 @@ export function maildirReader(folder: string): Pick<MailServer, 'mails' | 'store
   }
   return {
     mails: read,
-    stored: async (count, timeoutMs = 20_000) => {
+    stored: async (count, timeoutMs = PATIENCE_MS) => {
       const mails = await until(
         `${count} mails in ${folder}`,
         async () => ((await read()).length >= count ? read() : null),

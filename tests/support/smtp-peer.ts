@@ -24,7 +24,7 @@ import {
   USUAL,
   VERBS,
 } from './smtp-peer-script.ts'
-import { until } from './until.ts'
+import { PATIENCE_MS, until } from './until.ts'
 
 export * from './smtp-peer-script.ts'
 
@@ -366,7 +366,7 @@ export async function startSmtpPeer(options: SmtpPeerOptions = {}): Promise<Smtp
     cut: () => {
       for (const socket of sockets) socket.resetAndDestroy()
     },
-    received: (wanted, timeoutMs = 20_000) =>
+    received: (wanted, timeoutMs = PATIENCE_MS) =>
       until(
         `${wanted} mails at the peer`,
         () => (peer.mails.length >= wanted ? peer.mails : null),
