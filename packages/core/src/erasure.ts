@@ -5,6 +5,7 @@
  * always gets the same one: what was about one person is still seen to be about one.
  */
 import { createHmac } from 'node:crypto'
+import { domainToUnicode } from 'node:url'
 import type { Uuid } from './ids.ts'
 
 /** No mail can ever go there (RFC 2606 section 2). */
@@ -39,16 +40,45 @@ export interface AddressEraser {
   json(value: unknown): unknown
 }
 
+/** The longest local part (RFC 5321 section 4.5.3.1.1). */
+const longestLocalPart = 64
+
 /**
- * Finds the address whatever the case of its letters, also as URLs have it (`ann%40example.org`), and not as a part of another one:
- * `joann@example.org` and `ann@example.org.test` are somebody else.
+ * Finds the address whatever the case of its letters, also as URLs have it (`ann%40example.org`) and with the domain as people write it
+ * (`müller.de` of `xn--mller-kva.de`), and not as a part of another one: `joann@example.org`, `o'ann@example.org` and `ann@example.org.test` are
+ * somebody else. Takes time in proportion to the text, whatever is in it.
+ *
+ * @param options.isOctets texts are octets, read as latin1: UTF-8 with faults, or another charset. Letters beyond ASCII are none then.
  */
-export function createAddressEraser(emailKey: string, placeholder: string): AddressEraser {
-  const pattern = new RegExp(
-    `(?:(?<![\\p{L}\\p{N}._+-])|(?<=%[0-9a-f]{2}))${patternOf(emailKey)}(?![\\p{L}\\p{N}-]|\\.[\\p{L}\\p{N}])`,
-    'giu',
-  )
-  const text = (given: string) => given.replace(pattern, placeholder)
+export function createAddressEraser(
+  emailKey: string,
+  placeholder: string,
+  { isOctets = false }: { isOctets?: boolean } = {},
+): AddressEraser {
+  const [letters, flags] = isOctets ? ['A-Za-z0-9', 'gi'] : ['\\p{L}\\p{N}', 'giu']
+  const pattern = new RegExp(`${patternOf(emailKey, isOctets)}(?![${letters}-]|\\.[${letters}])`, flags)
+  const ofWord = new RegExp(`[${letters}.!#$%&'*+/=?^_\`{|}~-]`, 'u')
+  const joined = new RegExp(`[${letters}._+-]$`, 'u')
+  const punctuation = new RegExp(`^[^${letters}]*$`, 'u')
+
+  /** Whether no other local part ends here: what stands before is looked at over all of atext (RFC 5322 section 3.2.3). */
+  const beginsAt = (text: string, at: number): boolean => {
+    let from = at
+    while (from > 0 && at - from <= longestLocalPart && ofWord.test(text[from - 1] ?? '')) from -= 1
+    const before = text.slice(from, at)
+    const encoded = /%([0-9a-f]{2})$/i.exec(before)?.[1]
+    if (encoded !== undefined) return !/[a-z0-9._+-]/i.test(String.fromCharCode(Number.parseInt(encoded, 16)))
+    if (joined.test(before)) return false
+    // Quotes, and marks of Markdown; what is too long for a local part; paths; `email=ann@example.org`, in a query as well, or quoted.
+    return (
+      punctuation.test(before) ||
+      before.length > longestLocalPart ||
+      /^\/.*[/?&=#]$/.test(before) ||
+      /(?:^|[?&])[\w-]+='?$/.test(before)
+    )
+  }
+  const text = (given: string) =>
+    given.replace(pattern, (found, at: number) => (beginsAt(given, at) ? placeholder : found))
   const json = (value: unknown): unknown => {
     if (typeof value === 'string') return text(value)
     if (Array.isArray(value)) return value.map(json)
@@ -58,18 +88,25 @@ export function createAddressEraser(emailKey: string, placeholder: string): Addr
   return { emailKey, placeholder, text, json }
 }
 
-/** Each character by itself, or as it is written in a URL. */
-function patternOf(emailKey: string): string {
-  return [...emailKey]
-    .map((character) => {
-      const literal = character.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&')
-      const inUrl = urlForm(character)
-      return inUrl === character ? literal : `(?:${literal}|${inUrl})`
-    })
-    .join('')
+/** The domain of an address as it may be written: with the labels of the DNS, and in letters. */
+export function spellingsOfDomain(emailKey: string): string[] {
+  const domain = emailKey.slice(emailKey.lastIndexOf('@') + 1)
+  return [...new Set([domain, domainToUnicode(domain)])].filter((spelling) => spelling !== '')
 }
 
-const urlForm = (character: string) =>
-  /[A-Za-z0-9.-]/.test(character)
-    ? character
-    : [...Buffer.from(character)].map((octet) => `%${octet.toString(16).padStart(2, '0')}`).join('')
+function patternOf(emailKey: string, isOctets: boolean): string {
+  const written = (text: string) =>
+    [...(isOctets ? Buffer.from(text).toString('latin1') : text)]
+      .map((character) => charPattern(character, isOctets))
+      .join('')
+  const local = emailKey.slice(0, emailKey.lastIndexOf('@') + 1)
+  return `${written(local)}(?:${spellingsOfDomain(emailKey).map(written).join('|')})`
+}
+
+/** A character by itself, or as it is written in a URL. */
+function charPattern(character: string, isOctets: boolean): string {
+  if (/[A-Za-z0-9-]/.test(character)) return character
+  const octets = isOctets ? [character.charCodeAt(0)] : [...Buffer.from(character)]
+  const inUrl = octets.map((octet) => `%${octet.toString(16).padStart(2, '0')}`).join('')
+  return `(?:${character.replace(/[\\^$.*+?()[\]{}|/]/, '\\$&')}|${inUrl})`
+}
