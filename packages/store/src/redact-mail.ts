@@ -2,6 +2,7 @@
  * Takes one person's address out of a mail that went to others as well: out of its header with the name before it, and out of its texts where it
  * stands as it is written. What is encoded or attached is not looked into.
  */
+import { Buffer, isUtf8 } from 'node:buffer'
 import type { AddressEraser } from '@valija/core'
 import { createAddressEraser } from '@valija/core'
 import type { Mailbox } from '@valija/mail'
@@ -43,18 +44,27 @@ function redactComposition(composition: Composition, eraser: AddressEraser): Com
   }
 }
 
-/** Of an RFC 5322 text, octet by octet: whatever is not the address stays as it is. */
+/** Of an RFC 5322 text: whatever is not the address stays as it is, octet by octet. */
 export function redactRaw(raw: Buffer, eraser: AddressEraser): Buffer {
-  const octets = Buffer.from(eraser.emailKey).toString('latin1')
-  const { text } = createAddressEraser(octets, eraser.placeholder)
   const end = raw.indexOf('\r\n\r\n')
-  const header = end < 0 ? raw : raw.subarray(0, end)
-  const rest = end < 0 ? '' : raw.toString('latin1', end)
-  return Buffer.from(withoutNames(text(header.toString('latin1')), eraser.placeholder) + text(rest), 'latin1')
+  const headerEnd = end < 0 ? raw.length : end
+  return Buffer.concat([
+    redactOctets(raw.subarray(0, headerEnd), eraser, (header) => withoutNames(header, eraser.placeholder)),
+    redactOctets(raw.subarray(headerEnd), eraser),
+  ])
 }
 
-/** A name is not longer than this, folded lines included (display names have 256 characters at most, encoded they are longer). */
-const longestName = 2_000
+/** @param further what is done besides, to text or to what may be read as latin1 */
+function redactOctets(
+  octets: Buffer,
+  eraser: AddressEraser,
+  further: (text: string) => string = (text) => text,
+): Buffer {
+  const [encoding, { text }] = isUtf8(octets)
+    ? (['utf8', eraser] as const)
+    : (['latin1', createAddressEraser(eraser.emailKey, eraser.placeholder, { isOctets: true })] as const)
+  return Buffer.from(further(text(octets.toString(encoding))), encoding)
+}
 
 /** Takes away the names before the placeholder in angle brackets: `Ann <erased-…>` becomes `<erased-…>`. */
 export function withoutNames(header: string, placeholder: string): string {
@@ -62,12 +72,46 @@ export function withoutNames(header: string, placeholder: string): string {
   let result = ''
   let from = 0
   for (let at = header.indexOf(mark); at >= 0; at = header.indexOf(mark, from)) {
-    const before = header.slice(Math.max(from, at - longestName), at)
-    const name = /(?:"(?:[^"\\]|\\[\s\S])*"|[^",:;<>"])*$/.exec(before)?.[0] ?? ''
+    let nameAt = beginOfName(header, from, at)
     // The white space before it stays: it may be what folds the line.
-    const kept = /^\s*/.exec(name)?.[0] ?? ''
-    result += `${header.slice(from, at - name.length)}${kept}${mark}`
+    while (nameAt < at && isSpace(header[nameAt])) nameAt += 1
+    result += header.slice(from, nameAt) + mark
     from = at + mark.length
   }
   return result + header.slice(from)
 }
+
+const isSpace = (character: string | undefined) =>
+  character === ' ' || character === '\t' || character === '\r' || character === '\n'
+
+/**
+ * Where the name begins that ends at `at`: words and quoted strings, back to what parts mailboxes or to the line's beginning. Whoever sends decides
+ * how long that is, so each character is looked at once or twice (a regular expression took seconds for a megabyte).
+ */
+function beginOfName(header: string, from: number, at: number): number {
+  let begin = at
+  let hasQuotes = true
+  while (begin > from && !isBreak(header, begin - 1) && !',:;<>'.includes(header[begin - 1] ?? '')) {
+    begin -= 1
+    if (header[begin] !== '"' || !hasQuotes) continue
+    const opening = openingQuote(header, from, begin)
+    hasQuotes = opening >= 0
+    if (hasQuotes) begin = opening
+  }
+  return begin
+}
+
+/** @returns where the quoted string begins that ends at `closing`, -1 if it does not */
+function openingQuote(header: string, from: number, closing: number): number {
+  for (let at = closing - 1; at >= from && !isBreak(header, at); at -= 1) {
+    if (header[at] !== '"') continue
+    let escapes = at
+    while (escapes > from && header[escapes - 1] === '\\') escapes -= 1
+    if ((at - escapes) % 2 === 0) return at
+  }
+  return -1
+}
+
+/** A line's end that does not fold. */
+const isBreak = (header: string, at: number) =>
+  header[at] === '\n' && header[at + 1] !== ' ' && header[at + 1] !== '\t'
