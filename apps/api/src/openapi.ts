@@ -71,7 +71,10 @@ export function registerDocs(app: App): void {
   let page: Promise<FastifyInstance> | null = null
   for (const path of docsPaths) {
     app.get(path, { config: { scope: null }, schema: { hide: true } }, async (_request, reply) => {
-      page ??= openDocs()
+      page ??= openDocs().catch((error: unknown) => {
+        page = null
+        throw error
+      })
       const { statusCode, headers, rawPayload } = await (await page).inject({ url: path })
       reply.code(statusCode).header('content-security-policy', docsPolicy)
       for (const name of ['content-type', 'location'] as const) {

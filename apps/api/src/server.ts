@@ -32,6 +32,7 @@ import {
   type Life,
   type Logger,
   lineWriter,
+  loadLate,
   type Metrics,
   whyNotListening,
 } from '@valija/runtime'
@@ -127,6 +128,10 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
       life.onStop({ name: 'api', stop })
       await listen(app, config)
       log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
+      loadLate({ life, log }, [
+        { name: 'Prisma', load: () => database.load() },
+        { name: 'the OpenAPI document', load: () => askForDocument(app) },
+      ])
     },
   }
 }
@@ -141,6 +146,12 @@ function renderWarner(log: Logger) {
       { tenant: formatId('tenant', tenantId), why },
       'the render of a template was ended with its thread',
     )
+}
+
+/** So that it is made. */
+async function askForDocument(app: FastifyInstance): Promise<void> {
+  const { statusCode } = await app.inject('/openapi.json')
+  if (statusCode !== 200) throw new Error(`GET /openapi.json was answered with ${statusCode}`)
 }
 
 async function listen(app: FastifyInstance, config: Config): Promise<void> {

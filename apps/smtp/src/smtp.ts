@@ -21,6 +21,7 @@ import {
   type Life,
   type Logger,
   lineWriter,
+  loadLate,
   type Metrics,
   whyNotListening,
 } from '@valija/runtime'
@@ -97,6 +98,7 @@ export async function startSmtp(parts: SmtpParts): Promise<SmtpAddresses> {
     onFault: (err) => log.error({ err }, 'the certificate has changed and cannot be used: the old one stays'),
   })
   life.onStop({ name: 'certificate', stop: async () => stopWatching() })
+  loadLate(parts, [{ name: 'Prisma', load: () => parts.foundation.database.load() }])
   return { bounce, ...submission.addresses }
 }
 

@@ -3,7 +3,7 @@
  * share one database and one queue. Everything is wired here and nowhere else.
  */
 import { createMailLog, formatId } from '@valija/core'
-import { openWebHttp } from '@valija/courier'
+import { loadMailauth, openWebHttp } from '@valija/courier'
 import {
   createAdmission,
   createDeadlineWatch,
@@ -23,7 +23,7 @@ import {
   openDomainDns,
   openRouteDirectory,
 } from '@valija/flows'
-import { type Config, type Life, type Logger, lineWriter, type Metrics } from '@valija/runtime'
+import { type Config, type Life, type Logger, lineWriter, loadLate, type Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
 import { openCell } from './cell.ts'
 import { leasesPerConversation, openDelivery } from './delivery.ts'
@@ -108,6 +108,10 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   // Stopped before the deliverer is: it would find again what that gives back.
   startDeadlines({ config, foundation, life }, deliverer.endExpired, onError)
   sweep.start()
+  loadLate({ life, log }, [
+    { name: 'Prisma', load: () => database.load() },
+    { name: 'mailauth', load: loadMailauth },
+  ])
 }
 
 /** Looks at sender domains. */

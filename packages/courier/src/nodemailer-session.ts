@@ -33,8 +33,10 @@ import type { SessionSetup } from './smtp-session.ts'
 import { judgeTls, reasonOf } from './tls-demand.ts'
 import { Transcript } from './transcript.ts'
 
-/** For nodemailer, when a session is first opened with a login; by `require`, so that Node's `fetch` is not loaded with it (packages/mail/src/compose.ts). */
-const require = createRequire(import.meta.url)
+/** By `require`, so that Node's `fetch` is not loaded with it, and at the start (packages/mail/src/compose.ts). */
+const SMTPConnection: typeof import('nodemailer/lib/smtp-connection').default = createRequire(
+  import.meta.url,
+)('nodemailer/lib/smtp-connection')
 
 /** A reply is a few lines; whoever sends more is not an SMTP server. */
 const maxReplyBytes = 64 * 1024
@@ -82,7 +84,6 @@ export class NodemailerSession implements Session, DialogueListener {
     this.#endpoint = setup.endpoint
     this.#opening = opening
     this.#dialogue = new Dialogue(setup.deadlines, opening.transcript, this)
-    const SMTPConnection: typeof Connection = require('nodemailer/lib/smtp-connection')
     this.#client = new SMTPConnection({
       connection: socket,
       host: target.host,

@@ -110,7 +110,10 @@ export function createOutgoingHttp(options: {
   let opened: Promise<Agent> | null = null
   const openAgent = async () => {
     if (isClosed) throw new Error('this process is stopping')
-    opened ??= createAgent(guard, guardLookup(guard, options.lookup), options.ca)
+    opened ??= createAgent(guard, guardLookup(guard, options.lookup), options.ca).catch((error: unknown) => {
+      opened = null
+      throw error
+    })
     return await opened
   }
   /** Runs one exchange; whatever goes wrong with it is told, never thrown. */

@@ -34,7 +34,7 @@ export interface Compositions {
    *
    * @throws {ComposeError} when it cannot be composed
    * @throws {NoRoomError} when it is large and many such are in hand
-   * @throws {SigningError} when it is to be signed and cannot be; any other error is the database's and passes
+   * @throws {SigningError} when it is to be signed and cannot be; any other error is the database's or the machine's and passes
    */
   acquire(reader: Reader, signing: Signing): Promise<ComposedMail>
   release(reader: Reader, signing: Pick<Signing, 'tenantId' | 'rewritesIds'>): void
@@ -179,18 +179,32 @@ async function readAlone(database: Database, messageId: Uuid): Promise<Buffer> {
  * The RFC 5322 text of a stored body.
  *
  * @param ahead fields that stand before those of a mail that we compose (report-fields.ts)
- * @throws {ComposeError}
+ * @throws {ComposeError}; any other error is the machine's
  */
 export async function composeStored(blob: Buffer, ahead: string): Promise<SharedMail> {
+  const body = await orComposeError(() => decodeBody(blob))
+  const unsubscribeBase = body.unsubscribeBase ?? null
+  // What its sender has written whole stays so: its bounces are known by their return path alone.
+  if (body.kind === 'raw') return { bytes: body.bytes, needsSmtpUtf8: body.needsSmtpUtf8, unsubscribeBase }
+  const { composition } = body
+  const bytes = await orComposeError(() => compose(composition, ahead))
+  return { bytes, needsSmtpUtf8: needsSmtpUtf8(composition), unsubscribeBase }
+}
+
+/** @throws {ComposeError} for what is wrong with the mail; the machine's own trouble passes, so that the mail is tried again */
+export async function orComposeError<T>(work: () => T | Promise<T>): Promise<T> {
   try {
-    const body = decodeBody(blob)
-    const unsubscribeBase = body.unsubscribeBase ?? null
-    // What its sender has written whole stays so: its bounces are known by their return path alone.
-    if (body.kind === 'raw') return { bytes: body.bytes, needsSmtpUtf8: body.needsSmtpUtf8, unsubscribeBase }
-    const { composition } = body
-    const bytes = await compose(composition, ahead)
-    return { bytes, needsSmtpUtf8: needsSmtpUtf8(composition), unsubscribeBase }
+    return await work()
   } catch (cause) {
+    if (isOfTheMachine(cause)) throw cause
     throw new ComposeError('The mail could not be composed.', { cause })
   }
+}
+
+/** A file that cannot be read, now or while an upgrade replaces it, and memory that cannot be had. */
+function isOfTheMachine(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const { code = '', syscall } = error as NodeJS.ErrnoException
+  if (syscall !== undefined || /MODULE_NOT_FOUND$|memory_allocation$/.test(code)) return true
+  return error instanceof RangeError && /allocation failed/.test(error.message)
 }

@@ -11,14 +11,18 @@
 import { Buffer } from 'node:buffer'
 import { createRequire } from 'node:module'
 import type { MailComposerAlternative, MailComposerAttachment } from 'nodemailer/lib/mail-composer'
+import { detectMimeType } from 'nodemailer/lib/mime-funcs'
 import { addressField, structuredField, textField } from './header-field.ts'
 import type { Mailbox } from './mailbox.ts'
 
 /**
- * For nodemailer, when a mail is first composed: it takes 0.05 s, and many a process composes none. By `require`, because it can fetch
- * attachments, which we never ask for, and whoever imports `node:http` by `import` loads all of Node's `fetch` with it.
+ * At the start, not with the first mail: what cannot be loaded then, because an upgrade is replacing it, would be taken for a fault of the
+ * mail. By `require`: it can fetch attachments, which we never ask for, and whoever imports `node:http` by `import` loads all of Node's `fetch`
+ * with it, 0.05 s at the start of each process.
  */
-const require = createRequire(import.meta.url)
+const MailComposer: typeof import('nodemailer/lib/mail-composer').default = createRequire(import.meta.url)(
+  'nodemailer/lib/mail-composer',
+)
 
 export interface Composition {
   from: Mailbox
@@ -110,7 +114,6 @@ async function mimeEntity(composition: Composition): Promise<Buffer> {
   if (html !== null) bodies.push(textPart('text/html', html))
   // A lone inline attachment would be read as the text.
   if (bodies.length === 0) bodies.push(textPart('text/plain', ''))
-  const MailComposer: typeof import('nodemailer/lib/mail-composer').default = require('nodemailer/lib/mail-composer')
   const composer = new MailComposer({
     alternatives: bodies,
     attachments: attachments.map(attachmentPart),
@@ -132,7 +135,6 @@ function textPart(type: string, text: string): MailComposerAlternative {
 
 function attachmentPart(attachment: ComposedAttachment): MailComposerAttachment {
   const { filename, content, contentId, disposition } = attachment
-  const { detectMimeType }: typeof import('nodemailer/lib/mime-funcs') = require('nodemailer/lib/mime-funcs')
   const contentType = encodableType(attachment.contentType ?? detectMimeType(filename))
   const isForInline = contentId !== null && !/^text\//i.test(contentType)
   return {

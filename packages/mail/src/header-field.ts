@@ -6,11 +6,8 @@
  * goes out as encoded words (RFC 2047). Fields with a grammar of their own (List-*, References …) have only the
  * words that need it encoded, so that the rest of them keeps its meaning.
  */
-import { createRequire } from 'node:module'
+import { encodeWord } from 'nodemailer/lib/mime-funcs'
 import type { Mailbox } from './mailbox.ts'
-
-/** For nodemailer, when there is something to encode. */
-const require = createRequire(import.meta.url)
 
 /** RFC 5322 section 2.1.1: lines should not be longer than this, without the CRLF. */
 const LINE_LENGTH = 76
@@ -84,7 +81,6 @@ function survivesAsIs(value: string): boolean {
 /** Base64 where it is the shorter form: a name in Chinese is three times as long in Q. */
 function encodeText(value: string): string {
   const nonAscii = value.length - value.replace(/[^\0-\x7f]/g, '').length
-  const { encodeWord }: typeof import('nodemailer/lib/mime-funcs') = require('nodemailer/lib/mime-funcs')
   return encodeWord(value, nonAscii * 3 > value.length ? 'B' : 'Q', ENCODED_WORD_LENGTH)
 }
 

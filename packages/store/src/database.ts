@@ -14,7 +14,10 @@ import type { TransactionClient } from './generated/prisma/internal/prismaNamesp
 import { retryConflicts } from './retry-conflicts.ts'
 import { livenessOptions, livenessSettings, watchConnection } from './watch-connection.ts'
 
-/** For Prisma, whose clients are made without waiting: it takes 0.05 s, and few processes ask a management table at their start. */
+/**
+ * For Prisma, whose clients are made without waiting: it takes 0.05 s, and few processes ask a management table at their start. Soon after it
+ * they call `load`.
+ */
 const require = createRequire(import.meta.url)
 
 /** Counters of type int8 fit into a double here. */
@@ -37,6 +40,8 @@ export interface Database {
   readonly operators: PrismaClient
   /** Management tables with a tenant's rights: use `asTenant`. */
   readonly tenants: PrismaClient
+  /** Loads all that management tables will ever need of files, and connects to nothing. */
+  load(): Promise<void>
   close(): Promise<void>
 }
 
@@ -56,6 +61,10 @@ export function openDatabase(options: DatabaseOptions): Database {
     get tenants() {
       return tenants.client
     },
+    load: async () => {
+      await operators.client.$connect()
+      await tenants.client.$connect()
+    },
     close: async () => {
       await Promise.all([operators.close(), tenants.close()])
       await Promise.all([engine.end(), tenant.end()])
@@ -68,8 +77,10 @@ function prismaOver(pool: pg.Pool): { readonly client: PrismaClient; close(): Pr
   let client: PrismaClient | undefined
   return {
     get client() {
-      const { createPrismaClient }: typeof import('./prisma-client.ts') = require('./prisma-client.ts')
-      client ??= createPrismaClient(pool)
+      if (client === undefined) {
+        const { createPrismaClient }: typeof import('./prisma-client.ts') = require('./prisma-client.ts')
+        client = createPrismaClient(pool)
+      }
       return client
     },
     close: async () => client?.$disconnect(),

@@ -2,7 +2,7 @@
  * The two documents of MTA-STS, the TXT record and the policy (RFC 8461 §3.1, §3.2), read by mailauth in its strict form: what the
  * RFC calls invalid counts as absent, as for every other sender. mailauth's own fetch is not used: it would go past our guard.
  *
- * mailauth is loaded when a domain is first asked for: it takes 0.1 s, and only who delivers by MX ever asks.
+ * mailauth is loaded when a domain is first asked for, or soon after the start of a worker: it takes 0.1 s, and only who delivers by MX ever asks.
  */
 import type { Resolver } from '../dns/dns-answer.ts'
 
@@ -60,6 +60,6 @@ export async function isNamedByPolicy(host: string, policy: StsPolicy): Promise<
   return validateMx(host, policy).valid
 }
 
-function loadMailauth() {
+export function loadMailauth() {
   return import('mailauth/lib/mta-sts.js')
 }
