@@ -3,8 +3,11 @@ import { createIdSource, createMailLog, type Uuid } from '@valija/core'
 import {
   acceptMessages,
   type Database,
+  decodeBody,
+  encodeBody,
   findErasure,
   insertErasure,
+  type NewMessage,
   openDatabase,
   type Settlement,
   settleAttempts,
@@ -34,25 +37,44 @@ afterEach(async () => {
 
 /** Mails to the address that have their end. */
 async function sent(count: number): Promise<void> {
-  const messages = Array.from({ length: count }, () => makeMessage(nextId, tenantId))
+  const messages = Array.from({ length: count }, () => mailTo(['ann']))
   await acceptMessages(database.engine, messages, { directShare: 1_000_000 })
   await database.engine.query('DELETE FROM valija.deliveries')
 }
 
-const ask = async () => {
-  const { id } = await insertErasure(database, {
-    id: nextId(),
-    tenantId,
-    emailKey: 'ann@example.org',
-    placeholder,
-  })
+/** A mail that names ann in its text, and all in its header. */
+function mailTo(names: string[], more: Partial<NewMessage> = {}): NewMessage {
+  const made = makeMessage(nextId, tenantId)
+  const to = names.map((name) => `${name}@example.org`)
+  const raw = `From: hi@acme.test\r\nTo: ${to.join(', ')}\r\n\r\nDear ann@example.org,\r\n`
+  const recipients = to.map((email) => ({ ...made.recipients[0]!, id: nextId(), email, emailKey: email }))
+  return {
+    ...{ ...made, recipients },
+    body: encodeBody({ kind: 'raw', bytes: Buffer.from(raw), needsSmtpUtf8: false }),
+    ...more,
+  }
+}
+
+const accept = (...messages: NewMessage[]) =>
+  acceptMessages(database.engine, messages, { directShare: 1_000_000 })
+
+const ask = async (emailKey = 'ann@example.org') => {
+  const { id } = await insertErasure(database, { id: nextId(), tenantId, emailKey, placeholder })
   return id
 }
+const textOf = async (messageId: Uuid) => {
+  const { rows } = await database.engine.query('SELECT content FROM valija.bodies WHERE message_id = $1', [
+    messageId,
+  ])
+  const body = decodeBody(rows[0].content)
+  return body.kind === 'raw' ? body.bytes.toString() : ''
+}
+
 const found = (id: Uuid) => findErasure(database, tenantId, id)
 const left = async () =>
   (await database.engine.query("SELECT FROM valija.recipients WHERE email_key = 'ann@example.org'")).rowCount
 
-const worker = () =>
+const worker = (onError: (error: Error) => void = (error) => expect.unreachable(error.message)) =>
   erasureRounds({
     database,
     clock: { nowMs: Date.now },
@@ -60,6 +82,7 @@ const worker = () =>
     wake: { send: () => {} },
     mailLog: createMailLog(() => {}),
     isStopped: () => false,
+    onError,
   })
 
 test('a step takes some mails and no more, and the next goes on where it ended, whoever makes it', async () => {
@@ -151,13 +174,8 @@ test('two workers do not do the same', async () => {
 })
 
 test('two persons of one mail: when the second is erased as well its content goes', async () => {
-  const { recipients: some, ...made } = makeMessage(nextId, tenantId)
-  const other = { ...some[0]!, id: nextId(), email: 'bob@example.org', emailKey: 'bob@example.org' }
-  await acceptMessages(database.engine, [{ ...made, recipients: [...some, other] }], {
-    directShare: 1_000_000,
-  })
+  await accept(mailTo(['ann', 'bob']))
   await database.engine.query('DELETE FROM valija.deliveries')
-  await database.engine.query('DELETE FROM valija.bodies')
   const hasSubject = async () =>
     (await database.engine.query("SELECT FROM valija.messages WHERE subject <> ''")).rowCount === 1
   await ask()
@@ -166,9 +184,76 @@ test('two persons of one mail: when the second is erased as well its content goe
   await insertErasure(database, {
     id: nextId(),
     tenantId,
-    emailKey: other.emailKey,
+    emailKey: 'bob@example.org',
     placeholder: 'erased-1@erased.invalid',
   })
   await worker()()
   expect(await hasSubject()).toBe(false)
+})
+
+test('a mail that may have been delivered already stays as it is while it can be sent again', async () => {
+  const [crashed, dotted, waiting] = [mailTo(['ann', 'bob']), mailTo(['ann', 'bob']), mailTo(['ann', 'bob'])]
+  await accept(crashed!, dotted!, waiting!)
+  const set = (what: string, { id }: NewMessage) =>
+    database.engine.query(`UPDATE valija.deliveries SET ${what} WHERE message_id = $1`, [id])
+  await set('crashes = 1', crashed!)
+  await set('dot_epoch = 1', dotted!)
+  const id = await ask()
+  await worker()()
+  for (const mail of [crashed!, dotted!]) expect(await textOf(mail.id)).toContain('Dear ann@')
+  expect(await textOf(waiting!.id)).toContain(`Dear ${placeholder}`)
+  expect(await found(id)).toMatchObject({ status: 'pending', cancelled: 3, bodies: 1 })
+})
+
+test('an erasure that fails keeps no other waiting, and is tried again after pauses that grow', async () => {
+  const broken = mailTo(['ann', 'bob'], { body: Buffer.from('damaged') })
+  await accept(broken)
+  await database.engine.query('DELETE FROM valija.deliveries')
+  const failing = await ask()
+  const pauses: number[] = []
+  const errors: Error[] = []
+  for (const emailKey of ['cara@example.org', 'dan@example.org']) {
+    await database.engine.query("UPDATE valija.erasures SET next_at = now() - interval '1 minute'")
+    const other = await ask(emailKey)
+    await worker((error) => void errors.push(error))()
+    expect(await found(other)).toMatchObject({ status: 'done' })
+    const { rows } = await database.engine.query(
+      `SELECT extract(epoch FROM next_at - now())::float8 AS "inSeconds" FROM valija.erasures WHERE id = $1`,
+      [failing],
+    )
+    pauses.push(Math.ceil(rows[0].inSeconds / 30))
+  }
+  expect(errors.map(({ cause }) => String(cause))).toEqual([
+    expect.stringContaining('stored body'),
+    expect.stringContaining('stored body'),
+  ])
+  expect(pauses).toEqual([1, 2])
+  await database.engine.query('UPDATE valija.bodies SET content = $1', [mailTo(['ann']).body])
+  await database.engine.query("UPDATE valija.erasures SET next_at = now() - interval '1 minute'")
+  await worker()()
+  expect(await found(failing)).toMatchObject({ status: 'done', bodies: 1 })
+})
+
+test('rows that workers have are not waited for, and those of other mails stay free meanwhile', async () => {
+  const [held, free] = [mailTo(['ann', 'bob']), mailTo(['ann', 'bob'])]
+  await accept(held!, free!)
+  await ask()
+  const holder = await database.engine.connect()
+  await holder.query("BEGIN; SET LOCAL lock_timeout = '5s'")
+  try {
+    const { rowCount } = await holder.query(
+      'SELECT FROM valija.deliveries WHERE message_id = $1 AND recipient_id = $2 FOR UPDATE',
+      [held!.id, held!.recipients[1]!.id],
+    )
+    expect(rowCount).toBe(1)
+    await database.engine.query('DELETE FROM valija.deliveries WHERE recipient_id = ANY ($1)', [
+      [held!, free!].map(({ recipients }) => recipients[0]!.id),
+    ])
+    await worker()()
+  } finally {
+    await holder.query('ROLLBACK')
+    holder.release()
+  }
+  expect(await textOf(held!.id)).toContain('Dear ann@')
+  expect(await textOf(free!.id)).toContain(`Dear ${placeholder}`)
 })

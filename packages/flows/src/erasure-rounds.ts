@@ -1,9 +1,17 @@
 /**
  * Works off what is to be erased (erase-person.ts), by any worker: when it is woken, when something is due again, and twice a minute besides. Step by step,
- * each a short transaction (store/erase-recipients.ts), the erasures in turn, so that one that takes long keeps no other waiting.
+ * each a short transaction (store/erase-recipients.ts), the erasures in turn, those that are asked for meanwhile among them: one that takes long
+ * keeps no other waiting, and neither does one that fails.
  */
+import { formatId, type Uuid } from '@valija/core'
 import type { Database, Wake } from '@valija/store'
-import { findDueErasures, type PendingErasure, stepErasure } from '@valija/store'
+import {
+  type ErasureProgress,
+  findDueErasures,
+  type PendingErasure,
+  postponeErasure,
+  stepErasure,
+} from '@valija/store'
 import { type ErasureDesk, stopMails } from './erase-person.ts'
 
 const everyMs = 30_000
@@ -12,29 +20,48 @@ export interface ErasureRoundParts extends Omit<ErasureDesk, 'sealer'> {
   database: Database
   wake: Pick<Wake, 'send'>
   isStopped: () => boolean
+  /** Told of an erasure that failed; it is tried again, after pauses that grow. */
+  onError: (error: Error) => void
 }
 
 /** @returns one round; after it the milliseconds to the next */
 export function erasureRounds(parts: ErasureRoundParts): () => Promise<number> {
   return async () => {
-    const { due, nextInMs } = await findDueErasures(parts.database.engine)
-    // Mails that came back from workers, or were not stopped when they should have been.
-    for (const erasure of due) if (!parts.isStopped()) await stopMails(parts, erasure, [])
-    let left: PendingErasure[] = due
-    let isWaiting = false
-    while (left.length > 0) {
-      const unfinished: PendingErasure[] = []
-      for (const erasure of left) {
+    const begun = new Set<Uuid>()
+    const others = new Set<Uuid>()
+    const untilMs = performance.now() + everyMs
+    while (performance.now() < untilMs) {
+      const { due, nextInMs } = await findDueErasures(parts.database.engine)
+      const ours = due.filter(({ id }) => !others.has(id))
+      if (ours.length === 0) return Math.min(everyMs, nextInMs ?? everyMs)
+      for (const erasure of ours) {
         if (parts.isStopped()) return everyMs
-        const progress = await stepErasure(parts.database, erasure.id)
-        if (progress === 'more') unfinished.push(erasure)
-        if (progress === 'waiting') isWaiting = true
+        const progress = await takeStep(parts, erasure, begun)
+        if (progress !== 'more') begun.delete(erasure.id)
+        // Another worker is at it.
+        if (progress === 'gone') others.add(erasure.id)
       }
-      left = unfinished
     }
-    return Math.min(everyMs, isWaiting ? soonMs : everyMs, nextInMs ?? everyMs)
+    return 0
   }
 }
 
-/** What is being sent this moment has its end soon. */
-const soonMs = 2_000
+/** @param begun those whose mails were looked for since they were due */
+async function takeStep(
+  parts: ErasureRoundParts,
+  erasure: PendingErasure,
+  begun: Set<Uuid>,
+): Promise<ErasureProgress | 'failed'> {
+  const { engine } = parts.database
+  const { id } = erasure
+  try {
+    // Mails that came back from workers, or were not stopped when they should have been.
+    if (!begun.has(id)) await stopMails(parts, erasure, [])
+    begun.add(id)
+    return await stepErasure(parts.database, id)
+  } catch (error) {
+    parts.onError(new Error(`the erasure ${formatId('erasure', id)} failed`, { cause: error }))
+    await postponeErasure(engine, id)
+    return 'failed'
+  }
+}

@@ -21,6 +21,7 @@ import {
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
 import { idempotencyKeptMs } from './idempotency-keys.ts'
+import { isUncertainSql } from './lease-deliveries.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
 import { dropSensitiveBodies } from './sensitive-bodies.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
@@ -300,7 +301,7 @@ async function holdMessage(
   const { rows: recipients } = await client.query<HeldRecipient>({
     name: 'read-held-recipients',
     text: `SELECT r.id, r.email, r.status, r.seq, r.attempts, d.simulation, d.state,
-             coalesce(d.crashes > 0 OR d.dot_epoch IS NOT NULL, false) AS "isUncertain"
+             coalesce(${isUncertainSql('d')}, false) AS "isUncertain"
            FROM valija.recipients AS r LEFT JOIN valija.deliveries AS d ON d.recipient_id = r.id
            WHERE r.message_id = $1 AND r.tenant_id = $2 AND r.id > $1 AND r.id < $3
            ORDER BY r.ordinal`,

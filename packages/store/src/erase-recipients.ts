@@ -16,7 +16,7 @@ import {
   eraseKeys,
   eraseReplies,
 } from './erase-mail-rows.ts'
-import { eraseOpenMessage } from './erase-open-message.ts'
+import { eraseOpenMessage, readyMessages } from './erase-open-message.ts'
 import { eraseTraces, renameCountedTag } from './erase-traces.ts'
 import { type PendingErasure, pendingColumns } from './erasures.ts'
 import { digestAnew } from './message-digests.ts'
@@ -50,7 +50,7 @@ export async function stepErasure(database: Database, id: Uuid): Promise<Erasure
       erasure,
       found.filter(({ isLive }) => !isLive),
     )
-    await client.query('UPDATE valija.erasures SET done_id = $2 WHERE id = $1', [id, last.id])
+    await client.query('UPDATE valija.erasures SET done_id = $2, failures = 0 WHERE id = $1', [id, last.id])
     return 'more'
   })
 }
@@ -88,9 +88,10 @@ async function endPass(client: pg.PoolClient, erasure: PendingErasure): Promise<
     await client.query('UPDATE valija.erasures SET done_id = DEFAULT WHERE id = $1', [id])
     return 'more'
   }
-  for (const messageId of openMessageIds) {
-    if (await eraseOpenMessage(client, erasure, messageId)) return 'more'
-  }
+  const ready = await readyMessages(client, erasure)
+  // One in each transaction: its deliveries are ours until that ends.
+  for (const message of ready) if (await eraseOpenMessage(client, erasure, message)) return 'more'
+  if (ready.length > 0) return wait(client, id, soonMs)
   if (!(await eraseTraces(client, erasure))) return 'more'
   if (start.length > 0) return wait(client, id, soonMs)
   if (openMessageIds.length > 0) return wait(client, id, laterMs)
@@ -105,7 +106,7 @@ const firstId = '00000000-0000-0000-0000-000000000000'
 
 async function wait(client: pg.PoolClient, id: Uuid, pauseMs: number): Promise<'waiting'> {
   await client.query(
-    `UPDATE valija.erasures SET done_id = DEFAULT, next_at = now() + $2 * interval '1 millisecond' WHERE id = $1`,
+    `UPDATE valija.erasures SET done_id = DEFAULT, failures = 0, next_at = now() + $2 * interval '1 millisecond' WHERE id = $1`,
     [id, pauseMs],
   )
   return 'waiting'

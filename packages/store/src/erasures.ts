@@ -96,11 +96,13 @@ export interface PendingErasure {
   boundId: Uuid
   doneId: Uuid
   openMessageIds: Uuid[]
+  /** Those of them whose content is rid of the address. */
+  changedMessageIds: Uuid[]
 }
 
 /** What a worker reads of one. */
 export const pendingColumns = `id, tenant_id AS "tenantId", email_key AS "emailKey", placeholder, bound_id AS "boundId", done_id AS "doneId",
-  open_message_ids AS "openMessageIds"`
+  open_message_ids AS "openMessageIds", changed_message_ids AS "changedMessageIds"`
 
 /** Those that are due, the longest first; and in how many milliseconds the next one is, null for none. */
 export async function findDueErasures(
@@ -115,6 +117,19 @@ export async function findDueErasures(
     nextInMs: rows.find(({ inMs }) => inMs > 0)?.inMs ?? null,
   }
 }
+
+/** After a step that failed: the next one later, and later each time. */
+export async function postponeErasure(engine: pg.Pool, id: Uuid): Promise<void> {
+  await engine.query(
+    `UPDATE valija.erasures SET failures = failures + 1,
+       next_at = now() + least(${longestPauseMs}, ${firstPauseMs} * 2 ^ least(failures, 20)) * interval '1 millisecond'
+     WHERE id = $1 AND status = 'pending'`,
+    [id],
+  )
+}
+
+const firstPauseMs = 30_000
+const longestPauseMs = 3_600_000
 
 /** A mail to the person that has not its end. */
 export interface LiveMail {

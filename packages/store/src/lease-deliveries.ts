@@ -86,6 +86,10 @@ export interface Orphan {
   epoch: number
 }
 
+/** Of a delivery: the last worker that had it ended before it told what came of it. The mail may have gone out, and is then sent again with the same bytes. */
+export const isUncertainSql = (delivery: string) =>
+  `(${delivery}.crashes > 0 OR ${delivery}.dot_epoch IS NOT NULL)`
+
 /**
  * Leases those of the given rows that are still admitted. A hint that came twice, or too late, finds nothing. Those of a tenant that is suspended
  * wait again: they were admitted by somebody who did not know it yet.

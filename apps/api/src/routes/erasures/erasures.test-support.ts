@@ -8,7 +8,14 @@ import type { TestApi } from '../../open-api.test-support.ts'
 export async function workOff(api: TestApi): Promise<void> {
   const { foundation } = api
   await foundation.database.engine.query("UPDATE valija.erasures SET next_at = now() - interval '1 s'")
-  await erasureRounds({ ...foundation, mailLog: createMailLog(() => undefined), isStopped: () => false })()
+  await erasureRounds({
+    ...foundation,
+    mailLog: createMailLog(() => undefined),
+    isStopped: () => false,
+    onError: (error) => {
+      throw error
+    },
+  })()
 }
 
 /** Asks for an erasure. */
