@@ -1,6 +1,6 @@
 /** What was written of mails to a person who is erased: attempts, events and what endpoints answered to them, the inbox, answers of idempotency keys. */
 import type { AddressEraser, Uuid } from '@valija/core'
-import { erasedDomain, formatId, lowestUuidAt, uuidTimeMs } from '@valija/core'
+import { erasedDomain, formatId, lowestUuidAt, spellingsOfDomain, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { idempotencyKeptMs } from './idempotency-keys.ts'
 import { earliestIdOf } from './message-ids.ts'
@@ -17,8 +17,10 @@ export interface ErasedMails {
   eraser: AddressEraser
 }
 
-/** Of rows about others only those are of interest in which it stands, which it does in the address however that is written. */
-const domainOf = ({ eraser }: ErasedMails) => eraser.emailKey.slice(eraser.emailKey.lastIndexOf('@') + 1)
+/** Of rows about others only those are of interest in which one of these stands, which it does in the address however that is written. */
+const domainsOf = ({ eraser }: ErasedMails) => spellingsOfDomain(eraser.emailKey)
+const naming = (text: string, domains: string) =>
+  `EXISTS (SELECT FROM unnest(${domains}::text[]) AS spelling (domain) WHERE strpos(lower(${text}), spelling.domain) > 0)`
 
 /** What is written of a message has no id below this. */
 const earliest = ({ messageIds }: ErasedMails) => earliestIdOf(messageIds[0] ?? lowestUuidAt(0))
@@ -28,8 +30,8 @@ export async function eraseAttempts(client: pg.PoolClient, mails: ErasedMails): 
   const { rows } = await client.query<{ id: Uuid; recipientId: Uuid; report: object }>(
     `SELECT id, recipient_id AS "recipientId", report FROM valija.attempts
      WHERE message_id = ANY ($1::uuid[]) AND id > $2
-       AND (recipient_id = ANY ($3::uuid[]) OR strpos(lower(report::text), $4) > 0)`,
-    [mails.messageIds, earliest(mails), mails.recipientIds, domainOf(mails)],
+       AND (recipient_id = ANY ($3::uuid[]) OR ${naming('report::text', '$4')})`,
+    [mails.messageIds, earliest(mails), mails.recipientIds, domainsOf(mails)],
   )
   const reports = rows.flatMap(({ id, recipientId, report }) => {
     const isTheirs = mails.recipientIds.includes(recipientId)
@@ -88,8 +90,8 @@ export async function eraseEvents(client: pg.PoolClient, mails: ErasedMails): Pr
   const recipients = new Set(mails.recipientIds.map((id) => formatId('recipient', id)))
   const { rows } = await client.query<{ id: Uuid; messageId: Uuid; data: EventData }>(
     `SELECT id, message_id AS "messageId", data FROM valija.events WHERE message_id = ANY ($1::uuid[]) AND id > $2
-       AND (data ->> 'recipient_id' = ANY ($3::text[]) OR message_id = ANY ($4::uuid[]) OR strpos(lower(data::text), $5) > 0)`,
-    [mails.messageIds, earliest(mails), [...recipients], mails.emptied, domainOf(mails)],
+       AND (data ->> 'recipient_id' = ANY ($3::text[]) OR message_id = ANY ($4::uuid[]) OR ${naming('data::text', '$5')})`,
+    [mails.messageIds, earliest(mails), [...recipients], mails.emptied, domainsOf(mails)],
   )
   const events = rows.flatMap(({ id, messageId, data }) => {
     const isTheirs = recipients.has(String(data.recipient_id))
@@ -125,6 +127,35 @@ export async function eraseAnswers(
      WHERE webhook_id = ANY (ARRAY(SELECT id FROM valija.webhooks WHERE tenant_id = $1)) AND event_id = ANY ($2::uuid[]) AND id > $3
        AND response_start IS NOT NULL`,
     [tenantId, sorted, earliestIdOf(first)],
+  )
+}
+
+/**
+ * What endpoints answered to requests that were under way while their tenant had somebody erased, for tries that are on record without it: it is
+ * kept where the event names nobody who is erased. The events are locked first: an erasure that has them has ended by then, or takes the answers away when
+ * it has them.
+ */
+export async function keepAnswers(
+  pool: pg.Pool,
+  tries: readonly { id: Uuid; eventId: Uuid; responseStart: string | null }[],
+): Promise<void> {
+  const answered = tries.filter(({ responseStart }) => responseStart !== null)
+  const sorted = answered.map(({ id }) => id).sort()
+  if (sorted.length === 0) return
+  await pool.query(
+    `WITH kept AS MATERIALIZED (
+       SELECT id FROM valija.events WHERE id = ANY ($2::uuid[]) AND strpos(data::text, '@${erasedDomain}') = 0 ORDER BY id FOR SHARE
+     )
+     UPDATE valija.webhook_tries AS made SET response_start = input.response_start
+     FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS input (id, event_id, response_start) JOIN kept ON kept.id = input.event_id
+     WHERE made.id = input.id AND made.id = ANY ($1::uuid[]) AND made.id BETWEEN $4::uuid AND $5::uuid`,
+    [
+      answered.map(({ id }) => id),
+      answered.map(({ eventId }) => eventId),
+      answered.map(({ responseStart }) => responseStart),
+      sorted[0],
+      sorted.at(-1),
+    ],
   )
 }
 

@@ -1,6 +1,7 @@
 import { createIdSource, type Uuid } from '@valija/core'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { until } from '../../../tests/support/until.ts'
 import { type Database, openDatabase } from './database.ts'
 import { eventExpressions, eventParameters } from './new-events.ts'
 import {
@@ -301,5 +302,67 @@ describe('disabling', () => {
       { webhook_id: dead, count: 1 },
       { webhook_id: other, count: 2 },
     ])
+  })
+})
+
+describe('what an endpoint answers while its tenant has somebody erased', () => {
+  const erasure = async () => {
+    const erase = `INSERT INTO valija.erasures (id, tenant_id, email_key, placeholder, bound_id) VALUES ($1, $2, 'ann@example.org', 'erased-0@erased.invalid', $1)`
+    await database.engine.query(erase, [nextId(), tenantId])
+  }
+  const erased = (eventId: Uuid) =>
+    database.engine.query(
+      `UPDATE valija.events SET data = '{"email": "erased-0@erased.invalid"}' WHERE id = $1`,
+      [eventId],
+    )
+  const answers = async () =>
+    (await database.engine.query('SELECT response_start AS text FROM valija.webhook_tries')).rows
+  const told = (webhook: ClaimedWebhook) => ({ ...triedOf(webhook, null), responseStart: 'ann@example.org' })
+
+  beforeEach(async () => {
+    await database.engine.query('DELETE FROM valija.webhook_tries')
+    await database.engine.query('DELETE FROM valija.erasures')
+  })
+
+  test('is not kept where the event was erased meanwhile, and is where it was not', async () => {
+    await endpoint()
+    await emit(2)
+    const [first, second] = await claim()
+    await erasure()
+    await erased(first!.events[0]!.id)
+    expect(await settle(told(first!), told(second!))).toEqual([])
+    expect((await answers()).map(({ text }) => text).sort()).toEqual(['ann@example.org', null])
+  })
+
+  test('is not kept either when the erasure was done before the answer came', async () => {
+    await endpoint()
+    await emit(1)
+    const webhook = await claimOne()
+    await erasure()
+    await erased(webhook.events[0]!.id)
+    await database.engine.query(
+      "UPDATE valija.erasures SET status = 'done', email_key = NULL, completed_at = now()",
+    )
+    await settle(told(webhook))
+    expect(await answers()).toEqual([{ text: null }])
+  })
+
+  test('waits for an erasure that has the event this moment', async () => {
+    await endpoint()
+    await emit(1)
+    const webhook = await claimOne()
+    await erasure()
+    const eraser = await database.engine.connect()
+    await eraser.query('BEGIN')
+    await eraser.query(
+      `UPDATE valija.events SET data = '{"email": "erased-0@erased.invalid"}' WHERE id = $1`,
+      [webhook.events[0]!.id],
+    )
+    const settled = settle(told(webhook))
+    await until('the try on record', async () => (await answers()).length === 1)
+    await eraser.query('COMMIT')
+    eraser.release()
+    await settled
+    expect(await answers()).toEqual([{ text: null }])
   })
 })

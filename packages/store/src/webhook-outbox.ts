@@ -10,7 +10,9 @@
 import type { EventType, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
+import { keepAnswers } from './erase-mail-rows.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
+import { longestTryMs } from './webhook-tries.ts'
 
 /** One request to be made: leased rows with all that telling them needs. */
 export interface ClaimedWebhook {
@@ -254,6 +256,8 @@ interface Health {
  * `held` finds and locks each row through the primary key, in one order for all workers. A success is a fact, whoever holds the
  * lease by now; a failure counts only while the lease is ours, else another worker's try decides.
  * A try is on record in either case, and only once when a settle is repeated because its answer was lost. `health` writes an endpoint only when something changes, so a healthy one costs nothing.
+ * `erasing`: tenants that have somebody erased, or had while a request was under way. What endpoints of theirs answered is written afterwards, where
+ * it may be (`keepAnswers`).
  */
 const settleSql = `
 WITH input AS MATERIALIZED (
@@ -262,6 +266,10 @@ WITH input AS MATERIALIZED (
     AS input (id, webhook_id, event_id, tenant_id, event_type, lease, number, retry_after_ms,
       status_code, error, response_start, started_at, duration_ms, batch_id)
   ORDER BY webhook_id, event_id
+), erasing AS MATERIALIZED (
+  SELECT tenant_id FROM valija.erasures WHERE tenant_id = ANY ($4::uuid[]) AND email_key IS NOT NULL
+  UNION ALL
+  SELECT tenant_id FROM valija.erasures WHERE status = 'done' AND completed_at > now() - $19 * interval '1 millisecond'
 ), held AS MATERIALIZED (
   SELECT input.id, input.retry_after_ms, row.place
   FROM input CROSS JOIN LATERAL (
@@ -283,7 +291,8 @@ WITH input AS MATERIALIZED (
     response_start, started_at, duration_ms, next_try_at, batch_id)
   SELECT input.id, input.tenant_id, input.webhook_id, input.event_id, input.event_type, input.number,
     CASE WHEN input.retry_after_ms IS NULL THEN 'delivered' ELSE 'failed' END, input.status_code, input.error,
-    input.response_start, input.started_at, input.duration_ms, later.due_at, input.batch_id
+    CASE WHEN input.tenant_id NOT IN (SELECT tenant_id FROM erasing) THEN input.response_start END, input.started_at, input.duration_ms,
+    later.due_at, input.batch_id
   FROM input LEFT JOIN later USING (id)
   ON CONFLICT DO NOTHING
 ), endpoint AS MATERIALIZED (
@@ -302,8 +311,10 @@ WITH input AS MATERIALIZED (
   FROM changing JOIN endpoint USING (id)
   WHERE webhook.id = changing.id
 )
-SELECT id FROM endpoint
-WHERE status = 'enabled' AND NOT has_success AND failing_since <= now() - $17 * interval '1 millisecond'`
+SELECT id, false AS "isWithheld" FROM endpoint
+WHERE status = 'enabled' AND NOT has_success AND failing_since <= now() - $17 * interval '1 millisecond'
+UNION ALL
+SELECT id, true FROM input WHERE tenant_id IN (SELECT tenant_id FROM erasing)`
 
 /**
  * Settles many tries in one commit: rows gone or due later, tries on record, endpoints' health.
@@ -320,7 +331,7 @@ export async function settleWebhookTries(
   if (tries.length === 0) return []
   const health = healthByEndpoint(tries)
   const column = <K extends keyof NewWebhookTry>(key: K) => tries.map((entry) => entry[key])
-  const { rows } = await pool.query<{ id: Uuid }>({
+  const { rows } = await pool.query<{ id: Uuid; isWithheld: boolean }>({
     name: 'settle-webhook-tries',
     text: settleSql,
     values: [
@@ -342,9 +353,16 @@ export async function settleWebhookTries(
       [...health.values()].map((entry) => entry.endsFailing),
       disableAfterMs,
       column('batchId'),
+      longestTryMs,
     ],
   })
-  return rows.map((row) => row.id)
+  const withheld = new Set(rows.flatMap(({ id, isWithheld }) => (isWithheld ? [id] : [])))
+  if (withheld.size > 0)
+    await keepAnswers(
+      pool,
+      tries.filter(({ id }) => withheld.has(id)),
+    )
+  return rows.flatMap(({ id, isWithheld }) => (isWithheld ? [] : [id]))
 }
 
 function healthByEndpoint(tries: readonly NewWebhookTry[]): Map<Uuid, Health> {

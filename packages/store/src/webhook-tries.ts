@@ -32,7 +32,7 @@ export interface WebhookTrySearch {
 }
 
 /** A try's id is made at its end, at most this long after its beginning. */
-const longestTryMs = 300_000
+export const longestTryMs = 300_000
 
 const tryColumns = `id, event_id AS "eventId", event_type AS "eventType", batch_id AS "batchId", number, outcome,
   status_code AS "statusCode", error, response_start AS "responseStart", started_at AS "startedAt", duration_ms AS "durationMs",
