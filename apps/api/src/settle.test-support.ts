@@ -24,9 +24,19 @@ export async function attempt(
   enhanced: string,
   text: string,
 ) {
+  await attemptLeased(api, await lease(api, recipientId), code, enhanced, text)
+}
+
+/** Settles one that was leased before. */
+export async function attemptLeased(
+  api: TestApi,
+  delivery: LeasedDelivery,
+  code: number,
+  enhanced: string,
+  text: string,
+) {
   const { database, nextId, clock } = api.foundation
   const retryPolicy = { networkScheduleMs: [60_000] }
-  const delivery = await lease(api, recipientId)
   const settlement = judgeAttempt(
     { nextId, nowMs: clock.nowMs, judge: createJudge(loadReplyRules()), retryPolicy, random: () => 0.5 },
     delivery,

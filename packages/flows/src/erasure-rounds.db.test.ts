@@ -97,6 +97,35 @@ test('a step takes some mails and no more, and the next goes on where it ended, 
   expect(await found(id)).toMatchObject({ status: 'done', recipients: 60, bodies: 60 })
 })
 
+test('a step reads its own mails, and not what was accepted between them', async () => {
+  await sent(5)
+  const others = Array.from({ length: 500 }, () => mailTo(Array.from({ length: 20 }, (_, at) => `u${at}`)))
+  await accept(...others)
+  await sent(5)
+  const id = await ask()
+  const client = await database.engine.connect()
+  let read = 0
+  const watched = {
+    connect: async () => ({
+      query: async (query: string, values?: unknown[]) => {
+        if (query === 'COMMIT') {
+          const { rows } = await client.query(
+            `SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int AS read FROM pg_stat_xact_user_tables WHERE relname LIKE 'recipients%'`,
+          )
+          read = rows[0].read
+        }
+        return client.query(query, values)
+      },
+      release: () => {},
+    }),
+  }
+  await stepErasure({ ...database, engine: watched as unknown as Database['engine'] }, id)
+  client.release()
+  expect(await found(id)).toMatchObject({ recipients: 10 })
+  expect(read).toBeGreaterThan(10)
+  expect(read).toBeLessThan(500)
+})
+
 test('a step whose worker dies before its commit is as if it had not been begun', async () => {
   await sent(30)
   const id = await ask()

@@ -68,7 +68,10 @@ export async function eraseLateAttempts(
   )
 }
 
-/** What servers said of others to whom the same mail went may name the person as well. */
+/**
+ * What servers said of others to whom the same mail went may name the person as well. Messages are named by an array besides the bounds, which are
+ * there for the partitions (settle-attempts.ts).
+ */
 export async function eraseReplies(client: pg.PoolClient, mails: ErasedMails): Promise<void> {
   const [first, last] = [mails.messageIds[0], mails.messageIds.at(-1)]
   if (first === undefined || last === undefined) return
@@ -85,8 +88,15 @@ export async function eraseReplies(client: pg.PoolClient, mails: ErasedMails): P
   }
 }
 
-/** Events of these recipients, and of all of a mail that has none left; and what endpoints answered when they were told of them. */
-export async function eraseEvents(client: pg.PoolClient, mails: ErasedMails): Promise<number> {
+/**
+ * Events of these recipients, and of all of a mail that has none left; and what endpoints answered when they were told of them.
+ *
+ * @returns how many were changed, and the tags among what was in them that name the person
+ */
+export async function eraseEvents(
+  client: pg.PoolClient,
+  mails: ErasedMails,
+): Promise<{ count: number; namedTags: string[] }> {
   const recipients = new Set(mails.recipientIds.map((id) => formatId('recipient', id)))
   const { rows } = await client.query<{ id: Uuid; messageId: Uuid; data: EventData }>(
     `SELECT id, message_id AS "messageId", data FROM valija.events WHERE message_id = ANY ($1::uuid[]) AND id > $2
@@ -108,7 +118,12 @@ export async function eraseEvents(client: pg.PoolClient, mails: ErasedMails): Pr
     mails.tenantId,
     events.map(({ id }) => id),
   )
-  return events.length
+  return { count: events.length, namedTags: rows.flatMap(({ data }) => namedTags(data.tags, mails.eraser)) }
+}
+
+/** Those of a mail's tags that name the person. */
+export function namedTags(tags: unknown, eraser: AddressEraser): string[] {
+  return Array.isArray(tags) ? tags.filter((tag) => eraser.text(tag) !== tag) : []
 }
 
 type EventData = Record<string, unknown>

@@ -2,10 +2,10 @@
  * A mail that went to others besides the person who is erased: the address goes out of its content once the others have their ends, or before any
  * of them was begun. In between the mail stays as it is, for what is tried again has to be the same, octet by octet (DESIGN 4.7).
  */
-import { createAddressEraser, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
+import { type AddressEraser, createAddressEraser, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
-import { redactInbox } from './erase-mail-rows.ts'
-import type { PendingErasure } from './erasures.ts'
+import { eraseAttempts, eraseEvents, eraseReplies, redactInbox } from './erase-mail-rows.ts'
+import { noteErased, type PendingErasure } from './erasures.ts'
 import { isUncertainSql } from './lease-deliveries.ts'
 import { recipientsWithinMs } from './read-messages.ts'
 import { redactBody } from './redact-mail.ts'
@@ -49,6 +49,7 @@ export async function eraseOpenMessage(
     return false
   }
   const eraser = createAddressEraser(emailKey, placeholder)
+  if (ready.isEnded) await eraseSince(client, id, { tenantId, messageId, eraser })
   const changed = await rewriteBody(client, messageId, (content) => redactBody(content, eraser))
   await redactInbox(client, { tenantId, messageId, eraser })
   await client.query(
@@ -58,6 +59,19 @@ export async function eraseOpenMessage(
     [id, messageId, changed, ready.isEnded],
   )
   return true
+}
+
+/** What was written of the others after the person was erased: by workers that had the mail as it was before, and in the words of their servers. */
+async function eraseSince(
+  client: pg.PoolClient,
+  id: Uuid,
+  { tenantId, messageId, eraser }: { tenantId: Uuid; messageId: Uuid; eraser: AddressEraser },
+): Promise<void> {
+  const mails = { tenantId, messageIds: [messageId], recipientIds: [], emptied: [], eraser }
+  await eraseReplies(client, mails)
+  const attempts = await eraseAttempts(client, mails)
+  const { count: events, namedTags } = await eraseEvents(client, mails)
+  await noteErased(client, id, { attempts, events, namedTags, sinceId: messageId })
 }
 
 const readAtOnce = 20

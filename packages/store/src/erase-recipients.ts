@@ -15,10 +15,11 @@ import {
   eraseFromInbox,
   eraseKeys,
   eraseReplies,
+  namedTags,
 } from './erase-mail-rows.ts'
 import { eraseOpenMessage, readyMessages } from './erase-open-message.ts'
-import { eraseTraces, renameCountedTag } from './erase-traces.ts'
-import { type PendingErasure, pendingColumns } from './erasures.ts'
+import { eraseTraces, renameCountedTags } from './erase-traces.ts'
+import { noteErased, type PendingErasure, pendingColumns } from './erasures.ts'
 import { digestAnew } from './message-digests.ts'
 import { recipientsWithinMs } from './read-messages.ts'
 
@@ -95,8 +96,9 @@ async function endPass(client: pg.PoolClient, erasure: PendingErasure): Promise<
   if (!(await eraseTraces(client, erasure))) return 'more'
   if (start.length > 0) return wait(client, id, soonMs)
   if (openMessageIds.length > 0) return wait(client, id, laterMs)
+  await renameCountedTags(client, erasure)
   await client.query(
-    `UPDATE valija.erasures SET status = 'done', email_key = NULL, being_sent = 0, completed_at = greatest(now(), requested_at) WHERE id = $1`,
+    `UPDATE valija.erasures SET status = 'done', email_key = NULL, named_tags = DEFAULT, named_since = NULL, being_sent = 0, completed_at = greatest(now(), requested_at) WHERE id = $1`,
     [id],
   )
   return 'done'
@@ -128,17 +130,21 @@ async function eraseSome(client: pg.PoolClient, erasure: PendingErasure, some: F
   const mails = { tenantId: erasure.tenantId, messageIds, recipientIds, emptied, eraser }
   await eraseReplies(client, mails)
   const bodies = await emptyMessages(client, emptied)
-  await eraseWords(client, mails)
+  const tags = await eraseWords(client, mails)
   const attempts = await eraseAttempts(client, mails)
   const events = await eraseEvents(client, mails)
   await eraseFromInbox(client, mails)
   await eraseKeys(client, mails)
   await digestAnew(client, erasure.tenantId, messageIds)
   await client.query(
-    `UPDATE valija.erasures SET open_message_ids = open_message_ids || $2::uuid[], recipient_count = recipient_count + $3,
-       body_count = body_count + $4, attempt_count = attempt_count + $5, event_count = event_count + $6 WHERE id = $1`,
-    [erasure.id, kept, some.length, bodies, attempts, events],
+    'UPDATE valija.erasures SET open_message_ids = open_message_ids || $2::uuid[] WHERE id = $1',
+    [erasure.id, kept],
   )
+  await noteErased(client, erasure.id, {
+    ...{ recipients: some.length, bodies, attempts, events: events.count },
+    namedTags: [...tags, ...events.namedTags],
+    sinceId: messageIds[0] ?? firstId,
+  })
 }
 
 /** @returns those of them that nobody is left of who was not erased */
@@ -149,10 +155,10 @@ async function lockMessages(client: pg.PoolClient, messageIds: readonly Uuid[]):
     'SELECT FROM valija.messages WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id FOR UPDATE',
     [messageIds, first, last],
   )
-  // By a statement that begins with the lock in hand: another erasure may have taken the rest of them meanwhile.
+  // By the array besides, for the bounds alone would have all between them read. A statement that begins with the lock in hand: another erasure may have taken the rest of them meanwhile.
   const { rows } = await client.query<{ id: Uuid }>(
     `SELECT m.id FROM unnest($1::uuid[]) AS m (id) WHERE NOT EXISTS (
-       SELECT FROM valija.recipients AS r WHERE r.message_id = m.id AND r.id BETWEEN $2::uuid AND $3::uuid AND r.domain <> '${erasedDomain}')`,
+       SELECT FROM valija.recipients AS r WHERE r.message_id = m.id AND r.message_id = ANY ($1::uuid[]) AND r.id BETWEEN $2::uuid AND $3::uuid AND r.domain <> '${erasedDomain}')`,
     [messageIds, first, lowestUuidAt(uuidTimeMs(last) + recipientsWithinMs)],
   )
   return rows.map(({ id }) => id)
@@ -171,21 +177,20 @@ async function emptyMessages(client: pg.PoolClient, messageIds: readonly Uuid[])
   return rowCount ?? 0
 }
 
-/** Subject and metadata of mails to nobody else go, and the address out of those of the others. */
+/**
+ * Subject and metadata of mails to nobody else go, and the address out of those of the others.
+ *
+ * @returns the tags that named the person
+ */
 async function eraseWords(
   client: pg.PoolClient,
-  { tenantId, messageIds, emptied, eraser }: ErasedMails,
-): Promise<void> {
+  { messageIds, emptied, eraser }: ErasedMails,
+): Promise<string[]> {
   const bounds = [messageIds, messageIds[0], messageIds.at(-1)]
   const { rows } = await client.query<{ id: Uuid; subject: string; tags: string[]; metadata: object }>(
     'SELECT id, subject, tags, metadata FROM valija.messages WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid',
     bounds,
   )
-  const named = rows.flatMap(({ tags }) => tags.filter((tag) => eraser.text(tag) !== tag))
-  for (const from of new Set(named)) {
-    const sinceId = messageIds[0] ?? firstId
-    await renameCountedTag(client, { tenantId, sinceId, from, to: eraser.text(from) })
-  }
   const written = rows.map(({ id, subject, tags, metadata }) => ({
     id,
     subject: emptied.includes(id) ? '' : eraser.text(subject),
@@ -205,4 +210,5 @@ async function eraseWords(
       written.map(({ metadata }) => JSON.stringify(metadata)),
     ],
   )
+  return rows.flatMap(({ tags }) => namedTags(tags, eraser))
 }

@@ -1,8 +1,9 @@
 /** What names a person besides mails: what was remembered of the mailbox, former entries of the suppression list and its events, counters. */
-import { createAddressEraser, type Uuid, usageLimitNames, usageLimits, uuidTimeMs } from '@valija/core'
+import { createAddressEraser, type Uuid, usageLimitNames, usageLimits } from '@valija/core'
 import type pg from 'pg'
 import { eraseAnswers } from './erase-mail-rows.ts'
 import type { PendingErasure } from './erasures.ts'
+import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 /** The limits that count each address by itself. */
 const limitsByAddress = usageLimitNames.filter((name) => usageLimits[name].counts === 'address')
@@ -37,24 +38,27 @@ export async function eraseTraces(client: pg.PoolClient, erasure: PendingErasure
 }
 
 /**
- * What was counted under a tag that names the person counts under the other name. Rare, and read through all that the tenant has counted since.
- *
- * @param sinceId of the oldest message that had it
+ * What was counted under tags that name the person counts under the other name. Rare, and read through all that the tenant has counted since, so
+ * once for each erasure.
  */
-export async function renameCountedTag(
+export async function renameCountedTags(
   client: pg.PoolClient,
-  { tenantId, sinceId, from, to }: { tenantId: Uuid; sinceId: Uuid; from: string; to: string },
+  { tenantId, emailKey, placeholder, namedTags, namedSince }: PendingErasure,
 ): Promise<void> {
-  await client.query(
-    `WITH gone AS (
-       DELETE FROM valija.tag_stats WHERE tenant_id = $1 AND span IN ('hour', 'day') AND tag = $2
-         AND starts_at >= date_trunc('day', to_timestamp($4::float8 / 1000)) - interval '1 day' RETURNING *
+  if (namedTags.length === 0) return
+  const eraser = createAddressEraser(emailKey, placeholder)
+  await client.query({
+    text: `WITH gone AS (
+       DELETE FROM valija.tag_stats WHERE tenant_id = $1 AND span IN ('hour', 'day') AND tag = ANY ($2::text[])
+         AND starts_at >= date_trunc('day', $4::timestamptz) - interval '1 day' RETURNING *
      )
      INSERT INTO valija.tag_stats AS s (tenant_id, span, starts_at, tag, outcome, reason, count)
-     SELECT tenant_id, span, starts_at, $3, outcome, reason, count FROM gone
+     SELECT tenant_id, span, starts_at, renamed.tag, outcome, reason, sum(count)
+     FROM gone JOIN unnest($2::text[], $3::text[]) AS renamed (before, tag) ON renamed.before = gone.tag GROUP BY 1, 2, 3, 4, 5, 6
      ON CONFLICT (tenant_id, span, starts_at, tag, outcome, reason) DO UPDATE SET count = s.count + excluded.count`,
-    [tenantId, from, to, uuidTimeMs(sinceId)],
-  )
+    values: [tenantId, namedTags, namedTags.map((tag) => eraser.text(tag)), namedSince],
+    ...answerWithin(longQueryTimeoutMs),
+  })
 }
 
 async function deleteSome(

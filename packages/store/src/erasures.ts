@@ -6,7 +6,7 @@
  * reading of the clock is ahead, that of the newest recipient there is. As long as it is pending no such recipient is leased to be sent to
  * (lease-deliveries.ts). What is done in a step: erase-recipients.ts, erase-traces.ts.
  */
-import type { Uuid } from '@valija/core'
+import { type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database, readAsTenant } from './database.ts'
 import type { Page } from './keys.ts'
@@ -98,11 +98,14 @@ export interface PendingErasure {
   openMessageIds: Uuid[]
   /** Those of them whose content is rid of the address. */
   changedMessageIds: Uuid[]
+  namedTags: string[]
+  namedSince: Date | null
 }
 
 /** What a worker reads of one. */
 export const pendingColumns = `id, tenant_id AS "tenantId", email_key AS "emailKey", placeholder, bound_id AS "boundId", done_id AS "doneId",
-  open_message_ids AS "openMessageIds", changed_message_ids AS "changedMessageIds"`
+  open_message_ids AS "openMessageIds", changed_message_ids AS "changedMessageIds", named_tags AS "namedTags",
+  named_since AS "namedSince"`
 
 /** Those that are due, the longest first; and in how many milliseconds the next one is, null for none. */
 export async function findDueErasures(
@@ -116,6 +119,27 @@ export async function findDueErasures(
     due: rows.filter(({ inMs }) => inMs <= 0),
     nextInMs: rows.find(({ inMs }) => inMs > 0)?.inMs ?? null,
   }
+}
+
+/** What a step erased. */
+interface ErasedRows extends Partial<Omit<ErasureCounts, 'cancelled'>> {
+  /** Tags that named the person, of mails from this one on. */
+  namedTags: readonly string[]
+  sinceId: Uuid
+}
+
+export async function noteErased(
+  client: pg.PoolClient,
+  id: Uuid,
+  { recipients = 0, bodies = 0, events = 0, attempts = 0, namedTags, sinceId }: ErasedRows,
+): Promise<void> {
+  await client.query(
+    `UPDATE valija.erasures SET recipient_count = recipient_count + $2, body_count = body_count + $3, event_count = event_count + $4,
+       attempt_count = attempt_count + $5, named_tags = ARRAY(SELECT DISTINCT unnest(named_tags || $6::text[])),
+       named_since = CASE WHEN cardinality($6::text[]) > 0 THEN least(named_since, $7::timestamptz) ELSE named_since END
+     WHERE id = $1`,
+    [id, recipients, bodies, events, attempts, namedTags, new Date(uuidTimeMs(sinceId))],
+  )
 }
 
 /** After a step that failed: the next one later, and later each time. */

@@ -3,7 +3,7 @@ import { parseId } from '@valija/core'
 import { countEvents, insertInboxMail } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
-import { attempt, lease } from '../../settle.test-support.ts'
+import { attempt, attemptLeased, lease } from '../../settle.test-support.ts'
 import { asOperator, expectFault, expectScope } from '../keys/refusals.test-support.ts'
 import { dumpOf, erase, tablesWith, workOff } from './erasures.test-support.ts'
 
@@ -248,6 +248,29 @@ describe('what is kept about a person', () => {
     expect(raw).toMatch(/^To: erased-[0-9a-f]{32}@erased\.invalid, *\r\n? *other@example\.test|^To: erased/m)
     expect(raw).toContain('Cc: third@example.test')
   })
+})
+
+test('what is written of others after the person was erased is rid of the address when they have their end', async () => {
+  const mail = {
+    to: ['Lea <lea@example.test>', 'mia@example.test'],
+    tags: ['for-lea', 'lea@example.test'],
+    metadata: { who: 'lea@example.test' },
+  }
+  const [begun, untouched] = [await api.send(mail), await api.send(mail)]
+  await attempt(api, begun.recipients[0]!.id, 250, '2.0.0', 'Ok')
+  const told = 'Ok, as for lea@example.test'
+  const leased = await lease(api, begun.recipients[1]!.id)
+  const asked = (await erase(api, 'lea@example.test')).json()
+  await workOff(api)
+  await attemptLeased(api, leased, 250, '2.0.0', told)
+  await countEvents(api.foundation.database.engine, { notWithinMs: 0, most: 1_000 })
+  await workOff(api)
+  // That one's worker had it as it was; this one was begun by nobody, and has been changed.
+  expect(await stateOf(asked.id)).toMatchObject({ status: 'pending', counts: { bodies: 2 } })
+  await attempt(api, untouched.recipients[1]!.id, 250, '2.0.0', told)
+  await workOff(api)
+  expect(await stateOf(asked.id)).toMatchObject({ status: 'done' })
+  expect(tablesWith(await dumpOf(api, api.tenant.id), 'lea@example.test')).toEqual([])
 })
 
 test('a mail that others are still to get keeps its bytes until they have it, and is rid of the address then', async () => {
