@@ -24,6 +24,7 @@ import {
   forgetOldStsPolicies,
   forgetOldTlsReports,
   forgetOldUsage,
+  forgetRedactions,
   forgetRemovals,
   forgetUntoldEvents,
   liftQuarantines,
@@ -35,7 +36,7 @@ import { digestRounds } from './digest-messages.ts'
 import { type ErasureRoundParts, erasureRounds } from './erasure-rounds.ts'
 import { sealAnew } from './seal-anew.ts'
 import { createSleeper } from './sleeper.ts'
-import { keepTenantRetention } from './tenant-retention.ts'
+import { tenantRetentionRounds } from './tenant-retention.ts'
 
 export interface Maintenance {
   start(): void
@@ -56,6 +57,8 @@ export interface MaintenanceDependencies extends Omit<ErasureRoundParts, 'isStop
 
 const everyMs = 15 * 60_000
 const afterErrorMs = 60_000
+/** While a tenant has old mail left. */
+const whileUnfinishedMs = 1_000
 /** While processes are being restarted with another secret key. */
 const whileResealingMs = 5_000
 /** While an older key is listed: a process that still seals with it may come late. */
@@ -70,9 +73,16 @@ export function createMaintenance(dependencies: MaintenanceDependencies): Mainte
     for (let done = 1; done > 0 && !isStopped; total += done) done = await work()
     return total
   }
-  const steps = stepsOf({ database, retention, exhaust, log, isStopped: () => isStopped })
+  const retentionRound = tenantRetentionRounds({ database, isStopped: () => isStopped, onError })
   const round = async () => {
     let hasFailed = false
+    let pauseMs = everyMs
+    const keepRetentions = async () => {
+      const result = await retentionRound()
+      if (result === 'unfinished') pauseMs = whileUnfinishedMs
+      if (result === 'failed') hasFailed = true
+    }
+    const steps = stepsOf({ database, retention, exhaust, log, isStopped: () => isStopped, keepRetentions })
     for (const step of steps) {
       if (isStopped) break
       try {
@@ -82,7 +92,7 @@ export function createMaintenance(dependencies: MaintenanceDependencies): Mainte
         onError(error as Error)
       }
     }
-    return hasFailed ? afterErrorMs : everyMs
+    return hasFailed ? afterErrorMs : pauseMs
   }
   const sealRound = async () => {
     const parts = { database, sealer, log: tell, onError, isStopped: () => isStopped }
@@ -121,9 +131,11 @@ function stepsOf({
   exhaust,
   log,
   isStopped,
+  keepRetentions,
 }: Pick<MaintenanceDependencies, 'database' | 'retention' | 'log'> & {
   exhaust: (work: () => Promise<number>) => Promise<number>
   isStopped: () => boolean
+  keepRetentions: () => Promise<void>
 }): (() => Promise<unknown>)[] {
   const { engine } = database
   return [
@@ -141,7 +153,7 @@ function stepsOf({
     () => exhaust(() => forgetOldReports(engine, retention.historyMs)),
     () => exhaust(() => forgetOldDomainReports(engine, retention.historyMs)),
     () => exhaust(() => forgetOldErasures(engine, retention.historyMs)),
-    () => keepTenantRetention(database, isStopped),
+    keepRetentions,
     () => exhaust(() => forgetOldStats(engine)),
     async () => {
       let place: QuarantinePlace | null = null
@@ -153,6 +165,7 @@ function stepsOf({
       if (dropped > 0) log({ count: dropped }, 'partitions beyond the retention were dropped')
     },
     () => exhaust(() => forgetOldDigests(engine, retention.historyMs)),
+    () => exhaust(() => forgetRedactions(engine)),
     async () => {
       const strayRows = await countStrayRows(engine)
       if (strayRows > 0)

@@ -5,26 +5,28 @@ import {
   type Database,
   deleteOldMessages,
   digestNewMessages,
+  forgetRedactions,
   type NewMessage,
   openDatabase,
   redactOldMessages,
 } from '@valija/store'
+import pg from 'pg'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { createDatabase } from '../../../tests/support/database.ts'
+import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { until } from '../../../tests/support/until.ts'
 import { makeMessage } from '../../store/src/make-message.test-support.ts'
-import { keepTenantRetention } from './tenant-retention.ts'
+import { tenantRetentionRounds } from './tenant-retention.ts'
 
 const dayMs = 86_400_000
 const nowId = createIdSource(Date.now)
 const ago = (days: number) => createIdSource(() => Date.now() - days * dayMs)
 let database: Database
-let drop: () => Promise<void>
+let made: TestDatabase
 let short: Uuid
 let usual: Uuid
 
 beforeEach(async () => {
-  const made = await createDatabase()
-  drop = made.drop
+  made = await createDatabase()
   database = openDatabase({ url: made.url, onError: () => {} })
   ;[short, usual] = [nowId(), nowId()]
   await sql('INSERT INTO valija.tenants (id, name) SELECT id, id FROM unnest($1::uuid[]) AS id', [
@@ -33,12 +35,23 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await database.close()
-  await drop()
+  await made.drop()
 })
 
 const sql = async (text: string, values: unknown[] = []) => (await database.engine.query(text, values)).rows
+/** As the owner of the tables. */
+async function owner(text: string): Promise<void> {
+  const client = new pg.Client(made.url)
+  await client.connect()
+  await client.query(text).finally(() => client.end())
+}
 const set = (fields: string) => sql(`UPDATE valija.tenants SET ${fields} WHERE id = $1`, [short])
-const keep = () => keepTenantRetention(database, () => false)
+const keep = async () => {
+  const onError = (error: Error) => {
+    throw error
+  }
+  expect(await tenantRetentionRounds({ database, isStopped: () => false, onError })()).toBe('done')
+}
 
 /** A mail with an attempt, an event, an entry in the inbox; at its end unless it is live. */
 async function mail(
@@ -176,4 +189,91 @@ test('former entries of the suppression list and events about no mail go as well
       table,
       [{ tenant_id: usual }],
     ])
+})
+
+test('a tenant whose step fails is told of and keeps no other from its turn, whatever their ids', async () => {
+  await sql('UPDATE valija.tenants SET retention_days = 1')
+  const [ill, well] = [await mail(short, 3), await mail(usual, 3)]
+  await owner(
+    `CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no such luck''; END';
+     CREATE TRIGGER refuse BEFORE DELETE ON valija.messages FOR EACH ROW WHEN (OLD.tenant_id = '${short}') EXECUTE FUNCTION public.refuse()`,
+  )
+  const errors: Error[] = []
+  const round = tenantRetentionRounds({
+    database,
+    isStopped: () => false,
+    onError: (error) => errors.push(error),
+  })
+  expect(await round()).toBe('failed')
+  expect(await rowsOf(ill)).toEqual({ ...all, inbox: 0 })
+  expect(await rowsOf(well)).toEqual(none)
+  expect(errors.map(({ message, cause }) => [message, (cause as Error).message])).toEqual([
+    [expect.stringContaining(short.replaceAll('-', '')), 'no such luck'],
+  ])
+})
+
+test('a round ends in time, whatever is left of a tenant, and those that follow go on where it ended', async () => {
+  await sql('UPDATE valija.tenants SET retention_days = 1')
+  for (let i = 0; i < 230; i++) await mail(short, 3)
+  const theirs = await mail(usual, 3)
+  const onError = (error: Error) => errors.push(error)
+  const errors: Error[] = []
+  // No time at all: one step each.
+  const round = tenantRetentionRounds({ database, isStopped: () => false, onError }, 0)
+  const kept = async () => (await sql('SELECT FROM valija.messages')).length
+  let rounds = 0
+  for (; rounds < 30 && (await kept()) > 0; rounds += 1) {
+    expect(await round()).toBe('unfinished')
+    // Where some of the many are gone, the one of the other tenant is as well.
+    if ((await kept()) < 130) expect(await rowsOf(theirs)).toEqual(none)
+  }
+  expect(rounds).toBeGreaterThan(5)
+  expect(await kept()).toBe(0)
+  expect(errors).toEqual([])
+})
+
+test('what is remembered of mail that was not at its end is forgotten with the mail, and with the setting', async () => {
+  await set('redact_after_days = 1')
+  const [gone, live] = [await mail(short, 3, { isLive: true }), await mail(short, 2, { isLive: true })]
+  await keep()
+  const left = async () => (await sql('SELECT message_id FROM valija.unredacted_messages')).length
+  expect(await left()).toBe(2)
+  await sql('DELETE FROM valija.messages WHERE id = $1', [gone])
+  expect(await forgetRedactions(database.engine)).toBe(1)
+  expect(await forgetRedactions(database.engine)).toBe(0)
+  await set('redact_after_days = NULL')
+  await forgetRedactions(database.engine)
+  expect(await left()).toBe(0)
+  // Whose end came while there was no such setting.
+  await sql('DELETE FROM valija.deliveries')
+  await set('redact_after_days = 1')
+  await keep()
+  expect(await rowsOf(live)).toMatchObject({ messages: 1, bodies: 0 })
+})
+
+test('whoever waits for a message that an erasure has keeps no digests meanwhile', async () => {
+  await set('redact_after_days = 1')
+  await mail(short, 4, { isLive: true })
+  await keep()
+  await sql('DELETE FROM valija.deliveries')
+  const next = await mail(short, 3)
+  const erasure = await database.engine.connect()
+  await erasure.query('BEGIN')
+  await erasure.query('SELECT FROM valija.messages WHERE id = $1 FOR UPDATE', [next])
+  const redaction = redactOldMessages(database, short, 1)
+  try {
+    await until('the redaction waits', async () => {
+      const { rowCount } = await erasure.query('SELECT FROM pg_locks WHERE NOT granted')
+      return rowCount === 1
+    })
+    const { rows } = await erasure.query(
+      `SELECT pg_try_advisory_xact_lock(hashtextextended('valija.message_digests ' || $1::uuid, 0)) AS "isFree"`,
+      [short],
+    )
+    expect(rows).toEqual([{ isFree: true }])
+  } finally {
+    await erasure.query('ROLLBACK')
+    erasure.release()
+    await redaction
+  }
 })

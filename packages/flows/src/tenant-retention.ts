@@ -1,5 +1,5 @@
 /** Housekeeping for tenants whose mail is kept for a shorter time than others' (store/tenant-retention.ts). */
-import { type FieldFault, invalidRequest } from '@valija/core'
+import { type FieldFault, formatId, invalidRequest, steadyNowMs, type Uuid } from '@valija/core'
 import {
   type Database,
   deleteOldMessages,
@@ -10,26 +10,89 @@ import {
   type TenantRetention,
 } from '@valija/store'
 
-/** Does all that there is to do now, tenant after tenant. */
-export async function keepTenantRetention(database: Database, isStopped: () => boolean): Promise<void> {
-  for (const retention of await findRetentions(database.engine)) await keepOne(database, retention, isStopped)
+export interface RetentionParts {
+  database: Database
+  isStopped: () => boolean
+  onError: (error: Error) => void
 }
 
-async function keepOne(
+/** The other housekeeping waits for a round, which may have the mail of years before it where a tenant has just asked for less. */
+const usualRoundMs = 60_000
+
+/** `unfinished`: there was no time for all of it. */
+export type RetentionRound = 'done' | 'unfinished' | 'failed'
+
+/**
+ * Rounds of it: a step of each tenant in turn, so that none keeps another waiting, be it by much mail or by an error, until there is nothing to do
+ * or the time is over. The next round goes on there.
+ */
+export function tenantRetentionRounds(
+  { database, isStopped, onError }: RetentionParts,
+  roundMs = usualRoundMs,
+): () => Promise<RetentionRound> {
+  let walks = new Map<Uuid, Walk>()
+  let turns = 0
+  return async () => {
+    const endMs = steadyNowMs() + roundMs
+    let hasFailed = false
+    // As they are set now.
+    const retentions = await findRetentions(database.engine)
+    const known = walks
+    walks = new Map(
+      retentions.map(({ tenantId }) => [tenantId, known.get(tenantId) ?? { ...begin, turn: 0 }]),
+    )
+    const turnOf = ({ tenantId }: TenantRetention) => walks.get(tenantId)?.turn ?? 0
+    const line = retentions.toSorted((a, b) => turnOf(a) - turnOf(b))
+    for (let first = line.shift(), steps = 0; first !== undefined; first = line.shift(), steps += 1) {
+      if (isStopped() || (steps > 0 && steadyNowMs() >= endMs)) return 'unfinished'
+      const { tenantId } = first
+      const walk = walks.get(tenantId) ?? begin
+      turns += 1
+      try {
+        const next = await step(database, first, walk)
+        walks.set(tenantId, { ...(next ?? begin), turn: turns })
+        if (next !== null) line.push(first)
+      } catch (cause) {
+        hasFailed = true
+        walks.set(tenantId, { ...walk, turn: turns })
+        const what = `old mail of ${formatId('tenant', tenantId)} could not be deleted, or redacted`
+        onError(new Error(what, { cause }))
+      }
+    }
+    return hasFailed ? 'failed' : 'done'
+  }
+}
+
+/** Where a tenant's mail has been looked at up to. */
+interface Place {
+  at: 'traces' | 'messages' | 'content'
+  place: RetentionPlace
+}
+
+/** With the number of its last step: who has waited longest is the first of a round. */
+interface Walk extends Place {
+  turn: number
+}
+
+const begin: Place = { at: 'traces', place: null }
+
+/** @returns null when there is no more to do */
+async function step(
   database: Database,
   { tenantId, retentionDays, redactAfterDays }: TenantRetention,
-  isStopped: () => boolean,
-): Promise<void> {
-  const exhaust = async (step: () => Promise<number>) => {
-    while (!isStopped() && (await step()) > 0);
+  { at, place }: Place,
+): Promise<Place | null> {
+  if (retentionDays !== null && at === 'traces') {
+    const isMore = (await deleteOldTraces(database, tenantId, retentionDays)) > 0
+    return { at: isMore ? 'traces' : 'messages', place: null }
   }
-  if (retentionDays !== null) {
-    await exhaust(() => deleteOldTraces(database, tenantId, retentionDays))
-    let place: RetentionPlace = null
-    do place = await deleteOldMessages(database, tenantId, retentionDays, place)
-    while (place !== null && !isStopped())
+  if (retentionDays !== null && at === 'messages') {
+    const next = await deleteOldMessages(database, tenantId, retentionDays, place)
+    return { at: next === null ? 'content' : 'messages', place: next }
   }
-  if (redactAfterDays !== null) await exhaust(() => redactOldMessages(database, tenantId, redactAfterDays))
+  if (redactAfterDays === null) return null
+  const isMore = (await redactOldMessages(database, tenantId, redactAfterDays)) > 0
+  return isMore ? { at: 'content', place: null } : null
 }
 
 /** What is told of the retention of a tenant; null: as the installation says. */

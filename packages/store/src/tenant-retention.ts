@@ -57,11 +57,6 @@ export function redactOldMessages(database: Database, tenantId: Uuid, days: numb
        WHERE u.tenant_id = $1 AND ${isOld} AND NOT ${isLive} ORDER BY m.id LIMIT ${stepMessages}`,
       [tenantId, days],
     )
-    await redact(
-      client,
-      tenantId,
-      late.map(({ id }) => id),
-    )
     const { rows: next } = await client.query<{ id: Uuid; isReady: boolean }>(
       `SELECT m.id, ${isOld} AND NOT ${isLive} AS "isReady" FROM valija.messages AS m
        WHERE m.tenant_id = $1 AND m.id < valija.lowest_uuid(now() - make_interval(days => $2))
@@ -69,10 +64,11 @@ export function redactOldMessages(database: Database, tenantId: Uuid, days: numb
        ORDER BY m.id LIMIT ${stepMessages}`,
       [tenantId, days],
     )
+    // All at once: messages come before digests for whoever takes both, as erasures do.
     await redact(
       client,
       tenantId,
-      next.filter(({ isReady }) => isReady).map(({ id }) => id),
+      [...late, ...next.filter(({ isReady }) => isReady)].map(({ id }) => id),
     )
     const last = next.at(-1)
     if (last)
@@ -101,6 +97,24 @@ async function passTo(
     'INSERT INTO valija.unredacted_messages (tenant_id, message_id) SELECT $1, unnest($2::uuid[]) ON CONFLICT DO NOTHING',
     [tenantId, left],
   )
+}
+
+/**
+ * Forgets how far content is gone of tenants that keep it again, so that all of it is looked at anew where they change their mind; and messages that
+ * are gone, with their day for instance, some at once.
+ *
+ * @returns how many messages: ask until it is none
+ */
+export async function forgetRedactions(engine: pg.Pool): Promise<number> {
+  await engine.query(
+    `DELETE FROM valija.tenant_redactions AS r USING valija.tenants AS t WHERE t.id = r.tenant_id AND t.redact_after_days IS NULL`,
+  )
+  const { rowCount } = await engine.query(
+    `DELETE FROM valija.unredacted_messages WHERE (tenant_id, message_id) IN (
+       SELECT u.tenant_id, u.message_id FROM valija.unredacted_messages AS u JOIN valija.tenants AS t ON t.id = u.tenant_id
+       WHERE t.redact_after_days IS NULL OR (SELECT m.id FROM valija.messages AS m WHERE m.id = u.message_id) IS NULL LIMIT ${stepRows})`,
+  )
+  return rowCount ?? 0
 }
 
 /** @param ids by rising id */
