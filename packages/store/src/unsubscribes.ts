@@ -2,9 +2,10 @@
  * What following the link in a mail does: its owner's address is suppressed for the stream of that mail, and for no other. One
  * transaction writes the entry, its mark on the recipient, and the events of both, so that whoever clicks twice has clicked once.
  *
- * The mail may be long forgotten: then there is no recipient to mark, and nothing to tell of it; the entry is made all the same.
+ * The mail may be long forgotten, or its recipient erased: then there is no recipient to mark, and nothing to tell of it; the entry is made all the
+ * same. One of an erased recipient does not say from which mail it is: it would tell whose placeholder that is.
  */
-import type { Stream, SuppressionReason, Uuid } from '@valija/core'
+import { erasedDomain, type Stream, type SuppressionReason, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
 import { messageBounds } from './lease-deliveries.ts'
@@ -107,17 +108,36 @@ export async function recordUnsubscribe(
       unsubscriber.tenantId,
     ])
     if (tenant.rowCount === 0) return null
-    const mail = await findLinkedMail(client, unsubscriber)
-    const entry = await suppress(client, unsubscriber, mail)
+    const isErased = await lockRecipient(client, unsubscriber)
+    const linked = await findLinkedMail(client, unsubscriber)
+    const mail = isErased ? null : linked
+    const entry = await suppress(client, unsubscriber, { mail, isErased })
     const seq = mail && (await markRecipient(client, unsubscriber, entry.isNew))
     const isMailTold = seq !== null && mail !== null && (await write(client, tell(mail, seq, entry.id)))
     return {
-      fromDomain: mail?.fromDomain ?? null,
+      fromDomain: linked?.fromDomain ?? null,
       isSuppressed: true,
-      canTakeBack: entry.isNew,
+      canTakeBack: entry.isNew && !isErased,
       hasWebhooks: entry.isTold || isMailTold,
     }
   })
+}
+
+/**
+ * First of all, as in a step of an erasure (erase-recipients.ts): that has ended by then, or finds what is written here.
+ *
+ * @returns whether the recipient was erased
+ */
+async function lockRecipient(
+  client: pg.PoolClient,
+  { tenantId, messageId, recipientId }: Unsubscriber,
+): Promise<boolean> {
+  const { rows } = await client.query<{ domain: string }>({
+    name: 'lock-unsubscriber',
+    text: `SELECT domain FROM valija.recipients WHERE id = $1 AND message_id = $2 AND tenant_id = $3 FOR NO KEY UPDATE`,
+    values: [recipientId, messageId, tenantId],
+  })
+  return rows[0]?.domain === erasedDomain
 }
 
 async function findLinkedMail(
@@ -147,7 +167,7 @@ interface Entry {
 async function suppress(
   client: pg.PoolClient,
   { tenantId, messageId, recipientId, stream, email, emailKey }: Unsubscriber,
-  mail: LinkedMail | null,
+  { mail, isErased }: { mail: LinkedMail | null; isErased: boolean },
 ): Promise<Entry> {
   const sender = mail ? { domain: mail.fromDomain, tags: mail.tags } : {}
   const made = await client.query<{ id: Uuid; isTold: boolean }>({
@@ -163,7 +183,11 @@ WITH kept AS (
   RETURNING *
 ), ${eventExpressionsOf(suppressionEvents('suppression.added', 'SELECT * FROM kept', '$7::jsonb'))}
 SELECT id, EXISTS (SELECT FROM outbox) AS "isTold" FROM kept`,
-    values: [tenantId, email, emailKey, stream, recipientId, messageId, JSON.stringify(sender)],
+    values: [
+      ...[tenantId, email, emailKey, stream],
+      ...(isErased ? [null, null] : [recipientId, messageId]),
+      JSON.stringify(sender),
+    ],
   })
   if (made.rows[0]) return { ...made.rows[0], isNew: true }
   // The row is locked by now: the conflict has found it.

@@ -1,7 +1,9 @@
 /** POST /unsubscribe/<token>. */
+import { parseId } from '@valija/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../../../../../tests/support/until.ts'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
+import { erase, workOff } from '../erasures/erasures.test-support.ts'
 import { suppressionEvents } from '../suppressions/suppressions.test-support.ts'
 import { follow, linksTo, look, traces } from './unsubscribe.test-support.ts'
 
@@ -122,6 +124,25 @@ describe('200', () => {
     })
     expect((await follow(api, links[0]!)).statusCode).toBe(200)
     expect(await statusOf('ida@example.test', 'bulk')).toBe('suppressed')
+  })
+
+  test('by a mail that was erased: the entry is made, and nothing says from which mail it is', async () => {
+    const email = 'lou@example.test'
+    const { links, messageId } = await linksTo(api, [email])
+    await erase(api, email)
+    await workOff(api)
+    const done = await follow(api, links[0]!)
+    expect([done.statusCode, done.body.includes('name="Undo"')]).toEqual([200, false])
+    const [entry] = await entriesOf(email)
+    expect(entry).toMatchObject({ reason: 'unsubscribe', stream: 'bulk', message_id: null })
+    const [told] = await suppressionEvents(api, email)
+    expect(JSON.stringify(told)).not.toMatch(/msg_|rcp_|news/)
+    expect(await eventsOf(messageId)).not.toContainEqual(
+      expect.objectContaining({ type: 'message.unsubscribed' }),
+    )
+    const marked = 'SELECT FROM valija.recipients WHERE message_id = $1 AND unsubscribed_at IS NOT NULL'
+    const { rowCount } = await api.foundation.database.engine.query(marked, [parseId('message', messageId)])
+    expect(rowCount).toBe(0)
   })
 
   test('as multipart/form-data, which mail programs send too, and as the browser sends the page’s form', async () => {
