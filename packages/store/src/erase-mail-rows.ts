@@ -1,11 +1,11 @@
 /** What was written of mails to a person who is erased: attempts, events and what endpoints answered to them, the inbox, answers of idempotency keys. */
+import { randomBytes } from 'node:crypto'
 import type { AddressEraser, Uuid } from '@valija/core'
 import { erasedDomain, formatId, lowestUuidAt, spellingsOfDomain, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { idempotencyKeptMs } from './idempotency-keys.ts'
 import { earliestIdOf } from './message-ids.ts'
 import { recipientsWithinMs } from './read-messages.ts'
-import { redactRaw, withoutNames } from './redact-mail.ts'
 
 /** Mails of one step, by rising id. */
 export interface ErasedMails {
@@ -196,72 +196,43 @@ export async function eraseFromInbox(client: pg.PoolClient, mails: ErasedMails):
   )
 }
 
-/** Copies of a mail that others got. One by one: each is as long as the mail. */
-export async function redactInbox(
+/** Copies of a mail that others got: they name the person in parts that are encoded, and were caught to be looked at for a while. */
+export async function eraseCopies(
   client: pg.PoolClient,
-  { tenantId, messageId, eraser }: { tenantId: Uuid; messageId: Uuid; eraser: AddressEraser },
+  { tenantId, messageId }: { tenantId: Uuid; messageId: Uuid },
 ): Promise<void> {
-  const { rows: copies } = await client.query<{ id: Uuid }>(
-    'SELECT id FROM valija.inbox WHERE message_id = $1 AND tenant_id = $2 ORDER BY id',
-    [messageId, tenantId],
-  )
-  for (const { id } of copies) {
-    const { rows } = await client.query<{
-      raw: Buffer
-      to: string
-      from: string
-      subject: string
-      rcptTo: string[]
-    }>(
-      'SELECT raw, to_header AS "to", from_header AS "from", subject, rcpt_to AS "rcptTo" FROM valija.inbox WHERE id = $1',
-      [id],
-    )
-    const [mail] = rows
-    if (mail === undefined) continue
-    const rcptTo = mail.rcptTo.map((address) => eraser.text(address))
-    await client.query(
-      `UPDATE valija.inbox SET raw = $2, to_header = $3, from_header = $4, subject = $5, rcpt_to = $6,
-         rcpt_keys = array_replace(rcpt_keys, $7, $8) WHERE id = $1`,
-      [
-        id,
-        redactRaw(mail.raw, eraser),
-        withoutNames(eraser.text(mail.to), eraser.placeholder),
-        eraser.text(mail.from),
-        eraser.text(mail.subject),
-        rcptTo,
-        eraser.emailKey,
-        eraser.placeholder,
-      ],
-    )
-  }
+  await client.query('DELETE FROM valija.inbox WHERE message_id = $1 AND tenant_id = $2', [
+    messageId,
+    tenantId,
+  ])
 }
 
 /**
- * The stored 202 of each key names the recipients; it goes on being the answer. A key that names the person itself goes: what is then asked with
- * it once more is a new mail. Found by the time until which they are kept.
+ * The stored 202 of each key names the recipients. What was asked for can be tried out by its hash, which gives way to a random one: a repetition is then
+ * told that the key is used, and nothing is sent again. A key that names the person itself goes; not that of a mail that went to others, who would get
+ * it once more: it goes when its time is over. Found by the time until which they are kept.
  */
 export async function eraseKeys(client: pg.PoolClient, mails: ErasedMails): Promise<void> {
-  const { rows } = await client.query<{ key: string; response: string }>(
-    `SELECT k.key, k.response
+  const { rows } = await client.query<{ key: string; messageId: Uuid; response: string }>(
+    `SELECT k.key, m.id AS "messageId", k.response
      FROM (SELECT id, coalesce(send_at, created_at) + $4 * interval '1 millisecond' AS until FROM valija.messages
        WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid) AS m
      CROSS JOIN LATERAL (SELECT key, response FROM valija.idempotency_keys
        WHERE expires_at = m.until AND tenant_id = $5 AND message_id = m.id) AS k`,
     [mails.messageIds, mails.messageIds[0], mails.messageIds.at(-1), idempotencyKeptMs, mails.tenantId],
   )
-  for (const { key, response } of rows) {
+  for (const { key, messageId, response } of rows) {
     // Also as a part of a longer word: `welcome-ann@example.org`.
-    if (key.toLowerCase().includes(mails.eraser.emailKey)) {
+    if (key.toLowerCase().includes(mails.eraser.emailKey) && mails.emptied.includes(messageId)) {
       await client.query('DELETE FROM valija.idempotency_keys WHERE tenant_id = $1 AND key = $2', [
         mails.tenantId,
         key,
       ])
       continue
     }
-    await client.query('UPDATE valija.idempotency_keys SET response = $3 WHERE tenant_id = $1 AND key = $2', [
-      mails.tenantId,
-      key,
-      mails.eraser.text(response),
-    ])
+    await client.query(
+      'UPDATE valija.idempotency_keys SET response = $3, body_hash = $4 WHERE tenant_id = $1 AND key = $2',
+      [mails.tenantId, key, mails.eraser.text(response), randomBytes(32)],
+    )
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type AddressEraser, createAddressEraser, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
-import { eraseAttempts, eraseEvents, eraseReplies, redactInbox } from './erase-mail-rows.ts'
+import { eraseAttempts, eraseCopies, eraseEvents, eraseReplies } from './erase-mail-rows.ts'
 import { noteErased, type PendingErasure } from './erasures.ts'
 import { isUncertainSql } from './lease-deliveries.ts'
 import { recipientsWithinMs } from './read-messages.ts'
@@ -51,7 +51,7 @@ export async function eraseOpenMessage(
   const eraser = createAddressEraser(emailKey, placeholder)
   if (ready.isEnded) await eraseSince(client, id, { tenantId, messageId, eraser })
   const changed = await rewriteBody(client, messageId, (content) => redactBody(content, eraser))
-  await redactInbox(client, { tenantId, messageId, eraser })
+  await eraseCopies(client, { tenantId, messageId })
   await client.query(
     `UPDATE valija.erasures SET open_message_ids = CASE WHEN $4 THEN array_remove(open_message_ids, $2) ELSE open_message_ids END,
        changed_message_ids = CASE WHEN $4 THEN array_remove(changed_message_ids, $2) ELSE changed_message_ids || $2::uuid END,

@@ -67,7 +67,7 @@ function redactOctets(
 }
 
 /** Takes away the names before the placeholder in angle brackets: `Ann <erased-…>` becomes `<erased-…>`. */
-export function withoutNames(header: string, placeholder: string): string {
+function withoutNames(header: string, placeholder: string): string {
   const mark = `<${placeholder}>`
   let result = ''
   let from = 0

@@ -307,6 +307,73 @@ test('what was erased is not sent again, and the others get theirs without the a
   })
 })
 
+test('copies that the inbox has of a mail to several go with the address, in whatever way they hold it', async () => {
+  const { id, recipients } = await api.send({ to: ['lea@example.test', 'max@example.test'] })
+  for (const { id: rcp } of recipients) await attempt(api, rcp, 250, '2.0.0', 'Ok')
+  await insertInboxMail(api.foundation.database.engine, {
+    id: api.foundation.nextId(),
+    tenantId: api.tenant.id,
+    messageId: parseId('message', id)!,
+    receivedAt: new Date(),
+    mailFrom: 'hello@acme.test',
+    rcptTo: ['max@example.test'],
+    raw: Buffer.from(
+      ['Content-Transfer-Encoding: base64', '', Buffer.from('lea@example.test').toString('base64')].join(
+        '\r\n',
+      ),
+    ),
+  })
+  const caught = async () => (await api.ask('GET', '/inbox?to=max@example.test')).json().data.length
+  expect(await caught()).toBe(1)
+  await erase(api, 'lea@example.test')
+  await workOff(api)
+  expect(await caught()).toBe(0)
+})
+
+describe('a request that is repeated with its key after the erasure', () => {
+  const keyed = (key: string, to: string[]) =>
+    api.ask('POST', '/send', {
+      headers: { 'idempotency-key': key },
+      body: { from: 'hello@acme.test', to, subject: 'x', text: 'x' },
+    })
+  const sentTwice = async (key: string, to: string[]) => {
+    const first = (await keyed(key, to)).json()
+    for (const { id } of first.recipients) await attempt(api, id, 250, '2.0.0', 'Ok')
+    await erase(api, to[0]!)
+    await workOff(api)
+    return { first, again: await keyed(key, to) }
+  }
+
+  test.each([
+    ['that does not name the person', 'order-7', ['nia@example.test']],
+    [
+      'that names the person, of a mail to several',
+      'for-oda@example.test',
+      ['oda@example.test', 'pia@example.test'],
+    ],
+  ])('%s is refused and sends nothing again', async (_, key, to) => {
+    const { again } = await sentTwice(key, to)
+    expect([again.statusCode, again.json().code]).toEqual([409, 'idempotency_key_reused'])
+  })
+
+  test('that names the person, of a mail to nobody else, is a new one', async () => {
+    const { first, again } = await sentTwice('for-quin@example.test', ['quin@example.test'])
+    expect(again.statusCode).toBe(202)
+    expect(again.json().id).not.toBe(first.id)
+  })
+
+  test('cannot be tried out by what is kept of it', async () => {
+    const key = 'order-8'
+    const hash = async () =>
+      (await sql('SELECT body_hash AS hash FROM valija.idempotency_keys WHERE key = $1', [key])).rows[0].hash
+    await keyed(key, ['rob@example.test'])
+    const before = await hash()
+    await erase(api, 'rob@example.test')
+    await workOff(api)
+    expect(before.equals(await hash())).toBe(false)
+  })
+})
+
 test('400 for what is no address', async () => {
   await expectFault(api, 'POST', '/recipients/erase', { email: 'nobody' }, '/email')
 })
