@@ -25,7 +25,7 @@ const gramBits: ReadonlyMap<number, { hashes: number; from: number; bits: number
 /** More pieces of what is looked for than this tell nothing new. */
 const gramsAtMost = 16
 
-/** What never changes of a message and can be looked for. */
+/** What can be looked for of a message and stays; an erasure changes it, and has the digest made anew (store/message-digests.ts). */
 export interface DigestedMessage {
   fromEmail: string
   fromDomain: string

@@ -3,8 +3,8 @@
  * Their other conditions are looked at with the messages themselves (search-messages.ts).
  *
  * What became of a message is found by what was told of it: whoever changes a recipient's state writes the event in the same
- * transaction (new-events.ts), an event is written once and never changed, and so an index of some types costs the others nothing. An index of the
- * states themselves would be written for every mail, and keep every change of a recipient from being a HOT one.
+ * transaction (new-events.ts), an event keeps its type, message and reason (an erasure changes no more of it than what names the person), and so an
+ * index of some types costs the others nothing. An index of the states themselves would be written for every mail, and keep every change of a recipient from being a HOT one.
  */
 import {
   type EventType,

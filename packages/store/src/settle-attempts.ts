@@ -155,8 +155,8 @@ export interface SettleOutcome {
 }
 
 /**
- * Settles a batch in one commit: one statement, and further ones only where the end of a mail says something of its mailbox
- * (suppress-mailboxes.ts), or is that of a sensitive one (sensitive-bodies.ts). Of several settlements of one recipient (its lease was lost and given
+ * Settles a batch in one transaction: BEGIN, a statement, COMMIT, and further statements only where the end of a mail says something of its mailbox
+ * (suppress-mailboxes.ts) or is that of a sensitive one (sensitive-bodies.ts), or somebody else had taken a mail over (`eraseLateAttempts`). Of several settlements of one recipient (its lease was lost and given
  * to the same worker again) one counts, by `oneEach`; the attempts of all are kept.
  */
 export async function settleAttempts(
