@@ -128,7 +128,10 @@ export function namedTags(tags: unknown, eraser: AddressEraser): string[] {
 
 type EventData = Record<string, unknown>
 
-/** Endpoints may answer with what they were told. */
+/** The tries of one batch are made at once; so far apart their ids may be. */
+const batchWithinMs = 1_000
+
+/** Endpoints may answer with what they were told, to a batch with what any event of it says. */
 export async function eraseAnswers(
   client: pg.PoolClient,
   tenantId: Uuid,
@@ -137,22 +140,32 @@ export async function eraseAnswers(
   const sorted = [...eventIds].sort()
   const [first] = sorted
   if (first === undefined) return
-  await client.query(
+  const { rows } = await client.query<{ id: Uuid; webhookId: Uuid; batchId: Uuid | null }>(
     `UPDATE valija.webhook_tries SET response_start = NULL
      WHERE webhook_id = ANY (ARRAY(SELECT id FROM valija.webhooks WHERE tenant_id = $1)) AND event_id = ANY ($2::uuid[]) AND id > $3
-       AND response_start IS NOT NULL`,
+       AND response_start IS NOT NULL
+     RETURNING id, webhook_id AS "webhookId", batch_id AS "batchId"`,
     [tenantId, sorted, earliestIdOf(first)],
   )
+  const batches = new Map(rows.flatMap((row) => (row.batchId === null ? [] : [[row.batchId, row]])))
+  for (const { id, webhookId, batchId } of batches.values()) {
+    const [fromMs, untilMs] = [uuidTimeMs(id) - batchWithinMs, uuidTimeMs(id) + batchWithinMs]
+    await client.query(
+      `UPDATE valija.webhook_tries SET response_start = NULL
+       WHERE webhook_id = $1 AND batch_id = $2 AND id BETWEEN $3 AND $4 AND response_start IS NOT NULL`,
+      [webhookId, batchId, lowestUuidAt(fromMs), lowestUuidAt(untilMs)],
+    )
+  }
 }
 
 /**
  * What endpoints answered to requests that were under way while their tenant had somebody erased, for tries that are on record without it: it is
- * kept where the event names nobody who is erased. The events are locked first: an erasure that has them has ended by then, or takes the answers away when
+ * kept where the event, or each event of the batch, names nobody who is erased. The events are locked first: an erasure that has them has ended by then, or takes the answers away when
  * it has them.
  */
 export async function keepAnswers(
   pool: pg.Pool,
-  tries: readonly { id: Uuid; eventId: Uuid; responseStart: string | null }[],
+  tries: readonly { id: Uuid; eventId: Uuid; batchId: Uuid | null; responseStart: string | null }[],
 ): Promise<void> {
   const answered = tries.filter(({ responseStart }) => responseStart !== null)
   const sorted = answered.map(({ id }) => id).sort()
@@ -160,13 +173,17 @@ export async function keepAnswers(
   await pool.query(
     `WITH kept AS MATERIALIZED (
        SELECT id FROM valija.events WHERE id = ANY ($2::uuid[]) AND strpos(data::text, '@${erasedDomain}') = 0 ORDER BY id FOR SHARE
+     ), answer AS (
+       SELECT input.id, input.response_start, bool_and(kept.id IS NOT NULL) OVER (PARTITION BY coalesce(input.batch_id, input.id)) AS is_kept
+       FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[]) AS input (id, event_id, batch_id, response_start)
+       LEFT JOIN kept ON kept.id = input.event_id
      )
-     UPDATE valija.webhook_tries AS made SET response_start = input.response_start
-     FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS input (id, event_id, response_start) JOIN kept ON kept.id = input.event_id
-     WHERE made.id = input.id AND made.id = ANY ($1::uuid[]) AND made.id BETWEEN $4::uuid AND $5::uuid`,
+     UPDATE valija.webhook_tries AS made SET response_start = answer.response_start FROM answer
+     WHERE answer.is_kept AND made.id = answer.id AND made.id = ANY ($1::uuid[]) AND made.id BETWEEN $5::uuid AND $6::uuid`,
     [
       answered.map(({ id }) => id),
       answered.map(({ eventId }) => eventId),
+      answered.map(({ batchId }) => batchId),
       answered.map(({ responseStart }) => responseStart),
       sorted[0],
       sorted.at(-1),
@@ -223,7 +240,8 @@ export async function eraseKeys(client: pg.PoolClient, mails: ErasedMails): Prom
   )
   for (const { key, messageId, response } of rows) {
     // Also as a part of a longer word: `welcome-ann@example.org`.
-    if (key.toLowerCase().includes(mails.eraser.emailKey) && mails.emptied.includes(messageId)) {
+    const isNaming = key.toLowerCase().includes(mails.eraser.emailKey) || mails.eraser.text(key) !== key
+    if (isNaming && mails.emptied.includes(messageId)) {
       await client.query('DELETE FROM valija.idempotency_keys WHERE tenant_id = $1 AND key = $2', [
         mails.tenantId,
         key,

@@ -1,8 +1,9 @@
 /** Batches: when they form, that they stay as they are, and that two workers do not tear one apart. */
 import { createIdSource, type Uuid } from '@valija/core'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { type Database, openDatabase } from './database.ts'
+import { eraseAnswers } from './erase-mail-rows.ts'
 import { eventExpressions, eventParameters } from './new-events.ts'
 import { claimWebhookBatches } from './webhook-batches.ts'
 import {
@@ -73,7 +74,7 @@ const claim = (changes: Partial<ClaimOptions> = {}) =>
   claimWebhookBatches(database.engine, { ...demand, ...changes })
 const idsOf = (batch: ClaimedWebhook | undefined) => batch?.events.map((event) => event.id)
 
-async function settle(batch: ClaimedWebhook, retryAfterMs: number | null): Promise<void> {
+async function settle(batch: ClaimedWebhook, retryAfterMs: number | null, responseStart = ''): Promise<void> {
   const { webhookId, batchId, lease } = batch
   const tries: NewWebhookTry[] = batch.events.map((event) => ({
     id: nextId(),
@@ -87,7 +88,7 @@ async function settle(batch: ClaimedWebhook, retryAfterMs: number | null): Promi
     retryAfterMs,
     statusCode: retryAfterMs === null ? 200 : 500,
     error: null,
-    responseStart: '',
+    responseStart,
     startedAt: new Date(),
     durationMs: 5,
   }))
@@ -211,4 +212,45 @@ test('when batches are turned off, what was in one is told event by event', asyn
     [null, 1],
     [null, 1],
   ])
+})
+
+describe('what was answered to a batch that names somebody who is erased', () => {
+  const eraseEvent = (eventId: Uuid) =>
+    database.engine.query(
+      `UPDATE valija.events SET data = '{"email": "erased-0@erased.invalid"}' WHERE id = $1`,
+      [eventId],
+    )
+  const answersTo = async ({ webhookId }: ClaimedWebhook) =>
+    (
+      await database.engine.query<{ text: string | null }>(
+        'SELECT response_start AS text FROM valija.webhook_tries WHERE webhook_id = $1 ORDER BY id',
+        [webhookId],
+      )
+    ).rows.map(({ text }) => text)
+  const twoBatches = async () => {
+    await endpoint(3)
+    await emit(6)
+    const { claimed } = await claim()
+    return [claimed[0]!, claimed[1]!] as const
+  }
+
+  test('goes with all its events, and that to other batches stays', async () => {
+    const [first, second] = await twoBatches()
+    for (const batch of [first, second]) await settle(batch, null, 'got ann@example.org')
+    const client = await database.engine.connect()
+    await eraseAnswers(client, tenantId, [first.events[1]!.id])
+    client.release()
+    expect(await answersTo(first)).toEqual([...Array(3).fill(null), ...Array(3).fill('got ann@example.org')])
+  })
+
+  test('is not kept either when it comes late', async () => {
+    const [first, second] = await twoBatches()
+    await database.engine.query(
+      `INSERT INTO valija.erasures (id, tenant_id, email_key, placeholder, bound_id) VALUES ($1, $2, 'ann@example.org', 'erased-0@erased.invalid', $1)`,
+      [nextId(), tenantId],
+    )
+    await eraseEvent(first.events[1]!.id)
+    for (const batch of [first, second]) await settle(batch, null, 'got ann@example.org')
+    expect(await answersTo(first)).toEqual([...Array(3).fill(null), ...Array(3).fill('got ann@example.org')])
+  })
 })
