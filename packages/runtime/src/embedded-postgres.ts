@@ -37,6 +37,7 @@ const SETTINGS: Record<string, string> = {
   listen_addresses: '',
   unix_socket_permissions: '0700',
   max_connections: '100',
+  max_locks_per_transaction: '256', // kept plans lock each day's tables (packages/store/src/plan-once.ts): for 177 days
   fsync: 'on',
   synchronous_commit: 'on',
   full_page_writes: 'on',

@@ -86,6 +86,8 @@ describe('our tables', () => {
       sealedWithUnknownKeys: 0,
       daysWithPartitions: 15,
       daysWanted: 14,
+      days: expect.any(Number),
+      locks: { perConnection: expect.any(Number), connections: 300 },
       strayRows: 0,
       oldestDueMs: 0,
       workers: 0,

@@ -46,6 +46,10 @@ export interface InstallationFacts {
   daysWithPartitions: number
   /** Days that are kept ready while a worker runs. */
   daysWanted: number
+  /** Days that are stored, and those that are ready. */
+  days: number
+  /** PostgreSQL has room for so many locks of each of so many connections, in all. */
+  locks: { perConnection: number; connections: number }
   strayRows: number
   oldestDueMs: number
   /** Processes that are connected. */
@@ -140,12 +144,15 @@ export async function readInstallationFacts(
   const { rows } = await engine.query<
     Pick<
       InstallationFacts,
-      'role' | 'synchronousCommit' | 'daysWithPartitions' | 'hasQueueTables' | 'mxRoutes'
+      'role' | 'synchronousCommit' | 'daysWithPartitions' | 'days' | 'locks' | 'hasQueueTables' | 'mxRoutes'
     >
   >(
     `SELECT current_user AS role, current_setting('synchronous_commit') AS "synchronousCommit",
        (SELECT count(*) = 2 FROM pg_class WHERE relname IN ('epoch', 'job') AND relnamespace =
          (SELECT oid FROM pg_namespace WHERE nspname = '${QUEUE_SCHEMA}')) AS "hasQueueTables",
+       (SELECT count(*)::int FROM pg_inherits WHERE inhparent = 'valija.messages'::regclass) AS days,
+       json_build_object('perConnection', current_setting('max_locks_per_transaction')::int,
+         'connections', current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) AS locks,
        (SELECT count(*)::int FROM valija.routes WHERE kind = 'mx' AND state = 'enabled') AS "mxRoutes",
        (SELECT coalesce(min(day), $2 + 1)::int FROM unnest($1::text[]) AS parent, generate_series(0, $2::int) AS day
          WHERE to_regclass('valija_parts.' || parent || '_'

@@ -99,6 +99,8 @@ const installation: InstallationFacts = {
   sealedWithUnknownKeys: 0,
   daysWithPartitions: 15,
   daysWanted: 14,
+  days: 17,
+  locks: { perConnection: 64, connections: 100 },
   strayRows: 0,
   oldestDueMs: 0,
   workers: 1,
@@ -108,9 +110,33 @@ const installation: InstallationFacts = {
 
 describe('what is kept there', () => {
   const wrong = (over: Partial<InstallationFacts>) =>
-    judgeInstallation({ kind: 'facts', facts: { ...installation, ...over } }).filter(
+    judgeInstallation({ kind: 'facts', facts: { ...installation, ...over } }, 7).filter(
       ({ fix }) => fix !== null,
     )
+
+  test.each([
+    [{ days: 106 }, 7, 106, 15_264, 153],
+    [{}, 90, 106, 15_264, 153],
+    [{ days: 400, locks: { perConnection: 128, connections: 200 } }, 7, 400, 57_600, 288],
+  ])(
+    'locks are short where the days that are kept, or will be, take more: %j, %i',
+    (over, keptDays, days, locks, wanted) => {
+      const look = { kind: 'facts' as const, facts: { ...installation, ...over } }
+      expect(judgeInstallation(look, keptDays).filter(({ fix }) => fix !== null)).toMatchObject([
+        {
+          name: 'locks',
+          status: 'warning',
+          detail: expect.stringContaining(`${days} days take up to ${locks}`),
+          fix: expect.stringContaining(`max_locks_per_transaction to ${wanted} or more`),
+        },
+      ])
+      const enough = { ...look.facts, locks: { perConnection: 300, connections: 200 } }
+      expect(judgeInstallation({ kind: 'facts', facts: enough }, keptDays).at(-1)).toMatchObject({
+        name: 'locks',
+        status: 'ok',
+      })
+    },
+  )
 
   test('is well when sessions, key and partitions are', () => {
     expect(wrong({})).toEqual([])
@@ -135,7 +161,7 @@ describe('what is kept there', () => {
     [{ olderKeys: 1, sealedWithOlderKeys: 2 }, /still needed/],
     [{ olderKeys: 1, sealedWithOlderKeys: 0 }, /nothing needs the older keys but bounces .* 60 days/],
   ])('an older key is told to be needed or not: %j', (over, detail) => {
-    const checks = judgeInstallation({ kind: 'facts', facts: { ...installation, ...over } })
+    const checks = judgeInstallation({ kind: 'facts', facts: { ...installation, ...over } }, 7)
     expect(checks.find(({ name }) => name === 'secret_key')).toMatchObject({
       status: 'ok',
       detail: expect.stringMatching(detail),
@@ -143,18 +169,18 @@ describe('what is kept there', () => {
   })
 
   test('a key that was not given is not judged', () => {
-    const checks = judgeInstallation({ kind: 'facts', facts: { ...installation, secretKey: 'not_given' } })
+    const checks = judgeInstallation({ kind: 'facts', facts: { ...installation, secretKey: 'not_given' } }, 7)
     expect(checks.find(({ name }) => name === 'secret_key')).toMatchObject({ status: 'skipped' })
   })
 
   test('roles that were not granted are told with the grant', () => {
     const error = Object.assign(new Error('permission denied to set role'), { code: '42501' })
-    expect(judgeInstallation({ kind: 'unreadable', error })).toMatchObject([
+    expect(judgeInstallation({ kind: 'unreadable', error }, 7)).toMatchObject([
       { name: 'sessions', status: 'failed', fix: expect.stringContaining('GRANT valija_engine') },
     ])
   })
 
   test('without the database all of it is skipped', () => {
-    expect(judgeInstallation({ kind: 'absent' }).every(({ status }) => status === 'skipped')).toBe(true)
+    expect(judgeInstallation({ kind: 'absent' }, 7).every(({ status }) => status === 'skipped')).toBe(true)
   })
 })

@@ -9,6 +9,8 @@ const connectionsPerProcess = 12
 const skewMs = { warning: 2_000, failed: 300_000 }
 /** Partitions are made 14 days ahead every 15 minutes: with half of them left nobody has made any for a week. */
 const daysLeft = 7
+/** Of a day: making the plan of a settlement locks all its tables and their indexes (store/plan-once.ts). */
+const locksOfDay = 6
 
 export type ServerLook =
   | { kind: 'facts'; facts: ServerFacts }
@@ -123,8 +125,12 @@ export type InstallationLook =
   /** PostgreSQL or our tables are not there. */
   | { kind: 'absent' }
 
-/** What is kept there, as our processes see it. */
-export function judgeInstallation(look: InstallationLook): Check[] {
+/**
+ * What is kept there, as our processes see it.
+ *
+ * @param keptDays how many will be
+ */
+export function judgeInstallation(look: InstallationLook, keptDays: number): Check[] {
   if (look.kind === 'absent') {
     const why = 'needs the database with the tables of this version'
     return [checkOf('secret_key').skipped(why), checkOf('partitions').skipped(why)]
@@ -133,7 +139,7 @@ export function judgeInstallation(look: InstallationLook): Check[] {
     return [judgeUnreadable(look.error)]
   }
   const { facts } = look
-  return [judgeSessions(facts), judgeSecretKey(facts), judgePartitions(facts)]
+  return [judgeSessions(facts), judgeSecretKey(facts), judgePartitions(facts), judgeLocks(facts, keptDays)]
 }
 
 /** 42501: the user may not take on a role of ours. */
@@ -204,4 +210,18 @@ function judgePartitions({ daysWithPartitions, daysWanted, strayRows }: Installa
   const seen = `there are partitions for ${daysWithPartitions} days (of ${daysWanted + 1})`
   if (daysWithPartitions > daysLeft) return check.ok(seen)
   return check.warning(`${seen}: no worker has made any for a week`, fix)
+}
+
+/** Of what all connections of a process may have at once there is to be twice as much. */
+function judgeLocks({ days, daysWanted, locks }: InstallationFacts, keptDays: number): Check {
+  const check = checkOf('locks')
+  const { perConnection, connections } = locks
+  const most = Math.max(days, keptDays + daysWanted + 2)
+  const needed = 2 * most * locksOfDay * connectionsPerProcess
+  const seen = `there is room for ${perConnection * connections} locks (max_locks_per_transaction = ${perConnection}), and ${most} days take up to ${needed}`
+  if (perConnection * connections >= needed) return check.ok(seen)
+  return check.warning(
+    seen,
+    `Set max_locks_per_transaction to ${Math.ceil(needed / connections)} or more and restart PostgreSQL.`,
+  )
 }

@@ -15,6 +15,7 @@ import { judgeBacklog, judgePostgresQueue, judgeRedis, type RedisLook } from './
 import { lookAtStored, type StoredState } from './stored-state.ts'
 import { examineCertificate } from './tls-certificate.ts'
 
+const dayMs = 86_400_000
 /** One look-up in all; a name takes three in a row. */
 const lookUpMs = 6_000
 
@@ -39,12 +40,22 @@ export async function examineInstallation(
 
 /** What delivery stands on. */
 function examineInside(
-  { redisUrl, dataFolder, certificate, ownNames, publicUrl, delivery }: ExaminedInstallation,
+  {
+    redisUrl,
+    dataFolder,
+    certificate,
+    ownNames,
+    publicUrl,
+    delivery,
+    retentionEventsMs,
+  }: ExaminedInstallation,
   stored: Promise<StoredState>,
 ): Promise<readonly Check[]>[] {
   return [
     examined('database', async () => judgeServer((await stored).server)),
-    examined('secret_key', async () => judgeInstallation((await stored).installation)),
+    examined('secret_key', async () =>
+      judgeInstallation((await stored).installation, Math.ceil(retentionEventsMs / dayMs)),
+    ),
     examined('queue', async () =>
       redisUrl === null
         ? judgePostgresQueue((await stored).installation)

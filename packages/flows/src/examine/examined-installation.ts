@@ -20,6 +20,8 @@ export interface ExaminedInstallation {
   sourceIps: readonly string[]
   allowNetworks: readonly string[]
   mxPort: number
+  /** How long all but bodies is kept, in milliseconds. */
+  retentionEventsMs: number
   bounceDomain: string | null
   smarthost: SmarthostConfig | null
   certificate: CertificateFiles | null
