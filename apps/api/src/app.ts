@@ -24,7 +24,7 @@ import { registerJsonBody } from './json-body.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
 import { createNotFound, Problem, sendError } from './problem.ts'
 import { registerRateLimitHeaders } from './rate-limit-headers.ts'
-import { type App, problems, strictObject } from './route.ts'
+import { type App, problems, type RouteScope, strictObject } from './route.ts'
 import { routeGroups } from './routes/index.ts'
 import { registerSecurityHeaders } from './security-headers.ts'
 import { createValidatorCompiler } from './validators.ts'
@@ -116,6 +116,7 @@ export function completeRoute(route: RouteOptions): void {
   const takesBody = route.method === 'POST' || route.method === 'PATCH'
   const schema = { ...route.schema }
   schema.querystring ??= strictObject({})
+  schema.description = [schema.description, whoMay(scope)].filter(Boolean).join(' ')
   schema.security = scope === null ? [] : [{ apiKey: [] }]
   schema.response = {
     ...problems(400, 500),
@@ -125,6 +126,13 @@ export function completeRoute(route: RouteOptions): void {
     ...(schema.response as object),
   }
   route.schema = schema
+}
+
+/** As the description of every operation ends. */
+function whoMay(scope: RouteScope): string {
+  if (scope === null) return 'Takes no key.'
+  if (scope === 'operator') return 'Only with the operator’s VALIJA_ADMIN_KEY.'
+  return `Takes a key with the scope \`${scope}\`.`
 }
 
 /** Also what was begun before is told to come back elsewhere: a kept connection would be closed under its next request. */

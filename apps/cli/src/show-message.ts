@@ -1,9 +1,10 @@
 /** Messages, events and attempts for people. */
-import type { Attempt, Message, MessageSummary, ValijaEvent } from '@valija/client'
+import type { Attempt, ChangedMessage, Message, MessageSummary, ValijaEvent } from '@valija/client'
 import { print, printFields, printTable } from './output.ts'
 import type { Cell } from './text-table.ts'
 
-export function showMessage(message: Message): void {
+/** With the fields that the key may see. */
+export function showMessage(message: ChangedMessage): void {
   const { id, status, from, subject, stream, tags, metadata, size_bytes, rfc_message_id } = message
   printFields([
     ['id', id],
@@ -12,8 +13,8 @@ export function showMessage(message: Message): void {
     ['subject', subject],
     ...(message.template ? [['template', templateText(message.template)] as const] : []),
     ['stream', stream],
-    ['tags', tags.join(' ')],
-    ['metadata', pairs(metadata)],
+    ['tags', tags?.join(' ')],
+    ['metadata', metadata && pairs(metadata)],
     ['accepted', message.created_at],
     ['send at', message.send_at],
     ['given up at', message.expires_at],
@@ -24,7 +25,7 @@ export function showMessage(message: Message): void {
   showRecipients(message.recipients)
 }
 
-export function showRecipients(recipients: Message['recipients']): void {
+export function showRecipients(recipients: ChangedMessage['recipients']): void {
   printTable(
     ['recipient', 'type', 'status', 'attempts', 'next attempt', 'reason', 'reply'],
     recipients.map((one) => [

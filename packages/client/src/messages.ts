@@ -3,6 +3,7 @@ import type { ValijaEvent } from './events.ts'
 import type {
   AcceptedMessage,
   Attempt,
+  ChangedMessage,
   Message,
   MessageExplanation,
   MessageSummary,
@@ -59,12 +60,12 @@ export class Messages {
   }
 
   /** What is not being sent this moment is stopped. @throws {ValijaError} already_sending when that is none of it: `errors` says of each recipient why */
-  cancel(id: string, options: CallOptions = {}): Promise<Message> {
+  cancel(id: string, options: CallOptions = {}): Promise<ChangedMessage> {
     return this.#valija.request('POST /messages/{id}/cancel', { ...options, path: { id } })
   }
 
   /** What is not being sent this moment goes at another time; null: at once. @throws {ValijaError} already_sending */
-  move(id: string, sendAt: Date | string | null, options: CallOptions = {}): Promise<Message> {
+  move(id: string, sendAt: Date | string | null, options: CallOptions = {}): Promise<ChangedMessage> {
     const send_at = sendAt instanceof Date ? sendAt.toISOString() : sendAt
     return this.#valija.request('PATCH /messages/{id}', { ...options, path: { id }, body: { send_at } })
   }

@@ -26,8 +26,16 @@ export function checkLateLimit(seconds: number | undefined, faults: Fault[]): vo
   faults.push({ path: '/notify_if_not_handed_off_within', message })
 }
 
-/** @returns null for "at once", which a time that has just passed means too */
-export function readSendAt(text: string | undefined, now: Date, faults: Fault[]): Date | null {
+/**
+ * @param atOnce how one asks for that here
+ * @returns null for "at once", which a time that has just passed means too
+ */
+export function readSendAt(
+  text: string | undefined,
+  now: Date,
+  faults: Fault[],
+  atOnce = 'leave send_at out for at once',
+): Date | null {
   if (text === undefined) return null
   const sendAt = parseRfc3339(text)
   if (sendAt === null) {
@@ -38,7 +46,7 @@ export function readSendAt(text: string | undefined, now: Date, faults: Fault[])
   const aheadMs = sendAt.getTime() - now.getTime()
   const fault =
     aheadMs < -SEND_AT_SKEW_MS
-      ? 'Is in the past. Give a time to come, or none for at once.'
+      ? `Is in the past. Give a time to come, or ${atOnce}.`
       : aheadMs > SEND_AT_AHEAD_MS
         ? 'Is more than a year ahead. Give an earlier time.'
         : null

@@ -14,10 +14,10 @@ import {
   type ValidatedMessage,
   validateMessage,
 } from '@valija/core'
-import type { Address } from '@valija/mail'
 import type { DatabaseClock } from '@valija/store'
 import { acceptRoute } from './accept-route.ts'
 import { type BuiltMessage, buildMessage, type IdempotencyClaim, type SendOptions } from './build-message.ts'
+import { mayBeSentTo, refuseOutOfBounds } from './key-bounds.ts'
 import type { Resending } from './resend-message.ts'
 import type { RouteDirectory } from './route-directory.ts'
 import type { SenderDomains } from './sender-domains.ts'
@@ -47,6 +47,10 @@ export async function prepareMessage(
   const { clock, nextId, options } = dependencies
   const nowMs = clock.nowMs()
   const { message, ...origin } = await readSource(input, options.maxMessageSizeBytes, new Date(nowMs))
+  if (origin.resentFrom !== undefined) {
+    const recipients = message.recipients.map(({ address }) => address)
+    refuseOutOfBounds(caller, { senderDomains: senderDomainsOf(message), recipients })
+  }
   checkSize(caller, message)
   refuseNeverFitting(caller, message.recipients.length)
   const way = await acceptRoute(dependencies.routes, caller, message, options.delivery)
@@ -129,10 +133,7 @@ async function authorise(
   caller: Caller,
   message: ValidatedMessage,
 ): Promise<void> {
-  const senders = [message.from, message.rawFrom, message.rawSender].flatMap((mailbox) => mailbox ?? [])
-  for (const domain of new Set(senders.map((mailbox) => mailbox.address.domain))) {
-    await senderDomains.check(caller, domain)
-  }
+  for (const domain of senderDomainsOf(message)) await senderDomains.check(caller, domain)
   const faults = message.recipients.flatMap(({ address, type }) =>
     mayBeSentTo(caller, address)
       ? []
@@ -143,10 +144,7 @@ async function authorise(
   }
 }
 
-/** Whether the key of the caller may send to the address. */
-export function mayBeSentTo(caller: Caller, { key, domain }: Pick<Address, 'key' | 'domain'>): boolean {
-  const { recipients } = caller
-  return (
-    recipients.length === 0 || recipients.includes(`${key}@${domain}`) || recipients.includes(`@${domain}`)
-  )
+function senderDomainsOf({ from, rawFrom, rawSender }: ValidatedMessage): string[] {
+  const senders = [from, rawFrom, rawSender].flatMap((mailbox) => mailbox ?? [])
+  return [...new Set(senders.map((mailbox) => mailbox.address.domain))]
 }

@@ -30,6 +30,8 @@ export interface MessageRow {
   createdAt: Date
   stream: Stream
   delivery: string
+  /** Of the envelope's sender. */
+  fromDomain: string
   fromHeader: string
   subject: string
   tags: string[]
@@ -97,7 +99,7 @@ export const leaseSql = `LEFT JOIN valija.deliveries AS d
 
 const templateSql = `CASE WHEN m.template_slug IS NOT NULL THEN jsonb_build_object('slug', m.template_slug, 'version', m.template_version) END`
 
-export const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_header AS "fromHeader", m.subject, m.tags,
+export const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_domain AS "fromDomain", m.from_header AS "fromHeader", m.subject, m.tags,
   m.metadata, m.send_at AS "sendAt", ${extendedSql('m', 'messages')} AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
   m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", ${templateSql} AS template,
   m.recipient_count AS "recipientCount"`

@@ -1,5 +1,5 @@
 /** `valija message …` and `valija explain`: what became of what was sent. */
-import type { Message, MessageSearch } from '@valija/client'
+import type { ChangedMessage, MessageSearch } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { given, readPairs } from '../flag-values.ts'
@@ -156,7 +156,7 @@ export const messageCommands: readonly Command[] = [
   }),
 ]
 
-function show(message: Message, { json }: { json: boolean }): void {
+function show(message: ChangedMessage, { json }: { json: boolean }): void {
   if (json) printJson(message)
   else showMessage(message)
 }

@@ -243,6 +243,57 @@ export type Message = {
   recipients: (Recipient)[]
 }
 
+/** A message after it was changed: as GET /messages/:id shows it to keys with the scope read, and else without what was said in it and what became of it. */
+export type ChangedMessage = {
+  id: string
+  /** While any recipient is live the first present of sending, queued, deferred, scheduled; all ended alike: that word; otherwise partially_delivered if one was delivered, else the first present of bounced, failed, suppressed, cancelled. */
+  status: 'scheduled' | 'queued' | 'sending' | 'deferred' | 'delivered' | 'bounced' | 'failed' | 'cancelled' | 'suppressed' | 'partially_delivered'
+  stream: 'transactional' | 'bulk'
+  /** When it was asked to be sent; null: at once. */
+  send_at: string | null
+  /** When it was accepted. */
+  created_at: string
+  /** When it is given up. */
+  expires_at: string
+  from?: string
+  subject?: string
+  tags?: (string)[]
+  metadata?: Record<string, string>
+  /** Its Message-ID, with angle brackets. */
+  rfc_message_id?: string
+  /** Octets of the composed mail; null until it was composed. */
+  size_bytes?: number | null
+  /** Present when a simulator plays it: nothing leaves the machine. */
+  simulated?: true
+  /** Present when its body is not kept any longer than it is needed. */
+  sensitive?: true
+  /** The message that was sent again with this one (POST /messages/:id/resend). */
+  resent_from?: string
+  /** Present when its content was made from a template: from this version of it. */
+  template?: {
+    /** The one that it had then. */
+    slug: string
+    version: number
+  }
+  recipients: ({
+    id: string
+    /** In canonical form: the domain as lower-case A-labels. */
+    email: string
+    type: 'to' | 'cc' | 'bcc'
+    status: 'scheduled' | 'queued' | 'sending' | 'deferred' | 'delivered' | 'bounced' | 'failed' | 'cancelled' | 'suppressed'
+    /** Why it waits or failed, in one word. */
+    reason?: string | null
+    /** The last reply of the receiving server, or what kept it from coming. */
+    reply?: string | null
+    enhanced_status?: string | null
+    attempts?: number
+    /** When it is tried again. */
+    next_attempt_at?: string | null
+    /** When the receiving server took it. */
+    delivered_at?: string | null
+  })[]
+}
+
 /** A message without its recipients. */
 export type MessageSummary = {
   id: string
@@ -2111,14 +2162,14 @@ export interface Operations {
       /** When to send it: an RFC 3339 time up to a year ahead. null, or a time that has just passed: at once. Required. */
       send_at?: string | null
     }
-    answer: Message
+    answer: ChangedMessage
   }
   /** Stop a message that waits to be sent. */
   'POST /messages/{id}/cancel': {
     path: { id: string }
     query: {}
     body: Record<string, never> | null | undefined
-    answer: Message
+    answer: ChangedMessage
   }
   /** Send a message again, as a new one. */
   'POST /messages/{id}/resend': {

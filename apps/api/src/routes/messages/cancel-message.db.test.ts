@@ -99,6 +99,22 @@ describe('200', () => {
     )
     expect([recipients.length, left.rows]).toEqual([2, [{ simulation: 'complained' }]])
   })
+
+  test('a key that may only send is told what became of it, and not what it says; one that may read as well is shown all', async () => {
+    const sendAt = new Date(Date.now() + 3_600_000).toISOString()
+    const { id, recipients } = await api.send({ send_at: sendAt, metadata: { order: '4711' } })
+    const bounds = { domains: ['acme.test'], recipients: ['@example.test'] }
+    const keyWith = async (...scopes: string[]) =>
+      (await api.ask('POST', '/keys', { body: { name: 'bound', scopes, ...bounds } })).json().key
+    const answer = await cancel(id, { key: await keyWith('send') })
+    expect(answer.json()).toEqual({
+      ...{ id, status: 'cancelled', stream: 'transactional' },
+      ...{ send_at: sendAt, created_at: expect.any(String), expires_at: expect.any(String) },
+      recipients: [{ id: recipients[0]!.id, email: 'ann@example.test', type: 'to', status: 'cancelled' }],
+    })
+    const shown = await cancel(id, { key: await keyWith('send', 'read') })
+    expect(shown.json()).toEqual((await api.ask('GET', `/messages/${id}`)).json())
+  })
 })
 
 describe('400', () => {
@@ -115,6 +131,23 @@ describe('403', () => {
     const { id } = await api.send()
     expect((await cancel(id, { key: await api.keyWith('read', 'manage') })).statusCode).toBe(403)
   })
+
+  test.each([
+    ['from the domain', { domains: ['other.test'] }],
+    ['to its recipients', { recipients: ['@only.example'] }],
+    ['to one of its recipients', { recipients: ['ann@example.test'] }],
+  ])(
+    'a key that may not send %s is refused, learns nothing of it, and nothing happens',
+    async (_, bounds) => {
+      const { id } = await api.send(two)
+      const body = { name: 'bound', scopes: ['send'], ...bounds }
+      const { key } = (await api.ask('POST', '/keys', { body })).json()
+      const answer = await cancel(id, { key })
+      expect(answer.json()).toMatchObject({ status: 403, code: 'key_restricted' })
+      expect(answer.body).not.toMatch(/ann@|bob@|acme|receipt/)
+      expect((await api.ask('GET', `/messages/${id}`)).json().status).toBe('queued')
+    },
+  )
 })
 
 describe('404', () => {

@@ -1,8 +1,8 @@
 /** POST /messages/:id/cancel: stop what is not being sent this moment. */
-import { ProductError, parseId } from '@valija/core'
-import { findMessage } from '@valija/store'
+import { parseId } from '@valija/core'
 import { callerOf, idParams, noBody, problems, type RoutePlugin, ref } from '../../route.ts'
-import { Message, showMessage } from './schemas.ts'
+import { findForChange } from './find-for-change.ts'
+import { ChangedMessage, showChanged } from './schemas.ts'
 
 export const cancelMessage: RoutePlugin = (app, { database, messageDesk }) => {
   app.post(
@@ -13,20 +13,18 @@ export const cancelMessage: RoutePlugin = (app, { database, messageDesk }) => {
         operationId: 'cancelMessage',
         summary: 'Stop a message that waits to be sent',
         description:
-          'Recipients that nobody is sending to this moment are cancelled for good; those that have their end keep it. Asked again it answers 200 again. 409 `already_sending` when no recipient is cancelled by it: `errors` says of each why.',
+          'Recipients that nobody is sending to this moment are cancelled for good; those that have their end keep it. Asked again it answers 200 again. 409 `already_sending` when no recipient is cancelled by it: `errors` says of each why. 403 `key_restricted` where the key may not send from its domain, or to all of its recipients.',
         tags: ['Messages'],
         params: idParams,
         body: noBody,
-        response: { 200: ref(Message), ...problems(400, 404, 409, 413, 415) },
+        response: { 200: ref(ChangedMessage), ...problems(400, 404, 409, 413, 415) },
       },
     },
     async (request) => {
-      const { tenantId } = callerOf(request)
-      const id = parseId('message', request.params.id)
-      if (id !== null) await messageDesk.cancel(tenantId, id)
-      const message = id && (await findMessage(database, tenantId, id))
-      if (!message) throw new ProductError('not_found', { detail: 'There is no such message.' })
-      return showMessage(message)
+      const caller = callerOf(request)
+      const { id } = await findForChange(database, caller, parseId('message', request.params.id))
+      await messageDesk.cancel(caller.tenantId, id)
+      return showChanged(await findForChange(database, caller, id), caller.scopes.has('read'))
     },
   )
 }

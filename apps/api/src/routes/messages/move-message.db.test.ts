@@ -177,13 +177,29 @@ describe('200', () => {
     const shown = (await move(id, hours(5))).json()
     expect(shown.recipients.map(({ status }: { status: string }) => status)).toEqual(['sending', 'scheduled'])
   })
+
+  test('a key that may only send is told what became of it, and not what it says; one that may read as well is shown all', async () => {
+    const { id, recipients } = await api.send({ send_at: hours(3), metadata: { order: '4711' } })
+    const bounds = { domains: ['acme.test'], recipients: ['@example.test'] }
+    const keyWith = async (...scopes: string[]) =>
+      (await api.ask('POST', '/keys', { body: { name: 'bound', scopes, ...bounds } })).json().key
+    const sendAt = hours(5)
+    const answer = await move(id, sendAt, { key: await keyWith('send') })
+    expect(answer.json()).toEqual({
+      ...{ id, status: 'scheduled', stream: 'transactional' },
+      ...{ send_at: sendAt, created_at: expect.any(String), expires_at: expect.any(String) },
+      recipients: [{ id: recipients[0]!.id, email: 'ann@example.test', type: 'to', status: 'scheduled' }],
+    })
+    const shown = await move(id, hours(6), { key: await keyWith('send', 'read') })
+    expect(shown.json()).toEqual((await api.ask('GET', `/messages/${id}`)).json())
+  })
 })
 
 describe('400', () => {
   test.each([
     ['no time', {}, 'Is missing'],
     ['no time at all', { send_at: 'tomorrow' }, 'Is not an RFC 3339 time'],
-    ['one in the past', { send_at: hours(-1) }, 'Is in the past'],
+    ['one in the past', { send_at: hours(-1) }, 'Is in the past. Give a time to come, or null for at once.'],
     ['one more than a year ahead', { send_at: hours(9_000) }, 'Is more than a year ahead'],
     ['a number', { send_at: 5 }, 'Must be'],
   ])('%s is refused at /send_at, and nothing is moved', async (_, body, text) => {
@@ -203,6 +219,23 @@ describe('403', () => {
     const { id } = await api.send({ send_at: hours(3) })
     expect((await move(id, null, { key: await api.keyWith('read', 'manage') })).statusCode).toBe(403)
   })
+
+  test.each([
+    ['from the domain', { domains: ['other.test'] }],
+    ['to its recipients', { recipients: ['@only.example'] }],
+    ['to one of its recipients', { recipients: ['ann@example.test'] }],
+  ])(
+    'a key that may not send %s is refused, learns nothing of it, and nothing happens',
+    async (_, bounds) => {
+      const { id } = await api.send({ to: ['ann@example.test', 'bob@example.test'], send_at: hours(3) })
+      const body = { name: 'bound', scopes: ['send'], ...bounds }
+      const { key } = (await api.ask('POST', '/keys', { body })).json()
+      const answer = await move(id, null, { key })
+      expect(answer.json()).toMatchObject({ status: 403, code: 'key_restricted' })
+      expect(answer.body).not.toMatch(/ann@|bob@|acme|receipt/)
+      expect((await api.ask('GET', `/messages/${id}`)).json().status).toBe('scheduled')
+    },
+  )
 })
 
 describe('404', () => {

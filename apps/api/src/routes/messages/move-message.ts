@@ -1,9 +1,9 @@
 /** PATCH /messages/:id: move a message that waits to another time. */
-import { type FieldFault, invalidRequest, ProductError, parseId, readSendAt, type Uuid } from '@valija/core'
-import { findMessage } from '@valija/store'
+import { type FieldFault, invalidRequest, parseId, readSendAt } from '@valija/core'
 import { Type } from 'typebox'
 import { callerOf, idParams, nullable, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
-import { Message, showMessage } from './schemas.ts'
+import { findForChange } from './find-for-change.ts'
+import { ChangedMessage, showChanged } from './schemas.ts'
 
 const Move = strictObject({
   // Asked for by the handler: whose message it is comes first.
@@ -19,11 +19,6 @@ const Move = strictObject({
 })
 
 export const moveMessage: RoutePlugin = (app, { database, clock, messageDesk }) => {
-  const find = async (tenantId: Uuid, id: Uuid | null) => {
-    const message = id && (await findMessage(database, tenantId, id))
-    if (!message) throw new ProductError('not_found', { detail: 'There is no such message.' })
-    return message
-  }
   app.patch(
     '/messages/:id',
     {
@@ -32,18 +27,18 @@ export const moveMessage: RoutePlugin = (app, { database, clock, messageDesk }) 
         operationId: 'moveMessage',
         summary: 'Move a message that waits to another time',
         description:
-          'Every recipient that nobody is sending to this moment goes at `send_at`, from which its expiry is counted anew. 409 `already_sending` when none was moved: `errors` says of each why.',
+          'Every recipient that nobody is sending to this moment goes at `send_at`, from which its expiry is counted anew. 409 `already_sending` when none was moved: `errors` says of each why. 403 `key_restricted` where the key may not send from its domain, or to all of its recipients.',
         tags: ['Messages'],
         params: idParams,
         body: Move,
-        response: { 200: ref(Message), ...problems(400, 404, 409, 413, 415) },
+        response: { 200: ref(ChangedMessage), ...problems(400, 404, 409, 413, 415) },
       },
     },
     async (request) => {
-      const { tenantId } = callerOf(request)
-      const { id } = await find(tenantId, parseId('message', request.params.id))
-      await messageDesk.move(tenantId, id, readTime(request.body.send_at, clock.nowMs()))
-      return showMessage(await find(tenantId, id))
+      const caller = callerOf(request)
+      const { id } = await findForChange(database, caller, parseId('message', request.params.id))
+      await messageDesk.move(caller.tenantId, id, readTime(request.body.send_at, clock.nowMs()))
+      return showChanged(await findForChange(database, caller, id), caller.scopes.has('read'))
     },
   )
 }
@@ -54,7 +49,7 @@ function readTime(text: string | null | undefined, nowMs: number): Date | null {
     throw invalidRequest([{ path: '/send_at', message: 'Is missing. Give a time, or null for at once.' }])
   }
   const faults: FieldFault[] = []
-  const sendAt = text === null ? null : readSendAt(text, new Date(nowMs), faults)
+  const sendAt = text === null ? null : readSendAt(text, new Date(nowMs), faults, 'null for at once')
   if (faults.length > 0) throw invalidRequest(faults)
   return sendAt
 }

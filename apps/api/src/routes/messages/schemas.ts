@@ -50,22 +50,19 @@ export const AcceptedMessage = named(
   ),
 )
 
+const resultFields = {
+  reason: nullable(Type.String({ description: 'Why it waits or failed, in one word.' })),
+  reply: nullable(
+    Type.String({ description: 'The last reply of the receiving server, or what kept it from coming.' }),
+  ),
+  enhanced_status: nullable(Type.String({ examples: ['5.1.1'] })),
+  attempts: Type.Integer(),
+  next_attempt_at: nullable(time('When it is tried again.')),
+  delivered_at: nullable(time('When the receiving server took it.')),
+}
 const Recipient = named(
   'Recipient',
-  Type.Object({
-    id: id('recipient'),
-    email,
-    type: recipientType,
-    status: recipientStatus,
-    reason: nullable(Type.String({ description: 'Why it waits or failed, in one word.' })),
-    reply: nullable(
-      Type.String({ description: 'The last reply of the receiving server, or what kept it from coming.' }),
-    ),
-    enhanced_status: nullable(Type.String({ examples: ['5.1.1'] })),
-    attempts: Type.Integer(),
-    next_attempt_at: nullable(time('When it is tried again.')),
-    delivered_at: nullable(time('When the receiving server took it.')),
-  }),
+  Type.Object({ id: id('recipient'), email, type: recipientType, status: recipientStatus, ...resultFields }),
 )
 
 const messageFields = {
@@ -99,6 +96,36 @@ const messageFields = {
 export const Message = named(
   'Message',
   Type.Object({ ...messageFields, recipients: Type.Array(ref(Recipient)) }),
+)
+/** Of `messageFields`, those that whoever may only send is shown of a message that it changed. */
+const {
+  id: idField,
+  status: statusField,
+  stream,
+  send_at,
+  created_at,
+  expires_at,
+  ...readFields
+} = messageFields
+
+export const ChangedMessage = named(
+  'ChangedMessage',
+  Type.Object(
+    {
+      ...{ id: idField, status: statusField, stream, send_at, created_at, expires_at },
+      ...Type.Partial(Type.Object(readFields)).properties,
+      recipients: Type.Array(
+        Type.Object({
+          ...{ id: id('recipient'), email, type: recipientType, status: recipientStatus },
+          ...Type.Partial(Type.Object(resultFields)).properties,
+        }),
+      ),
+    },
+    {
+      description:
+        'A message after it was changed: as GET /messages/:id shows it to keys with the scope read, and else without what was said in it and what became of it.',
+    },
+  ),
 )
 export const MessageSummary = named(
   'MessageSummary',
@@ -195,6 +222,7 @@ export const messageSchemas = [
   AcceptedMessage,
   Recipient,
   Message,
+  ChangedMessage,
   MessageSummary,
   Attempt,
   MessageExplanation,
@@ -239,6 +267,15 @@ export function showMessage(row: MessageRow & { recipients: RecipientRow[] }) {
       delivered_at: isoOrNull(recipient.deliveredAt),
     })),
   }
+}
+
+/** @param mayRead whether the caller's key has the scope read */
+export function showChanged(row: MessageRow & { recipients: RecipientRow[] }, mayRead: boolean) {
+  const shown = showMessage(row)
+  if (mayRead) return shown
+  const { id, status, stream, send_at, created_at, expires_at } = shown
+  const recipients = shown.recipients.map(({ id, email, type, status }) => ({ id, email, type, status }))
+  return { id, status, stream, send_at, created_at, expires_at, recipients }
 }
 
 export function showSummary(row: MessageRow) {
