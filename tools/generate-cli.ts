@@ -17,8 +17,9 @@ operator's key: also \`VALIJA_ADMIN_KEY\`, if that is set, where \`--url\` is no
 There are no commands that make or change routes and mailboxes: these are had by HTTP only ([the guide](api-guide.md)).
 
 Answers are tables for people, which are not wrapped or cut where standard output is no terminal, and JSON with \`--json\`; a list is then
-\`{"data": […], "next_cursor": …}\`. Notes and refusals are on standard error; with \`--json\` what the API refuses is
-its problem as JSON (\`code\`, \`status\`, \`detail\`, \`fix\`, \`errors\`, \`request_id\`). Exit codes: 0; 1 refused or failed, with what is wrong and what to do; 2 typed wrongly.
+\`{"data": […], "next_cursor": …}\`. Notes and refusals are on standard error; with \`--json\` what is refused is
+a problem as JSON (\`code\`, \`status\`, \`detail\`, \`fix\`, \`errors\`, \`request_id\`): that of the API, or one of the command itself, whose status is null and whose code
+is \`typed_wrongly\`, \`invalid_request\` (\`errors\` has each fault by its file) or \`command_failed\`. Exit codes: 0; 1 refused or failed, with what is wrong and what to do; 2 typed wrongly.
 `
 
 /** Told once for all commands. */

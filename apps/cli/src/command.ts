@@ -61,6 +61,15 @@ export class UsageError extends Error {
   unknownFlag: string | null = null
 }
 
+/** What was found to be wrong before or beside the API, each with where it is: a file, a line of one, an argument. */
+export class FaultsFound extends Error {
+  readonly errors: readonly { path: string; message: string }[]
+  constructor(errors: readonly { path: string; message: string }[]) {
+    super(errors.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('\n'))
+    this.errors = errors
+  }
+}
+
 /** Finds the command whose words begin the arguments. */
 export function findCommand(
   commands: readonly Command[],

@@ -7,9 +7,13 @@ export const variableFlags = {
     type: 'string',
     multiple: true,
     value: '<name=value>',
-    help: 'a variable of the template, as text',
+    help: 'a variable of the template: a number or yes-or-no (true, false) where it declares one and the key may read it, else text',
   },
-  variables: { type: 'string', value: '<file>', help: 'a JSON file with variables of the template' },
+  variables: {
+    type: 'string',
+    value: '<file>',
+    help: 'a JSON file with variables of the template, of any type',
+  },
 } as const
 
 /** `name=value`, as often as it was given; the value may hold further `=`. */

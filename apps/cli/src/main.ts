@@ -4,10 +4,10 @@
  * What a command needs is loaded only when it is asked for. Faults of the operator's making are one sentence on standard error:
  * exit code 2 for what was typed wrongly, 1 for what was refused or failed.
  */
-import { type Command, findCommand, readArguments, UsageError } from './command.ts'
+import { type Command, findCommand, readArguments } from './command.ts'
 import { commands } from './commands.ts'
 import { keepCompiled } from './compile-cache.ts'
-import { commandHelp, groupHelp, overview, titleOf } from './help.ts'
+import { commandHelp, groupHelp, overview } from './help.ts'
 
 keepCompiled()
 
@@ -56,21 +56,10 @@ function answer(text: string): number {
 }
 
 async function refuse(command: Command, error: unknown, isJson: boolean): Promise<number> {
-  const [{ nearFlag, refusalJson, refusalText }, { ValijaError }] = await Promise.all([
-    import('./refusal.ts'),
-    import('@valija/client'),
-  ])
-  if (isJson && error instanceof ValijaError) {
-    process.stderr.write(`${JSON.stringify(refusalJson(error), null, 2)}\n`)
-    return 1
-  }
-  const text = error instanceof Error ? refusalText(error, command) : String(error)
-  const isUsage = error instanceof UsageError
-  const hint = isUsage && error.unknownFlag !== null ? nearFlag(error.unknownFlag, command.flags) : ''
-  process.stderr.write(`valija: ${text}${hint}\n`)
-  if (!isUsage) return 1
-  process.stderr.write(`usage: npm run valija -- ${titleOf(command)}; --help shows the flags\n`)
-  return 2
+  const { refusalOf } = await import('./refusal.ts')
+  const { text, code } = refusalOf(command, error instanceof Error ? error : new Error(String(error)), isJson)
+  process.stderr.write(text)
+  return code
 }
 
 /** Whoever read has gone, as `head` does: then it ends, as at Ctrl-C where that has something to clear away. */

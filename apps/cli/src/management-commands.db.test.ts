@@ -121,9 +121,11 @@ describe('template', () => {
     const drafts = await push()
     expect(drafts.out).toMatch(/^base +layout +created +1 +-\nreceipt +template +created +1 +-$/m)
     expect(drafts.err).toMatch(/^\n2 with a draft/)
+    expect((await push('--publish', '--dry-run')).out).toMatch(/^base +layout +published +1 +-$/m)
     expect((await push('--publish')).out).toMatch(
-      /^base +layout +unchanged +1 +1\nreceipt +template +unchanged +1 +1$/m,
+      /^base +layout +published +1 +1\nreceipt +template +published +1 +1$/m,
     )
+    expect((await push('--publish')).out).toMatch(/^base +layout +unchanged +1 +1$/m)
     const { data } = await json<{ data: object[] }>('audit', '--all')
     expect(await push('--publish')).toMatchObject({ code: 0, err: '' })
     expect((await json<{ data: object[] }>('audit', '--all')).data).toEqual(data)
@@ -140,8 +142,64 @@ describe('template', () => {
     expect((await run('template', 'list', '--kind', 'layout')).out).toMatch(/^base +layout +2 +1 /m)
     write('receipt.html', '{% layout "base" %}{% block content %}Number {{ number }}{% endblock %}')
     expect((await push('--publish')).out).toMatch(
-      /^base +layout +unchanged +2 +2\nreceipt +template +changed +2 +2$/m,
+      /^base +layout +published +2 +2\nreceipt +template +changed +2 +2$/m,
     )
+  })
+
+  test('a dry run tells every fault of all files, also of what they use, and with --json as a problem', async () => {
+    const bad = path.join(folder, 'bad')
+    const put = (name: string, text: string) => {
+      mkdirSync(path.dirname(path.join(bad, name)), { recursive: true })
+      writeFileSync(path.join(bad, name), text)
+    }
+    put('bad.html', 'a\n{{ x |')
+    put('bad.json', '{"subject":"S"}')
+    put('Bad_Name.txt', 'T')
+    put('Bad_Name.json', '{"subject":"S"}')
+    put('typed.json', '{"subject":7,"text":"T","variables":[{"name":"a","type":"text"}]}')
+    put('uses.html', '{% layout "base" %}{% block content %}{% render "nowhere" %}{% endblock %}')
+    put('uses.json', '{"subject":"S"}')
+    put('good.html', '{% layout "base" %}{% block content %}{% endblock %}')
+    put('good.json', '{"subject":"S"}')
+    put('NOTES.md', 'x')
+    const { code, err } = await run('template', 'push', bad, '--dry-run')
+    const lines = err.replaceAll(`${bad}/`, '').split('\n')
+    expect({ code, lines }).toEqual({
+      code: 1,
+      lines: [
+        'ignored: NOTES.md',
+        expect.stringMatching(/^Bad_Name: The name of the file is the slug\. Must be 1 to 64 lower-case /),
+        expect.stringMatching(/^bad\.html: Line 2: \S/),
+        'typed.json /subject: Must be a string or null.',
+        expect.stringMatching(/^typed\.json \/variables\/0\/type: Must be one of string, number, /),
+      ],
+    })
+    const published = await run('template', 'push', bad, '--dry-run', '--publish', '--json')
+    const problem = JSON.parse(published.err.replace(/^ignored.*\n/, ''))
+    expect(problem).toMatchObject({ code: 'invalid_request', status: null })
+    expect(problem.errors).toContainEqual({
+      path: path.join(bad, 'uses.html'),
+      message: 'Line 1: There is no partial "nowhere" with a published version that has html.',
+    })
+    expect(problem.errors).toHaveLength(5)
+    const good = await run('template', 'push', path.join(bad, 'good.html'), '--dry-run', '--publish')
+    expect(good).toMatchObject({ code: 0, out: expect.stringMatching(/^good +template +created +- +-$/m) })
+  })
+
+  test('--variable is a number where the template declares one, of the version that is asked for', async () => {
+    const variables = [{ name: 'total', type: 'number' }]
+    const body = { slug: 'sum', subject: 'S', text: '{{ total | plus: 1 }}', variables }
+    await api.ask('POST', '/templates', { body })
+    for (const more of [[], ['--version', '1']])
+      expect(
+        await run('template', 'render', 'sum', '--variable', 'total=5', '--text', ...more),
+      ).toMatchObject({ code: 0, out: '6' })
+    const mail = ['--from', 'hi@acme.test', '--to', 'sum@example.org', '--template', 'sum']
+    expect(await run('send', ...mail, '--variable', 'total=5')).toMatchObject({ code: 0, err: '' })
+    expect(await run('send', ...mail, '--variable', 'total=five')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^--variable total: Must be a number, and is /),
+    })
   })
 
   test('show, render and publish by slug; an earlier version is gone back to', async () => {
@@ -213,6 +271,17 @@ test('inbox: what was caught is listed by its recipient, and shown as text, HTML
   await catchMail(api, { rcptTo: ['other@example.org'] })
   const list = await run('inbox', 'list', '--to', 'caught@example.org', '--wait', '20s')
   expect(list.out).toMatch(new RegExp(`^id .*\\n${id} +\\S+Z +caught@example\\.org .* ü\\n$`))
+  const { received_at: time } = await json<{ received_at: string }>('inbox', 'show', id)
+  const later = new Date(Date.parse(time) + 60_000).toISOString()
+  const listed = async (after: string) =>
+    (await json<{ data: { id: string }[] }>('inbox', 'list', '--after', after)).data.map((mail) => mail.id)
+  expect(await listed('2026-01-01T00:00:00Z')).toContain(id)
+  expect(await listed(later)).toEqual([])
+  expect(await listed(id)).not.toContain(id)
+  expect(await run('inbox', 'list', '--after', 'yesterday')).toMatchObject({
+    code: 2,
+    err: '--after takes a time such as 2026-11-23T00:00:00Z, or the id of a mail (inb_…), not "yesterday".',
+  })
   const shown = await run('inbox', 'show', id)
   expect(shown.out).toMatch(/^RCPT TO +caught@example\.org$/m)
   expect(shown.out).toMatch(/^attachment +logo\.png, image\/png, 8 octets$/m)

@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { ValijaError } from '@valija/client'
 import { errorCatalogue } from '@valija/core'
 import { describe, expect, test } from 'vitest'
-import type { Command } from './command.ts'
+import { type Command, FaultsFound, UsageError } from './command.ts'
 import { commands } from './commands.ts'
-import { nearFlag, refusalText } from './refusal.ts'
+import { nearFlag, refusalOf, refusalText } from './refusal.ts'
 
 const named = (name: string): Command => commands.find((one) => one.name === name)!
 const invalid = (...errors: { path: string; message: string }[]) =>
@@ -54,6 +54,32 @@ test('between what is wrong and what to do there is a full stop', () => {
     fix: 'Check the id.',
   })
   expect(refusalText(error, named('key revoke'))).toBe('There is no such thing. Check the id.')
+})
+
+test('with --json what is refused before the API is asked is a problem as well', async () => {
+  const json = (error: Error) => {
+    const { text, code } = refusalOf(named('template push'), error, true)
+    return { ...JSON.parse(text), exit: code }
+  }
+  const usual = { status: null, fix: '', errors: [], request_id: null }
+  expect(json(new UsageError('--to is missing.'))).toEqual({
+    ...usual,
+    ...{ code: 'typed_wrongly', detail: '--to is missing.', exit: 2 },
+  })
+  const missing = await readFile('/nope/key').catch((error: Error) => error)
+  expect(json(missing as Error)).toEqual({
+    ...usual,
+    ...{ code: 'command_failed', detail: 'There is no /nope/key.', exit: 1 },
+  })
+  const errors = [{ path: 'receipt.html', message: 'Line 2: Is wrong.' }]
+  expect(json(new FaultsFound(errors))).toEqual({
+    ...usual,
+    ...{ code: 'invalid_request', detail: 'receipt.html: Line 2: Is wrong.', errors, exit: 1 },
+  })
+  expect(refusalOf(named('template push'), new UsageError('No.'), false)).toEqual({
+    text: 'valija: No.\nusage: npm run valija -- template push <file or folder>…; --help shows the flags\n',
+    code: 2,
+  })
 })
 
 test('a file that is not there is told by its name', async () => {

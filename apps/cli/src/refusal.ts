@@ -2,7 +2,8 @@
 import { ValijaError } from '@valija/client'
 import { errorCatalogue } from '@valija/core'
 import { nearestName } from '@valija/runtime'
-import type { Command, Flags } from './command.ts'
+import { type Command, FaultsFound, type Flags, UsageError } from './command.ts'
+import { titleOf } from './help.ts'
 
 /** The flag that somebody meant who typed one that there is not, as a sentence; empty when none is near. */
 export function nearFlag(unknown: string, flags: Flags = {}): string {
@@ -43,9 +44,29 @@ const sentences = (...parts: (string | undefined)[]) =>
     .map((one) => (/[.!?…]$/.test(one ?? '') ? one : `${one}.`))
     .join(' ')
 
-/** The problem (RFC 9457) as it came. */
-export function refusalJson({ code, status, message, fix, errors, requestId }: ValijaError): object {
-  return { code, status, detail: message, fix, errors, request_id: requestId }
+/** The problem (RFC 9457) as it came; what was refused here in the same shape, without a status. */
+export function refusalJson(error: Error): object {
+  if (error instanceof ValijaError) {
+    const { code, status, message, fix, errors, requestId } = error
+    return { code, status, detail: message, fix, errors, request_id: requestId }
+  }
+  const isFound = error instanceof FaultsFound
+  const code = isFound ? 'invalid_request' : error instanceof UsageError ? 'typed_wrongly' : 'command_failed'
+  const errors = isFound ? error.errors : []
+  return {
+    ...{ code, status: null, detail: fileFault(error) ?? error.message },
+    ...{ fix: '', errors, request_id: null },
+  }
+}
+
+/** What stands on standard error, and the exit code. */
+export function refusalOf(command: Command, error: Error, isJson: boolean): { text: string; code: 1 | 2 } {
+  const isUsage = error instanceof UsageError
+  const code = isUsage ? 2 : 1
+  if (isJson) return { text: `${JSON.stringify(refusalJson(error), null, 2)}\n`, code }
+  const hint = isUsage && error.unknownFlag !== null ? nearFlag(error.unknownFlag, command.flags) : ''
+  const usage = isUsage ? `usage: npm run valija -- ${titleOf(command)}; --help shows the flags\n` : ''
+  return { text: `valija: ${refusalText(error, command)}${hint}\n${usage}`, code }
 }
 
 /** Fields whose flag has another name. */

@@ -2,7 +2,7 @@
 import { vi } from 'vitest'
 import { findCommand, readArguments, UsageError } from './command.ts'
 import { commands } from './commands.ts'
-import { refusalText } from './refusal.ts'
+import { refusalOf, refusalText } from './refusal.ts'
 
 export interface Outcome {
   code: number
@@ -29,7 +29,12 @@ export async function runCommand(argv: readonly string[]): Promise<Outcome> {
     await found.command.run(readArguments(found.command, found.rest))
     return { code: process.exitCode, out: out.join(''), err: err.join('') }
   } catch (error) {
-    err.push(refusalText(error as Error, found.command))
+    const isJson = found.rest.includes('--json')
+    err.push(
+      isJson
+        ? refusalOf(found.command, error as Error, true).text
+        : refusalText(error as Error, found.command),
+    )
     return { code: error instanceof UsageError ? 2 : 1, out: out.join(''), err: err.join('') }
   } finally {
     process.exitCode = before

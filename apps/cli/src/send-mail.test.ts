@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { type FlagValues, readArguments, UsageError } from './command.ts'
 import { sendCommand, type sendFlags } from './commands/send.ts'
-import { readMail } from './send-mail.ts'
+import { readMail, readVariables } from './send-mail.ts'
 
 const read = (...argv: string[]) =>
   readMail(readArguments(sendCommand, argv).flags as FlagValues<typeof sendFlags>)
@@ -82,6 +82,23 @@ test('every flag has its field, and files go with it', async () => {
     to: ['c@d.test'],
     raw: 'NDI=',
   })
+})
+
+test('a variable of the command line is of the type that the template declares, and text where it cannot be', async () => {
+  const declared = [
+    { name: 'total', type: 'number' },
+    { name: 'paid', type: 'boolean' },
+    { name: 'when', type: 'date' },
+    { name: 'count', type: 'number' },
+  ] as const
+  const typed = (...variable: string[]) =>
+    readVariables({ variable, variables: undefined }, async () => declared)
+  expect(await typed('total=5.50', 'paid=false', 'when=2026-01-31', 'other=7', 'count=0x10')).toEqual({
+    ...{ total: 5.5, paid: false, when: '2026-01-31', other: '7', count: '0x10' },
+  })
+  expect(await typed('total=', 'paid=yes')).toEqual({ total: '', paid: 'yes' })
+  const nobodyAsks = async () => expect.unreachable('nothing was given')
+  expect(await readVariables({ variable: [], variables: undefined }, nobodyAsks)).toEqual({})
 })
 
 test('a mail of standard input is sent as its bytes, of whatever character set', async () => {

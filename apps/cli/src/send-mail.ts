@@ -3,7 +3,13 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { buffer as readBytes, text as readText } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Message, MessageInput, Valija } from '@valija/client'
+import {
+  type Message,
+  type MessageInput,
+  type TemplateVersion,
+  type Valija,
+  ValijaError,
+} from '@valija/client'
 import { openApi } from './api-client.ts'
 import { type FlagValues, UsageError } from './command.ts'
 import type { sendFlags } from './commands/send.ts'
@@ -17,7 +23,8 @@ type SendFlags = FlagValues<typeof sendFlags>
 const lookMs = 300
 
 export async function sendMail(flags: SendFlags): Promise<void> {
-  const mail = await readMail(flags)
+  const declared = async (slug: string) => await declaredBy(await openApi(flags), slug)
+  const mail = await readMail(flags, () => declared(flags.template ?? ''))
   const api = await openApi(flags)
   const accepted = await api.send(mail, given({ idempotencyKey: flags['idempotency-key'] }))
   if (!flags.wait) return flags.json ? printJson(accepted) : print(`${accepted.id}\n`)
@@ -28,15 +35,15 @@ export async function sendMail(flags: SendFlags): Promise<void> {
   if (message.status !== 'delivered') process.exitCode = 1
 }
 
-/** The body of POST /send. @throws {UsageError} */
-export async function readMail(flags: SendFlags): Promise<MessageInput> {
+/** The body of POST /send. @param declared what a template takes @throws {UsageError} */
+export async function readMail(flags: SendFlags, declared: Declared = async () => []): Promise<MessageInput> {
   const from = need('from', flags.from)
   if ([...flags.to, ...flags.cc, ...flags.bcc].length === 0) throw new UsageError('--to is missing.')
   const [headers, metadata] = [readPairs('header', flags.header, ':'), readPairs('metadata', flags.metadata)]
   return {
     from,
     ...given({ to: flags.to, cc: flags.cc, bcc: flags.bcc, reply_to: flags['reply-to'] }),
-    ...(await readContent(flags)),
+    ...(await readContent(flags, declared)),
     ...(flags.header.length > 0 && { headers }),
     ...(flags.metadata.length > 0 && { metadata }),
     ...given({
@@ -54,7 +61,7 @@ export async function readMail(flags: SendFlags): Promise<MessageInput> {
   }
 }
 
-async function readContent(flags: SendFlags): Promise<Partial<MessageInput>> {
+async function readContent(flags: SendFlags, declared: Declared): Promise<Partial<MessageInput>> {
   const { raw, attach, template, subject } = flags
   if (raw !== undefined) {
     const bytes = raw === '-' ? await readBytes(process.stdin) : await readNamed('raw', raw)
@@ -67,7 +74,7 @@ async function readContent(flags: SendFlags): Promise<Partial<MessageInput>> {
     })),
   )
   if (template !== undefined) {
-    const use = { slug: template, variables: await readVariables(flags) }
+    const use = { slug: template, variables: await readVariables(flags, declared) }
     return { template: use, ...given({ subject, attachments }) }
   }
   const file = flags['html-file']
@@ -76,12 +83,35 @@ async function readContent(flags: SendFlags): Promise<Partial<MessageInput>> {
   return { subject: need('subject', subject), ...given({ text, html, attachments }) }
 }
 
-/** Those of the file, and over them those of the command line. @throws {UsageError} */
-export async function readVariables({
-  variable,
-  variables,
-}: FlagValues<typeof variableFlags>): Promise<Record<string, unknown>> {
-  const said = readPairs('variable', variable)
+type Declaration = Pick<TemplateVersion['variables'][number], 'name' | 'type'>
+type Declared = () => Promise<readonly Declaration[]>
+
+/** What the published version of a template declares; nothing where the key may not read it. */
+async function declaredBy(api: Valija, slug: string): Promise<readonly Declaration[]> {
+  try {
+    const { data } = await api.list('GET /templates', { query: { slug } }).page()
+    const [found] = data
+    if (found === undefined) return []
+    const path = { id: found.id, version: `${found.published_version ?? found.version}` }
+    return (await api.request('GET /templates/{id}/versions/{version}', { path })).variables
+  } catch (error) {
+    if (error instanceof ValijaError && error.status === 403) return []
+    throw error
+  }
+}
+
+/**
+ * Those of the file, and over them those of the command line.
+ *
+ * @param declared is asked only where the command line has some
+ * @throws {UsageError}
+ */
+export async function readVariables(
+  { variable, variables }: FlagValues<typeof variableFlags>,
+  declared: Declared,
+): Promise<Record<string, unknown>> {
+  const texts = readPairs('variable', variable)
+  const said = variable.length === 0 ? texts : typed(texts, await declared())
   if (variables === undefined) return said
   try {
     const values: unknown = JSON.parse((await readNamed('variables', variables)).toString())
@@ -90,6 +120,23 @@ export async function readVariables({
     if (error instanceof UsageError) throw error
   }
   throw new UsageError(`The file of --variables, ${variables}, does not hold a JSON object.`)
+}
+
+/** What is no value of its type stays text: the API says what is wrong with it. */
+function typed(
+  texts: Readonly<Record<string, string>>,
+  declared: readonly Declaration[],
+): Record<string, unknown> {
+  const types = new Map(declared.map(({ name, type }) => [name, type]))
+  return Object.fromEntries(
+    Object.entries(texts).map(([name, text]) => [name, typedValue(text, types.get(name))]),
+  )
+}
+
+function typedValue(text: string, type: Declaration['type'] | undefined): string | number | boolean {
+  if (type === 'number' && /^-?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text)) return Number(text)
+  if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true'
+  return text
 }
 
 async function readStandardInput(): Promise<string> {

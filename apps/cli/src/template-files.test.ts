@@ -35,7 +35,8 @@ test('files of one name are one template, and what is used comes before what use
   })
   const place = (name: string) => path.join(folder, name)
   const none = { subject: null, text: null, variables: [] }
-  expect(await readTemplates([folder])).toEqual([
+  const ignored: string[] = []
+  expect(await readTemplates([folder], (file) => ignored.push(file))).toEqual([
     { ...none, slug: 'zz-footer', kind: 'partial', html: '<p>Acme</p>', place: place('partials/zz-footer') },
     {
       ...none,
@@ -60,6 +61,7 @@ test('files of one name are one template, and what is used comes before what use
       place: place('whole'),
     },
   ])
+  expect(ignored).toEqual([place('README.md')])
   const alone = await readTemplates([place('a-receipt.html')])
   expect(alone).toMatchObject([{ slug: 'a-receipt', subject: 'Your receipt', text: 'Hello\n' }])
 })

@@ -7,6 +7,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
 import type { TemplateInput } from '@valija/client'
+import { FaultsFound } from './command.ts'
 
 export interface TemplateFile
   extends Required<Pick<TemplateInput, 'slug' | 'kind' | 'subject' | 'text' | 'html' | 'variables'>> {
@@ -27,16 +28,24 @@ const fieldsOfJson = ['name', 'kind', 'subject', 'text', 'html', 'variables'] as
 
 /**
  * @param paths folders, with all that lies below them, and files, each with the others of its name
+ * @param onIgnored is told of each file of a folder that is part of no template; those that begin with a dot are not spoken of
  * @returns what uses others behind them: partials and layouts first
- * @throws {Error} a sentence for each fault
+ * @throws {FaultsFound} by the files
  */
-export async function readTemplates(paths: readonly string[]): Promise<TemplateFile[]> {
+export async function readTemplates(
+  paths: readonly string[],
+  onIgnored: (file: string) => void = () => {},
+): Promise<TemplateFile[]> {
   const files = new Map<string, Map<Part, string>>()
   for (const one of paths)
     for (const file of await filesAt(one)) {
       const { dir, name, ext } = path.parse(file)
       const place = path.join(dir, name)
-      const part = parts[ext as keyof typeof parts]
+      const part = Object.hasOwn(parts, ext) ? parts[ext as keyof typeof parts] : null
+      if (part === null) {
+        onIgnored(file)
+        continue
+      }
       files.set(place, (files.get(place) ?? new Map()).set(part, file))
     }
   if (files.size === 0) throw new Error(`There is no .html, .txt or .json in ${paths.join(', ')}.`)
@@ -45,17 +54,17 @@ export async function readTemplates(paths: readonly string[]): Promise<TemplateF
   const templates = read.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
   for (const [slug, same] of Map.groupBy(templates, ({ slug }) => slug))
     if (same.length > 1) faults.push(`${same.map(({ place }) => place).join(' and ')} are both "${slug}".`)
-  if (faults.length > 0) throw new Error(faults.join('\n'))
+  if (faults.length > 0) throw new FaultsFound(faults.map((message) => ({ path: '', message })))
   return inOrderOfUse(templates)
 }
 
-/** The files that count, with their paths. @throws as stat does */
+/** The files of a folder, or those of one template, with their paths. @throws as stat does */
 async function filesAt(given: string): Promise<string[]> {
   const isFolder = (await stat(given)).isDirectory()
   const folder = isFolder ? given : path.dirname(given)
   const all = await readdir(folder, { recursive: isFolder, withFileTypes: true })
   return all
-    .filter((entry) => entry.isFile() && path.extname(entry.name) in parts && !entry.name.startsWith('.'))
+    .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
     .map((entry) => path.join(entry.parentPath, entry.name))
     .filter((file) => isFolder || path.parse(file).name === path.parse(given).name)
     .sort()

@@ -11,7 +11,11 @@ export const inboxCommands: readonly Command[] = [
     summary: 'the mails that were caught instead of sent, newest first',
     flags: {
       to: { type: 'string', value: '<address>', help: 'to this recipient of the envelope' },
-      after: { type: 'string', value: '<time>', help: 'caught at or after' },
+      after: {
+        type: 'string',
+        value: '<time|id>',
+        help: 'caught at or after this time, or after the mail of this id',
+      },
       wait: { type: 'string', value: '<time>', help: 'until there is one, such as 20s, up to 60s' },
       ...apiFlags,
       ...listFlags,
@@ -19,7 +23,7 @@ export const inboxCommands: readonly Command[] = [
     example: 'inbox list --to ann@example.org --wait 20s',
     run: async ({ flags }) => {
       const { to, after, wait } = flags
-      const query = { ...given({ to, after, wait }), ...pageQuery(flags) }
+      const query = { ...given({ to, after: await idOf(after), wait }), ...pageQuery(flags) }
       const api = await openApi(flags)
       // The longest wait, and as long again as a call may take.
       await printList(api.list('GET /inbox', { query, timeoutMs: 90_000 }), flags, {
@@ -56,6 +60,20 @@ export const inboxCommands: readonly Command[] = [
     },
   }),
 ]
+
+/** The API goes on behind an id; ids begin with their time, so that the lowest of a time stands for it. */
+async function idOf(after: string | undefined): Promise<string | undefined> {
+  if (after === undefined || after.startsWith('inb_')) return after
+  const timeMs = isTime.test(after) ? Date.parse(after) : Number.NaN
+  if (Number.isNaN(timeMs) || timeMs < 0)
+    throw new UsageError(
+      `--after takes a time such as 2026-11-23T00:00:00Z, or the id of a mail (inb_…), not "${after}".`,
+    )
+  const { formatId, lowestUuidAt } = await import('@valija/core')
+  return formatId('inbox', lowestUuidAt(timeMs))
+}
+
+const isTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i
 
 function showMail(mail: InboxMail): void {
   const { id, received_at, mail_from, rcpt_to, headers, text, html, attachments } = mail

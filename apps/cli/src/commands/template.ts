@@ -73,7 +73,10 @@ export const templateCommands: readonly Command[] = [
         type: 'boolean',
         help: 'sends them from now on, once all are saved; otherwise they are drafts',
       },
-      'dry-run': { type: 'boolean', help: 'writes nothing, and tells what would change' },
+      'dry-run': {
+        type: 'boolean',
+        help: 'writes nothing: tells what would change, and each fault that would be refused; with --publish also of what they use',
+      },
       ...flags,
     },
     example: 'template push templates/ --publish',
@@ -83,7 +86,7 @@ export const templateCommands: readonly Command[] = [
         import('../push-templates.ts'),
       ])
       const { publish, 'dry-run': isDry } = flags
-      const files = await readTemplates(args)
+      const files = await readTemplates(args, (file) => note(`ignored: ${file}`))
       const data = await pushTemplates(await openApi(flags), files, { publish, isDry })
       if (flags.json) return printJson({ data })
       printTable(
@@ -125,9 +128,17 @@ export const templateCommands: readonly Command[] = [
       if ([flags.html, flags.text, flags.json].filter(Boolean).length > 1)
         throw new UsageError('Say one of --html, --text and --json.')
       const { readVariables } = await import('../send-mail.ts')
-      const variables = await readVariables(flags)
-      const body = { variables, ...given({ version: readNumber('version', flags.version) }) }
+      const number = readNumber('version', flags.version)
       const { api, id } = await openTemplate(flags, args)
+      const variables = await readVariables(flags, async () => {
+        const path = { id, version: `${number}` }
+        const template =
+          number === undefined
+            ? api.request('GET /templates/{id}', { path })
+            : api.request('GET /templates/{id}/versions/{version}', { path })
+        return (await template).variables
+      })
+      const body = { variables, ...given({ version: number }) }
       const made = await api.request('POST /templates/{id}/render', { path: { id }, body })
       if (flags.json) return printJson(made)
       for (const { message } of made.warnings) note(`warning: ${message}`)

@@ -6,8 +6,39 @@ import { readNumber, readPairs, readYesNo } from '../flag-values.ts'
 import { jsonFlag, listFlags, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
 const flags = { ...operatorFlags, ...jsonFlag }
+type Limits = NonNullable<TenantChange['limits']>
+type Alarms = NonNullable<Limits['alarms']>
+
+/** Complete by its types. */
+const limitNames: Readonly<Record<Exclude<keyof Limits, 'alarms'> | `alarms.${keyof Alarms}`, true>> = {
+  queued: true,
+  requests_per_second: true,
+  requests_per_minute: true,
+  recipients_per_minute: true,
+  recipients_per_hour: true,
+  recipients_per_day: true,
+  recipients_per_month: true,
+  recipients_per_hour_to_one_address: true,
+  max_message_bytes: true,
+  max_recipients: true,
+  max_attachments: true,
+  'alarms.bounce_rate': true,
+  'alarms.complaint_rate': true,
+  'alarms.deferral_rate': true,
+  'alarms.pause_bulk': true,
+  'alarms.pause_bounce_rate': true,
+  'alarms.pause_complaint_rate': true,
+  'alarms.minimum_volume': true,
+}
+const allLimits = Object.keys(limitNames).join(', ')
+
 const limitFlag = {
-  limit: { type: 'string', multiple: true, value: '<name=number>', help: 'what it may do at most' },
+  limit: {
+    type: 'string',
+    multiple: true,
+    value: '<name=number>',
+    help: `what it may do at most: ${allLimits} (yes or no for alarms.pause_bulk)`,
+  },
 } as const
 
 const retentionFlags = {
@@ -147,12 +178,15 @@ function daysOf(flag: string, name: 'retention_days' | 'redact_after_days', text
  * @param changes name → number or none; a dot leads into an object, such as `alarms.bounce_rate`
  * @returns only what is named: the API leaves the others as they are
  */
-export function limitsOf(changes: Record<string, string>): NonNullable<TenantChange['limits']> {
+export function limitsOf(changes: Record<string, string>): Limits {
   const limits: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(changes)) {
+    if (!Object.hasOwn(limitNames, name) && !(name === 'alarms' && value === 'none'))
+      throw new UsageError(`--limit ${name}: there is no such limit. There are ${allLimits}.`)
     const [first = '', second] = name.split('.')
-    const number = value === 'none' ? null : readNumber('limit', value)
-    limits[first] = second === undefined ? number : { ...(limits[first] as object | null), [second]: number }
+    const read = name === 'alarms.pause_bulk' ? readYesNo : readNumber
+    const limit = value === 'none' ? null : read(`limit ${name}`, value)
+    limits[first] = second === undefined ? limit : { ...(limits[first] as object | null), [second]: limit }
   }
   return limits
 }
