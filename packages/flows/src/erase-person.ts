@@ -1,8 +1,9 @@
 /**
  * Erasing what is kept about one person: asked for by a tenant, worked off by workers (erasure-rounds.ts).
  *
- * Whoever asks is answered when nothing is sent to the person any more: what waits is cancelled, and what workers hold is asked back, as with a
- * cancelled message (change-message.ts). Mails that a worker has past recall are told as they are.
+ * From the commit on nothing more is leased to be sent to the person. Whoever asks is answered when what waits is cancelled, and what workers hold has
+ * been asked back, as with a cancelled message (change-message.ts), or after some seconds, and workers do the rest. Mails that a worker has past recall
+ * are told as they are.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import {
@@ -26,7 +27,9 @@ import {
   type DatabaseClock,
   findErasure,
   findLiveMails,
+  findStillLive,
   insertErasure,
+  type LiveMail,
   listErasures,
   noteLiveMails,
   type PendingErasure,
@@ -59,8 +62,8 @@ export interface ErasureView {
 const recallPausesMs = [20, 40, 80, 160, 300, 400, 500]
 type MailsOfErasure = Pick<PendingErasure, 'id' | 'tenantId' | 'emailKey' | 'placeholder' | 'boundId'>
 
-/** Mails that are stopped between two looks. */
-const stoppedTogether = 200
+/** How long whoever asks waits for that, and how long a worker is at it before it looks after other erasures. */
+const answerWithinMs = 8_000
 
 /**
  * Has all erased that was accepted for an address so far. Asked again while that is under way, it reaches up to now.
@@ -78,50 +81,97 @@ export async function eraseAddress(
   const placeholder = erasedAddress(desk.sealer.signingKeys(erasurePurpose), tenantId, emailKey)
   const erasure = { tenantId, emailKey, placeholder }
   const { id, boundId } = await insertErasure(desk.database, { id: desk.nextId(), ...erasure })
-  await stopMails(desk, { id, boundId, ...erasure })
+  await stopInTurn(desk, { id, boundId, ...erasure })
   desk.wake.send('erasures')
   const stored = await findErasure(desk.database, tenantId, id)
   if (stored === null) throw new ProductError('not_found')
   return toErasureView(stored)
 }
 
+/** One after the other in a process: they share their connections with those who accept mail. */
+let turn: Promise<unknown> = Promise.resolve()
+
+/** @returns in time; what is not stopped by then, workers stop */
+async function stopInTurn(desk: Omit<ErasureDesk, 'sealer'>, erasure: MailsOfErasure): Promise<void> {
+  const untilMs = performance.now() + answerWithinMs
+  const work = turn.then(async () => {
+    if (performance.now() < untilMs) await stopMails(desk, erasure, { untilMs, pausesMs: recallPausesMs })
+  })
+  turn = work.catch(() => {})
+  const late = new AbortController()
+  try {
+    await Promise.race([work, delay(answerWithinMs, undefined, { signal: late.signal })])
+  } finally {
+    late.abort()
+  }
+}
+
 /**
- * Cancels what waits, again while workers give more of it back.
+ * Cancels what waits, the newest first, and asks workers for what they have, again while they give more of it back.
  *
- * @param pausesMs between two looks, while workers have some of it
+ * @param pausesMs between two looks at what workers have
+ * @param untilMs no look begins after this, by `performance.now()`
  */
 export async function stopMails(
   desk: Omit<ErasureDesk, 'sealer'>,
   erasure: MailsOfErasure,
-  pausesMs: readonly number[] = recallPausesMs,
+  {
+    pausesMs = [],
+    untilMs = performance.now() + answerWithinMs,
+  }: { pausesMs?: readonly number[]; untilMs?: number } = {},
 ): Promise<void> {
-  let cancelled = 0
-  for (let turn = 0; ; ) {
-    const live = await findLiveMails(desk.database.engine, erasure, stoppedTogether)
-    const waiting = live.filter(({ isLeased }) => !isLeased)
-    let stopped = 0
-    for (const [messageId, mails] of Map.groupBy(waiting, (mail) => mail.messageId))
-      stopped += await stop(desk, erasure, messageId, new Set(mails.map(({ recipientId }) => recipientId)))
-    cancelled += stopped
-    if (stopped > 0) continue
-    const leased = live.filter(({ isLeased }) => isLeased)
-    for (const messageId of new Set(leased.map((mail) => mail.messageId))) desk.wake.send('recall', messageId)
-    const pauseMs = pausesMs[turn]
-    if (live.length === 0 || pauseMs === undefined) {
-      return noteLiveMails(desk.database.engine, erasure.id, { cancelled, beingSent: leased.length })
-    }
-    await delay(pauseMs)
-    turn += 1
+  const { engine } = desk.database
+  const stopped = new Set<Uuid>()
+  let live: LiveMail[] = []
+  const stopThese = async (found: readonly LiveMail[]) => {
+    for (const id of await stopWaiting(desk, erasure, found, untilMs)) stopped.add(id)
+    return found.filter(({ recipientId }) => !stopped.has(recipientId))
   }
+  for (let next: Uuid | null = null; performance.now() < untilMs; ) {
+    const page = await findLiveMails(engine, erasure, next)
+    live.push(...(await stopThese(page.mails)))
+    next = page.next
+    if (next === null) break
+  }
+  for (const pauseMs of [...pausesMs, null]) {
+    recall(desk, live)
+    if (live.length === 0 || pauseMs === null || performance.now() >= untilMs) break
+    await delay(pauseMs)
+    live = await stopThese(await findStillLive(engine, live))
+  }
+  const beingSent = live.filter(({ isLeased }) => isLeased).length
+  await noteLiveMails(engine, erasure.id, { cancelled: stopped.size, beingSent })
 }
 
-/** @returns how many were stopped */
+function recall({ wake }: Pick<ErasureDesk, 'wake'>, live: readonly LiveMail[]): void {
+  const leased = live.filter(({ isLeased }) => isLeased)
+  for (const messageId of new Set(leased.map((mail) => mail.messageId))) wake.send('recall', messageId)
+}
+
+/** @returns the recipients that were stopped */
+async function stopWaiting(
+  desk: Omit<ErasureDesk, 'sealer'>,
+  erasure: MailsOfErasure,
+  found: readonly LiveMail[],
+  untilMs: number,
+): Promise<Uuid[]> {
+  const stopped: Uuid[] = []
+  const waiting = found.filter(({ isLeased }) => !isLeased)
+  for (const [messageId, mails] of Map.groupBy(waiting, (mail) => mail.messageId)) {
+    if (performance.now() >= untilMs) break
+    stopped.push(
+      ...(await stop(desk, erasure, messageId, new Set(mails.map(({ recipientId }) => recipientId)))),
+    )
+  }
+  return stopped
+}
+
 async function stop(
   desk: Omit<ErasureDesk, 'sealer'>,
   { tenantId, placeholder }: MailsOfErasure,
   messageId: Uuid,
   recipientIds: ReadonlySet<Uuid>,
-): Promise<number> {
+): Promise<Uuid[]> {
   const tell = tellCancelled(desk)
   const outcome = await cancelMessage(
     desk.database,
@@ -130,12 +180,13 @@ async function stop(
     (message, recipient, seq) => tell(message, { ...recipient, email: placeholder }, seq),
     (id) => recipientIds.has(id),
   )
-  for (const { id: recipientId } of outcome?.changed ?? []) {
+  const changed = (outcome?.changed ?? []).map(({ id }) => id)
+  for (const recipientId of changed) {
     const end = { tenantId, messageId, recipientId, email: placeholder }
     desk.mailLog.ended({ ...end, outcome: stateAfter('cancel'), reason: '' })
   }
   if (outcome?.hasWebhooks) desk.wake.send('webhooks')
-  return outcome?.changed.length ?? 0
+  return changed
 }
 
 /** @throws {ProductError} not_found */

@@ -5,6 +5,7 @@ import {
   type Database,
   decodeBody,
   encodeBody,
+  findDueErasures,
   findErasure,
   insertErasure,
   type NewMessage,
@@ -16,6 +17,7 @@ import {
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { makeMessage } from '../../store/src/make-message.test-support.ts'
+import { stopMails } from './erase-person.ts'
 import { erasureRounds } from './erasure-rounds.ts'
 
 const nextId = createIdSource(Date.now)
@@ -36,10 +38,12 @@ afterEach(async () => {
 })
 
 /** Mails to the address that have their end. */
-async function sent(count: number): Promise<void> {
+async function sent(count: number, others: NewMessage[] = []): Promise<void> {
   const messages = Array.from({ length: count }, () => mailTo(['ann']))
   await acceptMessages(database.engine, messages, { directShare: 1_000_000 })
-  await database.engine.query('DELETE FROM valija.deliveries')
+  await database.engine.query('DELETE FROM valija.deliveries WHERE message_id <> ALL ($1)', [
+    others.map(({ id }) => id),
+  ])
 }
 
 /** A mail that names ann in its text, and all in its header. */
@@ -69,21 +73,19 @@ const textOf = async (messageId: Uuid) => {
   const body = decodeBody(rows[0].content)
   return body.kind === 'raw' ? body.bytes.toString() : ''
 }
-
 const found = (id: Uuid) => findErasure(database, tenantId, id)
 const left = async () =>
   (await database.engine.query("SELECT FROM valija.recipients WHERE email_key = 'ann@example.org'")).rowCount
 
+const parts = {
+  clock: { nowMs: Date.now },
+  nextId,
+  wake: { send: () => {} },
+  mailLog: createMailLog(() => {}),
+  isStopped: () => false,
+}
 const worker = (onError: (error: Error) => void = (error) => expect.unreachable(error.message)) =>
-  erasureRounds({
-    database,
-    clock: { nowMs: Date.now },
-    nextId,
-    wake: { send: () => {} },
-    mailLog: createMailLog(() => {}),
-    isStopped: () => false,
-    onError,
-  })
+  erasureRounds({ ...parts, database, onError })
 
 test('a step takes some mails and no more, and the next goes on where it ended, whoever makes it', async () => {
   await sent(60)
@@ -124,6 +126,33 @@ test('a step reads its own mails, and not what was accepted between them', async
   expect(await found(id)).toMatchObject({ recipients: 10 })
   expect(read).toBeGreaterThan(10)
   expect(read).toBeLessThan(500)
+})
+
+test('what waits is found at the end of a long history, which is read in pieces', async () => {
+  const waiting = mailTo(['ann'])
+  await accept(waiting)
+  await sent(1, [waiting])
+  await database.engine.query(
+    `INSERT INTO valija.recipients SELECT (jsonb_populate_record(r, jsonb_build_object('id', valija.new_id()))).*
+     FROM valija.recipients AS r, generate_series(1, 1200) WHERE r.message_id <> $1`,
+    [waiting.id],
+  )
+  const lengths: number[] = []
+  const engine = {
+    query: async (query: string, values?: unknown[]) => {
+      const result = await database.engine.query(query, values)
+      lengths.push(result.rows.length)
+      return result
+    },
+    connect: () => database.engine.connect(),
+  }
+  const [erasure] = (await ask().then(() => findDueErasures(database.engine))).due
+  await stopMails(
+    { ...parts, database: { ...database, engine: engine as unknown as Database['engine'] } },
+    erasure!,
+  )
+  expect(await found(erasure!.id)).toMatchObject({ cancelled: 1 })
+  expect(lengths.slice(0, 2)).toEqual([1_000, 202])
 })
 
 test('a step whose worker dies before its commit is as if it had not been begun', async () => {

@@ -56,7 +56,7 @@ async function takeStep(
   const { id } = erasure
   try {
     // Mails that came back from workers, or were not stopped when they should have been.
-    if (!begun.has(id)) await stopMails(parts, erasure, [])
+    if (!begun.has(id)) await stopMails(parts, erasure)
     begun.add(id)
     return await stepErasure(parts.database, id)
   } catch (error) {

@@ -10,7 +10,6 @@ import { type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database, readAsTenant } from './database.ts'
 import type { Page } from './keys.ts'
-import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 export interface ErasureCounts {
   /** Recipients that were to be sent to, and are not. */
@@ -162,20 +161,40 @@ export interface LiveMail {
   isLeased: boolean
 }
 
-/** Those of an erasure, some at most, those that nobody is sending first. */
+/** How much of the history of an address is read at once. */
+const readAtOnce = 1_000
+
+/**
+ * Those among the newest recipients of an erasure, or among those before `before`.
+ *
+ * @returns besides, what to go on with; null: nothing is left
+ */
 export async function findLiveMails(
   engine: pg.Pool,
   { tenantId, emailKey, boundId }: Pick<PendingErasure, 'tenantId' | 'emailKey' | 'boundId'>,
-  limit: number,
-): Promise<LiveMail[]> {
-  const { rows } = await engine.query<LiveMail>({
-    text: `SELECT r.id AS "recipientId", r.message_id AS "messageId", d.state = 'leased' AS "isLeased"
-       FROM valija.recipients AS r CROSS JOIN LATERAL (SELECT state FROM valija.deliveries WHERE recipient_id = r.id LIMIT 1) AS d
-       WHERE r.tenant_id = $1 AND r.email_key = $2 AND r.id <= $3
-       ORDER BY d.state = 'leased', r.id LIMIT $4`,
-    values: [tenantId, emailKey, boundId, limit],
-    ...answerWithin(longQueryTimeoutMs),
-  })
+  before: Uuid | null,
+): Promise<{ mails: LiveMail[]; next: Uuid | null }> {
+  const { rows } = await engine.query<Omit<LiveMail, 'isLeased'> & { isLeased: boolean | null }>(
+    `SELECT r.id AS "recipientId", r.message_id AS "messageId",
+       (SELECT d.state = 'leased' FROM valija.deliveries AS d WHERE d.recipient_id = r.id) AS "isLeased"
+     FROM valija.recipients AS r
+     WHERE r.tenant_id = $1 AND r.email_key = $2 AND r.id <= $3 AND ($4::uuid IS NULL OR r.id < $4)
+     ORDER BY r.id DESC LIMIT ${readAtOnce}`,
+    [tenantId, emailKey, boundId, before],
+  )
+  return {
+    mails: rows.flatMap(({ isLeased, ...mail }) => (isLeased === null ? [] : [{ ...mail, isLeased }])),
+    next: rows.length < readAtOnce ? null : (rows.at(-1)?.recipientId ?? null),
+  }
+}
+
+/** What has become of them. */
+export async function findStillLive(engine: pg.Pool, mails: readonly LiveMail[]): Promise<LiveMail[]> {
+  const { rows } = await engine.query<LiveMail>(
+    `SELECT recipient_id AS "recipientId", message_id AS "messageId", state = 'leased' AS "isLeased" FROM valija.deliveries
+     WHERE recipient_id = ANY ($1::uuid[])`,
+    [mails.map(({ recipientId }) => recipientId)],
+  )
   return rows
 }
 
@@ -186,8 +205,8 @@ export async function noteLiveMails(
   { cancelled, beingSent }: { cancelled: number; beingSent: number },
 ): Promise<void> {
   await engine.query(
-    `UPDATE valija.erasures SET cancelled_count = cancelled_count + $2, being_sent = $3
-     WHERE id = $1 AND status = 'pending' AND ($2 > 0 OR being_sent <> $3)`,
+    `UPDATE valija.erasures SET cancelled_count = cancelled_count + $2, being_sent = CASE status WHEN 'pending' THEN $3 ELSE 0 END
+     WHERE id = $1 AND ($2 > 0 OR status = 'pending' AND being_sent <> $3)`,
     [id, cancelled, beingSent],
   )
 }

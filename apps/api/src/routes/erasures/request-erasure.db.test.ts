@@ -81,6 +81,30 @@ describe('202', () => {
     expect(second.placeholder).toBe(first.placeholder)
   })
 
+  test('who asks is answered although somebody has a mail for long, and so is the next; workers do the rest', async () => {
+    const held = await api.send({ to: 'nan@example.test', send_at: soon() })
+    const other = await api.send({ to: 'oda@example.test', send_at: soon() })
+    const holder = await api.foundation.database.engine.connect()
+    const answers = []
+    try {
+      await holder.query('BEGIN')
+      await holder.query('SELECT FROM valija.deliveries WHERE message_id = $1 FOR UPDATE', [
+        parseId('message', held.id),
+      ])
+      answers.push(...(await Promise.all([erase(api, 'nan@example.test'), erase(api, 'oda@example.test')])))
+    } finally {
+      await holder.query('ROLLBACK')
+      holder.release()
+    }
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([202, 202])
+    await workOff(api)
+    for (const answer of answers)
+      await expect
+        .poll(() => stateOf(answer.json().id), { timeout: 60_000 })
+        .toMatchObject({ status: 'done', counts: { cancelled: 1 } })
+    for (const { id } of [held, other]) expect(await shown(id)).toMatchObject({ status: 'cancelled' })
+  })
+
   test('the operator may ask for a tenant; the audit log has it without the address', async () => {
     const asked = await api.ask('POST', '/recipients/erase', {
       ...asOperator(api.tenant.id),
