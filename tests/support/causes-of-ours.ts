@@ -77,12 +77,15 @@ export const senders: SeededCause[] = [
     name: 'a time that was asked for',
     kind: 'scheduled',
     status: 'scheduled',
-    remedy: /send the mail without send_at/,
+    remedy: /PATCH \/messages\/:id with \{"send_at": null\}/,
     seed: async (world) => {
       await world.site('later.test')
       return world.send('ann@later.test', { send_at: new Date(Date.now() + 3_600_000).toISOString() })
     },
-    cure: (world) => world.send('ann@later.test'),
+    cure: async (world, id) => {
+      await world.manage('PATCH', `/messages/${id}`, { send_at: null })
+      return id
+    },
   },
   {
     name: 'a server that did not run until the mail’s time was over',

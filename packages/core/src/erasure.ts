@@ -11,6 +11,10 @@ import type { Uuid } from './ids.ts'
 /** No mail can ever go there (RFC 2606 section 2). */
 export const erasedDomain = 'erased.invalid'
 
+/** What is said to whoever takes a placeholder for somebody's address. */
+export const erasedAddressFault =
+  'Is the placeholder of somebody whose data was deleted (POST /recipients/erase): nobody has this address. Leave it out.'
+
 /** For `Sealer.signingKeys`. */
 export const erasurePurpose = 'erasure'
 

@@ -1,5 +1,6 @@
 /** Who a message is from and for: every address read, every fault named, every recipient counted once. */
 import { type Address, type Mailbox, parseAddress, parseDisplayName, parseMailbox } from '@valija/mail'
+import { erasedAddressFault, erasedDomain } from './erasure.ts'
 import { type Fault, findLengthFault, pointer } from './message-input-text.ts'
 
 /** `"a@b.example"`, `"Name <a@b.example>"` or the same in two fields. */
@@ -25,7 +26,9 @@ export function readMailbox(input: AddressInput, path: string, faults: Fault[]):
     const namePath = typeof input === 'string' ? path : pointer(path, 'name')
     faults.push({ path: namePath, message: `The display name: ${lengthFault}` })
   }
-  return mailbox
+  if (mailbox?.address.domain !== erasedDomain) return mailbox
+  faults.push({ path, message: erasedAddressFault })
+  return null
 }
 
 /** @returns the mailboxes that could be read, in order */

@@ -9,6 +9,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Caller,
   erasedAddress,
+  erasedAddressFault,
+  erasedDomain,
   erasurePurpose,
   formatId,
   type IdSource,
@@ -77,6 +79,8 @@ export async function eraseAddress(
 ): Promise<ErasureView> {
   const address = parseAddress(email)
   if (!address.ok) throw invalidRequest([{ path: '/email', message: address.message }])
+  if (address.value.domain === erasedDomain)
+    throw invalidRequest([{ path: '/email', message: erasedAddressFault }])
   const emailKey = `${address.value.key}@${address.value.domain}`
   const placeholder = erasedAddress(desk.sealer.signingKeys(erasurePurpose), tenantId, emailKey)
   const erasure = { tenantId, emailKey, placeholder }

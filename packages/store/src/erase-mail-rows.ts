@@ -106,7 +106,8 @@ export async function eraseEvents(
   const events = rows.flatMap(({ id, messageId, data }) => {
     const isTheirs = recipients.has(String(data.recipient_id))
     const isEmptied = mails.emptied.includes(messageId)
-    const { reply: _, ...rest } = data
+    // The list, which stays, has the address.
+    const { reply: _, suppression_id: __, ...rest } = data
     const kept: EventData = isTheirs ? { ...rest, email: mails.eraser.placeholder } : data
     const erased = mails.eraser.json(isEmptied && 'metadata' in kept ? { ...kept, metadata: {} } : kept)
     const text = JSON.stringify(erased)

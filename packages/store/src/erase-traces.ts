@@ -92,7 +92,7 @@ async function eraseListEvents(
      WHERE e.id = input.id AND e.id = ANY ($1::uuid[]) AND e.id BETWEEN $3::uuid AND $4::uuid`,
     [
       ids,
-      rows.map(({ data: { reply: _, ...data } }) =>
+      rows.map(({ data: { reply: _, suppression_id: __, ...data } }) =>
         JSON.stringify(eraser.json({ ...data, email: placeholder })),
       ),
       sorted[0],

@@ -15,6 +15,7 @@ const otherKinds = {
   sending: 'A worker has it this moment.',
   cancelled: 'It was stopped on request.',
   suppressed: 'The address is on the suppression list.',
+  erased: 'The data of this person was deleted: nothing more is known.',
   complained: 'Its reader reported it as spam, after it was delivered.',
   unsubscribed: 'Its reader unsubscribed by its link.',
   // What of ours it waits for

@@ -1,4 +1,5 @@
 /** Why a recipient ended as it did. */
+import type { RecipientState } from '../recipient-state.ts'
 import type { SuppressionReason } from '../suppression-policy.ts'
 import type { Cause, Explanation } from './cause-kinds.ts'
 import { explainFailure, serverOf, uncertainCause } from './explain-failure.ts'
@@ -7,6 +8,26 @@ import { answerOrFailure, atTime, quoted, withCapital } from './words.ts'
 
 export function explainEnd(facts: ExplanationFacts): Explanation {
   return afterWishes(facts, withEntry(facts, explainOutcome(facts)))
+}
+
+const endOfErased: Partial<Record<RecipientState, string>> = {
+  delivered: 'was delivered',
+  bounced: 'was refused',
+  failed: 'was given up',
+  suppressed: 'was not sent',
+  cancelled: 'was cancelled',
+}
+
+/** What was said, and to whom, is gone; what can be looked up by the placeholder is nobody's. */
+export function explainErased({ recipient }: ExplanationFacts): Explanation {
+  const detail =
+    'The data of this person was deleted on request (POST /recipients/erase). The address is a placeholder, and what its server said is not kept.'
+  return {
+    summary: `It ${endOfErased[recipient.status] ?? `is ${recipient.status}`}; the person’s data was deleted.`,
+    because: [{ kind: 'erased', detail }],
+    remedy:
+      'Nothing can be done: why is not on record any more, and to this recipient it cannot be sent again.',
+  }
 }
 
 function explainOutcome(facts: ExplanationFacts): Explanation {
@@ -32,7 +53,8 @@ const nothing = 'Nothing has to be done.'
 const cancelled: Explanation = {
   summary: 'Was cancelled before it was sent.',
   because: [{ kind: 'cancelled', detail: 'It was stopped on request (POST /messages/:id/cancel).' }],
-  remedy: 'If it is to be sent after all, send the mail again.',
+  remedy:
+    'Nothing has to be done. If it is to be sent after all, send it again as a new message: POST /messages/:id/resend (npm run valija -- message resend <id>).',
 }
 
 function explainDelivered(facts: ExplanationFacts): Explanation {

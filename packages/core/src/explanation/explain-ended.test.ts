@@ -120,6 +120,7 @@ describe('what has ended', () => {
 
   test('cancelled', () => {
     expect(first(end('cancelled'))).toBe('cancelled')
+    expect(end('cancelled').remedy).toContain('POST /messages/:id/resend')
   })
 
   test.each([
@@ -136,6 +137,16 @@ describe('what has ended', () => {
     const explained = end('suppressed', { suppression, recipient: { reason, attempts: 0 } })
     expect(first(explained)).toBe('suppressed')
     expect(explained.remedy).toContain(remedy)
+  })
+
+  test('somebody whose data was deleted is told of as that, whatever is on the list or in the inbox by now', () => {
+    const recipient = { email: 'erased-0@erased.invalid', domain: 'erased.invalid', reason: 'manual' }
+    for (const status of ['suppressed', 'delivered', 'bounced', 'failed', 'cancelled'] as const) {
+      const explained = end(status, { recipient, message: { delivery: 'capture' } })
+      expect(kinds(explained)).toEqual(['erased'])
+      expect(JSON.stringify(explained)).not.toMatch(/inbox|Send the mail again|stops it|erased-0/)
+      expect(explained.remedy).toContain('cannot be sent again')
+    }
   })
 
   test('what is not on the list any more may be sent again', () => {

@@ -97,7 +97,8 @@ function explainScheduled({ nowMs }: ExplanationFacts, sendAtMs: number): Explan
     because: [
       { kind: 'scheduled', detail: `It was asked to be sent at ${atTime(sendAtMs, nowMs)} (send_at).` },
     ],
-    remedy: 'Nothing has to be done: it is sent at that time. To have it now, send the mail without send_at.',
+    remedy:
+      'Nothing has to be done: it is sent at that time. To have it now, move it: PATCH /messages/:id with {"send_at": null} (npm run valija -- message move <id> --now).',
   }
 }
 

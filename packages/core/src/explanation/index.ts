@@ -2,9 +2,10 @@
  * Explains a recipient: where it stands, why, and what to do (GET /messages/:id/explain). Pure: from the facts that
  * packages/flows/src/explain-message.ts reads to sentences with the numbers in them.
  */
+import { erasedDomain } from '../erasure.ts'
 import { isEnd } from '../recipient-state.ts'
 import type { Explanation } from './cause-kinds.ts'
-import { explainEnd } from './explain-end.ts'
+import { explainEnd, explainErased } from './explain-end.ts'
 import { explainWaiting } from './explain-waiting.ts'
 import type { ExplanationFacts } from './facts.ts'
 
@@ -12,6 +13,7 @@ export * from './cause-kinds.ts'
 export * from './facts.ts'
 
 export function explainRecipient(facts: ExplanationFacts): Explanation {
+  if (facts.recipient.domain === erasedDomain) return explainErased(facts)
   const explanation = isEnd(facts.recipient.status) ? explainEnd(facts) : explainWaiting(facts)
   return facts.recipient.isSimulated ? asPlayed(facts, explanation) : explanation
 }

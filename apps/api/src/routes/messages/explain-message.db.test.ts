@@ -2,8 +2,9 @@
 import { parseId, steadyPace, type Uuid } from '@valija/core'
 import { applyReport, findReportedMails, openLeadership } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { adminKey, openTestApi, type TestApi } from '../../open-api.test-support.ts'
+import { adminKey, message, openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { attempt, lease } from '../../settle.test-support.ts'
+import { erase, workOff } from '../erasures/erasures.test-support.ts'
 
 interface Explained {
   email: string
@@ -111,6 +112,29 @@ describe('200', () => {
     expect(before?.remedy).toContain(`DELETE /suppressions/${entry.id}`)
     await api.ask('DELETE', `/suppressions/${entry.id}`)
     expect((await explain(id))[0]?.remedy).toContain('nothing stops it now')
+  })
+
+  test('of somebody who was erased it says that, and neither it nor any event leads to the list, which has the address', async () => {
+    const email = 'eva@example.test'
+    const { id: entry } = (await api.ask('POST', '/suppressions', { body: { email } })).json()
+    const { id } = await api.send({ to: [email, 'ann@example.test'] })
+    expect((await api.events()).data.filter(({ data }) => data.suppression_id === entry)).toHaveLength(2)
+    const { placeholder } = (await erase(api, email)).json()
+    await workOff(api)
+    const [explained] = await explain(id)
+    expect(explained).toMatchObject({ email: placeholder, status: 'suppressed' })
+    expect(kinds(explained!)).toEqual(['erased'])
+    expect(explained!.remedy).toContain('cannot be sent again')
+    expect(JSON.stringify([await explain(id), await api.events()])).not.toContain(entry)
+    expect((await api.ask('GET', `/suppressions/${entry}`)).json()).toMatchObject({ email })
+    for (const [url, body, path] of [
+      ['/recipients/erase', { email: placeholder }, '/email'],
+      ['/send', { ...message, to: ['ann@example.test', placeholder] }, '/to/1'],
+    ] as const)
+      expect((await api.ask('POST', url, { body })).json()).toMatchObject({
+        status: 400,
+        errors: [{ path, message: expect.stringContaining('nobody has this address') }],
+      })
   })
 
   test('a scheduled mail says when it is sent', async () => {
