@@ -1,4 +1,5 @@
 /** An explanation as paragraphs for a terminal. */
+import { inCommands } from './in-commands.ts'
 
 /** As GET /messages/:id/explain answers. */
 export interface ExplainedRecipient {
@@ -35,7 +36,7 @@ function recipientText(recipient: ExplainedRecipient, width: number): string {
 function paragraph(label: string, text: string, width: number): string {
   const lines: string[] = []
   let line = ''
-  for (const word of text.replace(/\p{Cc}/gu, ' ').split(/\s+/)) {
+  for (const word of inCommands(text.replace(/\p{Cc}/gu, ' ')).split(/\s+/)) {
     const longer = line === '' ? word : `${line} ${word}`
     if (line !== '' && longer.length > width - margin - 2) {
       lines.push(line)

@@ -18,7 +18,7 @@ export function overview(commands: readonly Command[]): string {
   return [
     `${program} <command>\n`,
     aligned(lines),
-    `\n${program} <command> --help shows what it takes. Exit codes: 0; 1 refused or failed; 2 typed wrongly.\n`,
+    `\n${program} <command> --help shows what it takes, --version which this is. Exit codes: 0; 1 refused or failed; 2 typed wrongly.\n`,
   ].join('\n')
 }
 

@@ -18,6 +18,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const [word = 'help', ...others] = argv
   const found = findCommand(commands, argv)
   if (isHelp(word)) return answer(overview(commands))
+  if (word === '--version' || word === '-v') return answer(`${await ownVersion()}\n`)
   if (found === null) return explainWord(word, others)
   const { command, rest } = found
   if (rest.some((one) => one === '--help' || one === '-h')) return answer(helpOf(command, rest))
@@ -29,6 +30,13 @@ async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     return await refuse(command, error, rest.includes('--json'))
   }
+}
+
+/** As the package of the whole says. */
+async function ownVersion(): Promise<string> {
+  const { readFile } = await import('node:fs/promises')
+  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
 }
 
 /** `queue --help` is about `queue resume` as well. */

@@ -52,7 +52,11 @@ test('stats: a row for each day, hour or group, and what is wrong by the flag', 
     code: 1,
     err: expect.stringMatching(/^--by: /),
   })
-  expect(await run('stats', '--groups', 'many')).toMatchObject({ code: 2 })
+  expect(await run('stats', '--by', 'domain', '--groups', 'many')).toMatchObject({ code: 2 })
+  expect(await run('stats', '--groups', '5')).toMatchObject({
+    code: 2,
+    err: '--groups is of no use without --by: say by what.',
+  })
 })
 
 describe('suppression', () => {
@@ -76,6 +80,15 @@ describe('suppression', () => {
       code: 1,
       err: 'bob@example.org is not on the list.',
     })
+    expect(await run('suppression', 'remove', 'sup_123')).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/^"sup_123" is no id of an entry: /),
+    })
+    expect(await run('suppression', 'add', 'eve@example.org', 'bad@@', 'nobody')).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^bad@@: The .*\nnobody: The address has no "@"/),
+    })
+    expect(await json('suppression', 'list', '--email', 'eve@example.org')).toMatchObject({ data: [] })
   })
 
   test('import tells each line with a fault, and what export writes is taken in again', async () => {
@@ -92,6 +105,15 @@ describe('suppression', () => {
     expect(out).toMatch(/^id,email,.*\r\nsup_\w+,x@example\.org,.*complaint.*\r\n$/)
     expect(readFileSync(exported, 'utf8')).toBe(out)
     expect(await json('suppression', 'import', exported)).toMatchObject({ present: 1, rejected: 0 })
+    const nowhere = path.join(folder, 'nowhere', 'x.csv')
+    expect(await run('suppression', 'export', nowhere)).toMatchObject({
+      code: 1,
+      err: `There is no folder ${path.dirname(nowhere)}.`,
+    })
+    writeFileSync(file, 'email,reason\nx@example.org,dislike\n')
+    expect((await run('suppression', 'import', file)).err).toContain('or give --reason for all.')
+    writeFileSync(file, 'x')
+    expect((await run('suppression', 'import', file)).err).toMatch(/^Line 1: There is no column "email"/)
     expect(await run('suppression', 'import', path.join(folder, 'nothing.csv'))).toMatchObject({
       code: 1,
       err: `There is no ${path.join(folder, 'nothing.csv')}.`,
@@ -252,10 +274,10 @@ test('message show and why tell the template that a mail was made from', async (
 test('erase: what is kept of a person goes, and why tells of the suppression alone', async () => {
   const rounds = setInterval(() => void workOff(api).catch(() => {}), 200)
   onTestFinished(() => clearInterval(rounds))
-  await api.send({ to: 'Gone@example.org' })
+  const { id } = await api.send({ to: 'Gone@example.org' })
   await run('suppression', 'add', 'gone@example.org')
   const { out } = await run('erase', 'gone@example.org', '--wait')
-  expect(out).toMatch(/^ers_\w+ {2}done\ncancelled: 1\nerased: 1 recipients, 1 contents, /)
+  expect(out).toMatch(/^ers_\w+ {2}done\ncancelled: 1\nerased: 1 recipient, 1 content, /)
   const why = (await run('why', 'gone@example.org')).out
   expect(why).toMatch(
     /^suppression list: active, both streams, manual, since \S+\nNo mail to gone@example\.org is on record\.\n$/,
@@ -263,7 +285,20 @@ test('erase: what is kept of a person goes, and why tells of the suppression alo
   expect((await run('erase', 'list')).out).toMatch(
     /^id .*\ners_\w+ +\S+Z +done +\S+Z +1 +erased-\w+@erased\.invalid\n$/,
   )
-  expect(await run('erase', 'nobody')).toMatchObject({ code: 1, err: expect.stringMatching(/^\/email: /) })
+  expect(await run('erase', 'nobody')).toMatchObject({ code: 1, err: expect.stringMatching(/^<address>: /) })
+  expect((await run('message', 'show', id)).out).toMatch(
+    /\n1 address was erased, and what was said to it\.\n$/,
+  )
+  await api.send({ to: 'held@example.org' })
+  clearInterval(rounds)
+  const body = { name: 'eraser', scopes: ['manage'] }
+  const { key } = (await api.ask('POST', '/keys', { body })).json() as { key: string }
+  const blind = await runCommand(['erase', 'held@example.org', '--wait', '--url', url, '--key', key])
+  expect(blind).toMatchObject({
+    code: 1,
+    out: expect.stringMatching(/^ers_\w+ {2}pending\n/),
+    err: expect.stringMatching(/^It has begun and goes on by itself; /),
+  })
 })
 
 test('inbox: what was caught is listed by its recipient, and shown as text, HTML and octets', async () => {
@@ -315,10 +350,17 @@ test('route list: the tenant’s own and the shared ones, with their state', asy
   )
 })
 
+test('message show tells which mail was sent again', async () => {
+  const { id } = await api.send({ to: 'again@example.org' })
+  await run('message', 'cancel', id)
+  const again = (await run('message', 'resend', id)).out.trim()
+  expect((await run('message', 'show', again)).out).toMatch(new RegExp(`^sent again from +${id}$`, 'm'))
+})
+
 test('audit: who did what, of a tenant and for the operator of all', async () => {
   await run('suppression', 'add', 'audited@example.org')
   const mine = await run('audit', '--action', 'suppression.created')
-  expect(mine.out).toMatch(/^\S+Z +suppression\.created +sup_\S+ +\S.* key_\S+ +127\.0\.0\.1 /m)
+  expect(mine.out).toMatch(/^\S+Z +suppression\.created +sup_\S+ +1 +\S.* key_\S+ +127\.0\.0\.1 /m)
   const mailboxes = await json<{ data: object[] }>('audit', '--action', 'mailbox.created')
   expect(mailboxes.data).toHaveLength(1)
   expect((await run('audit', '--actor', 'operator')).out.split('\n')).toHaveLength(2)
@@ -339,7 +381,7 @@ test('what tenant create and init do at the database is the operator’s in the 
   const entries = async (target: string) =>
     (await runAsOperator('audit', '--all-tenants', '--target', target)).out
   expect(await entries(id)).toMatch(
-    new RegExp(`^\\S+Z +tenant\\.created +${id} +operator +local +${id} `, 'm'),
+    new RegExp(`^\\S+Z +tenant\\.created +${id} +1 +operator +local +${id} `, 'm'),
   )
   const mine = await runCommand(['audit', '--json', '--url', url, '--key', key])
   expect(JSON.parse(mine.out).data).toContainEqual(

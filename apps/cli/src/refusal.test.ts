@@ -32,8 +32,26 @@ describe('a fault', () => {
     ['stats', 'group_by', '--by'],
     ['audit', 'key', '--actor'],
     ['key revoke', '/elsewhere', '/elsewhere'],
+    ['suppression add', '/email', '<address>'],
+    ['erase', '/email', '<address>'],
+    ['domain add', '/name', '<domain>'],
+    ['domain add', '/dkim_algorithms/0', '--algorithm'],
+    ['webhook create', '/url', '<url>'],
+    ['webhook listen', '/url', '--public-url'],
+    ['webhook replay', '/event_id', '--event'],
+    ['tenant update', '/limits/foo', '--limit foo'],
+    ['tenant update', '/limits/alarms/bounce_rate', '--limit alarms.bounce_rate'],
+    ['tenant create', '/name', '--name'],
   ])('of %s at %s is told at %s, without a word of JSON', (name, path, flag) => {
     expect(refusalText(invalid({ path, message: 'Is wrong.' }), named(name))).toBe(`${flag}: Is wrong.`)
+  })
+
+  test('of the whole has no path, and one of a domain has a domain for an example', () => {
+    const whole = invalid({ path: '', message: 'Line 1: There is no column "email".' })
+    expect(refusalText(whole, named('suppression import'))).toBe('Line 1: There is no column "email".')
+    const domain = invalid({ path: '/name', message: 'Write it in full, as in name@example.com.' })
+    expect(refusalText(domain, named('domain add'))).toBe('<domain>: Write it in full, as in example.com.')
+    expect(refusalText(domain, named('tenant create'))).toContain('name@example.com')
   })
 
   test('of several has a line', () => {
@@ -45,6 +63,14 @@ describe('a fault', () => {
       'The request is not valid.\n  --to: Is no address.\n  --tag: Too many.',
     )
   })
+})
+
+test('what is told to be asked over HTTP is told as commands', () => {
+  const { fix } = errorCatalogue.conflict
+  const error = new ValijaError({ code: 'conflict', message: 'There is one: see GET /domains', fix })
+  expect(refusalText(error, named('tenant create'))).toBe(
+    'There is one: see "domain list". Read the present state and decide anew.',
+  )
 })
 
 test('between what is wrong and what to do there is a full stop', () => {

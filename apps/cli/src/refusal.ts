@@ -4,6 +4,7 @@ import { errorCatalogue } from '@valija/core'
 import { nearestName } from '@valija/runtime'
 import { type Command, FaultsFound, type Flags, UsageError } from './command.ts'
 import { titleOf } from './help.ts'
+import { inCommands } from './in-commands.ts'
 
 /** The flag that somebody meant who typed one that there is not, as a sentence; empty when none is near. */
 export function nearFlag(unknown: string, flags: Flags = {}): string {
@@ -16,7 +17,7 @@ export function nearFlag(unknown: string, flags: Flags = {}): string {
 export function refusalText(error: Error, command: Command): string {
   if (!(error instanceof ValijaError)) return fileFault(error) ?? error.message
   const { code, message, fix, errors } = error
-  const faults = errors.map(({ path, message }) => `${flagOf(path, command.flags)}: ${message}`)
+  const faults = errors.map((fault) => faultText(fault, command))
   const isInvalid = code === 'invalid_request'
   const isOne = isInvalid && faults.length === 1
   // The detail names the first fault by its path, and the usual fix says how paths are read: each line says both better.
@@ -28,7 +29,16 @@ export function refusalText(error: Error, command: Command): string {
   const remedy = fix === errorCatalogue.invalid_request.fix ? '' : fix
   const isTold = errors.length === 1 && message.includes(errors[0]?.message ?? '')
   const lines = isOne || isTold ? [] : faults.map((fault) => `  ${fault}`)
-  return [sentences(what, remedy), ...lines].join('\n')
+  return inCommands([sentences(what, remedy), ...lines].join('\n'))
+}
+
+function faultText({ path, message }: { path: string; message: string }, command: Command): string {
+  const where = placeOf(path, command)
+  // What is said of a domain is said of addresses' domains, too.
+  const told = /^(<domain>|--domain)/.test(where)
+    ? message.replace('as in name@example.com', 'as in example.com')
+    : message
+  return where === '' ? told : `${where}: ${told}`
 }
 
 /** A file that was named and cannot be read; null where it is about something else. */
@@ -72,21 +82,31 @@ export function refusalOf(command: Command, error: Error, isJson: boolean): { te
 /** Fields whose flag has another name. */
 const otherNames: Readonly<Record<string, string>> = {
   attachments: 'attach',
+  'dkim-algorithms': 'algorithm',
   'group-by': 'by',
   key: 'actor',
   'notify-if-not-handed-off-within': 'late-after',
   recipients: 'to',
+  url: 'public-url',
 }
 
-/** @param path of a fault: a JSON pointer into the body, or the name of a query key */
-function flagOf(path: string, flags: Flags = {}): string {
+/** Fields that are arguments, by another name. */
+const argumentNames: Readonly<Record<string, string>> = { email: 'address', name: 'domain' }
+
+/** @param path of a fault: a JSON pointer into the body, or the name of a query key @returns the flag or argument that it came from */
+function placeOf(path: string, { flags = {}, args = '' }: Command): string {
   const variable = /\/variables\/([^/]+)$/.exec(path)?.[1]
   if (variable !== undefined && Object.hasOwn(flags, 'variable')) return `--variable ${variable}`
+  const [, limit] = /^\/limits\/(.+)$/.exec(path) ?? []
+  if (limit !== undefined && Object.hasOwn(flags, 'limit')) return `--limit ${limit.replaceAll('/', '.')}`
   const [, first = ''] = /^\/?([^/.]+)/.exec(path) ?? []
+  if (args.includes(`<${first}>`)) return `<${first}>`
   const field = first.replaceAll('_', '-')
-  const names = [otherNames[field], field, field.replace(/s$/, ''), field.replace(/-(at|seconds)$/, '')]
+  const names = [otherNames[field], field, field.replace(/s$/, ''), field.replace(/-(at|id|seconds)$/, '')]
   const flag = names.find((name) => name !== undefined && Object.hasOwn(flags, name))
-  if (flag === undefined) return path
+  const argument = argumentNames[first]
+  if (flag === undefined)
+    return argument !== undefined && args.includes(`<${argument}>`) ? `<${argument}>` : path
   const index = Number(/^\/[^/]+\/(\d+)/.exec(path)?.[1] ?? 0)
   return index === 0 ? `--${flag}` : `--${flag} (number ${index + 1})`
 }

@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { Readable } from 'node:stream'
+import { type Message, ValijaError } from '@valija/client'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { type FlagValues, readArguments, UsageError } from './command.ts'
 import { sendCommand, type sendFlags } from './commands/send.ts'
-import { readMail, readVariables } from './send-mail.ts'
+import { readMail, readVariables, untilEnded } from './send-mail.ts'
 
 const read = (...argv: string[]) =>
   readMail(readArguments(sendCommand, argv).flags as FlagValues<typeof sendFlags>)
@@ -108,6 +109,24 @@ test('a mail of standard input is sent as its bytes, of whatever character set',
   expect(await read('--from', 'a@b.test', '--to', 'c@d.test', '--raw', '-')).toMatchObject({
     raw: bytes.toString('base64'),
   })
+})
+
+test('a mail that is waited for is asked for again while the API gives no answer, and no longer than is patient', async () => {
+  onTestFinished(() => void vi.restoreAllMocks())
+  const told = vi.spyOn(process.stderr, 'write').mockImplementation(() => true)
+  const away = new ValijaError({ code: 'no_answer', message: 'It cannot be reached.' })
+  const answers = [{ status: 'queued' }, away, away, { status: 'delivered' }]
+  const get = async () => {
+    const next = answers.shift()
+    if (next instanceof Error) throw next
+    return next as Message
+  }
+  expect(await untilEnded({ get }, 'msg_1')).toEqual({ status: 'delivered' })
+  expect(told.mock.calls).toEqual([['It cannot be reached. The mail is accepted; it is asked for again.\n']])
+  const never = async () => Promise.reject(away)
+  await expect(untilEnded({ get: never }, 'msg_1', 0)).rejects.toBe(away)
+  const gone = new ValijaError({ code: 'not_found', status: 404, message: 'There is none.' })
+  await expect(untilEnded({ get: async () => Promise.reject(gone) }, 'msg_1')).rejects.toBe(gone)
 })
 
 test.each([

@@ -14,13 +14,15 @@ import { openApi } from './api-client.ts'
 import { type FlagValues, UsageError } from './command.ts'
 import type { sendFlags } from './commands/send.ts'
 import { given, need, readNumber, readPairs, type variableFlags } from './flag-values.ts'
-import { print, printJson } from './output.ts'
+import { note, print, printJson } from './output.ts'
 import { showRecipients } from './show-message.ts'
 
 type SendFlags = FlagValues<typeof sendFlags>
 
 /** Between two looks at a message that is waited for. */
 const lookMs = 300
+/** How long the API may give no answer, as while it is restarted, before the waiting is given up. */
+const patienceMs = 120_000
 
 export async function sendMail(flags: SendFlags): Promise<void> {
   const declared = async (slug: string) => await declaredBy(await openApi(flags), slug)
@@ -29,7 +31,7 @@ export async function sendMail(flags: SendFlags): Promise<void> {
   const accepted = await api.send(mail, given({ idempotencyKey: flags['idempotency-key'] }))
   if (!flags.wait) return flags.json ? printJson(accepted) : print(`${accepted.id}\n`)
   if (!flags.json) print(`${accepted.id}\n`)
-  const message = await untilEnded(api, accepted.id)
+  const message = await untilEnded(api.messages, accepted.id)
   if (flags.json) printJson(message)
   else showRecipients(message.recipients)
   if (message.status !== 'delivered') process.exitCode = 1
@@ -150,10 +152,24 @@ async function readNamed(flag: string, file: string): Promise<Buffer> {
   })
 }
 
-async function untilEnded(api: Valija, id: string): Promise<Message> {
+/** @throws {ValijaError} when it is refused, and when there was no answer for too long */
+export async function untilEnded(
+  messages: Pick<Valija['messages'], 'get'>,
+  id: string,
+  givenUpMs = patienceMs,
+): Promise<Message> {
+  let silentSinceMs: number | null = null
   for (;;) {
-    const message = await api.messages.get(id)
-    if (!['scheduled', 'queued', 'sending', 'deferred'].includes(message.status)) return message
+    try {
+      const message = await messages.get(id)
+      silentSinceMs = null
+      if (!['scheduled', 'queued', 'sending', 'deferred'].includes(message.status)) return message
+    } catch (error) {
+      if (!(error instanceof ValijaError && error.isRetryable)) throw error
+      if (silentSinceMs === null) note(`${error.message} The mail is accepted; it is asked for again.`)
+      silentSinceMs ??= performance.now()
+      if (performance.now() - silentSinceMs >= givenUpMs) throw error
+    }
     await delay(lookMs)
   }
 }

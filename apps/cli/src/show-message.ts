@@ -1,5 +1,6 @@
 /** Messages, events and attempts for people. */
 import type { Attempt, ChangedMessage, Message, MessageSummary, ValijaEvent } from '@valija/client'
+import { counted } from './in-commands.ts'
 import { print, printFields, printTable } from './output.ts'
 import type { Cell } from './text-table.ts'
 
@@ -12,6 +13,7 @@ export function showMessage(message: ChangedMessage): void {
     ['from', from],
     ['subject', subject],
     ...(message.template ? [['template', templateText(message.template)] as const] : []),
+    ...(message.resent_from ? [['sent again from', message.resent_from] as const] : []),
     ['stream', stream],
     ['tags', tags?.join(' ')],
     ['metadata', metadata && pairs(metadata)],
@@ -23,7 +25,15 @@ export function showMessage(message: ChangedMessage): void {
   ])
   print('\n')
   showRecipients(message.recipients)
+  const erased = message.recipients.filter(({ email }) => isErased.test(email)).length
+  if (erased > 0)
+    print(
+      `\n${counted(erased, 'address was', 'addresses were')} erased, and what was said to ${erased === 1 ? 'it' : 'them'}.\n`,
+    )
 }
+
+/** The placeholder that stands for an erased address (the API's Erasure). */
+const isErased = /^erased-[0-9a-f]{32}@erased\.invalid$/
 
 export function showRecipients(recipients: ChangedMessage['recipients']): void {
   printTable(

@@ -7,6 +7,7 @@ import { listFlags, pageQuery, printList } from '../output.ts'
 export const auditCommand = command({
   name: 'audit',
   summary: 'who changed what of the management, newest first',
+  details: 'The count is of things changed; 0: it was done, and changed nothing.',
   flags: {
     action: { type: 'string', value: '<action>', help: 'such as webhook.created or key.revoked' },
     actor: { type: 'string', value: '<key id|operator>', help: 'what this key did, or the operator' },
@@ -29,7 +30,8 @@ export const auditCommand = command({
     await printList(api.list('GET /audit', { query }), flags, {
       time: ({ timestamp }) => timestamp,
       action: ({ action }) => action,
-      target: ({ target, count }) => (count > 1 ? `${target ?? ''} (${count})`.trim() : target),
+      target: ({ target }) => target,
+      count: ({ count }) => count,
       by: ({ actor }) =>
         actor.type === 'operator' ? 'operator' : `${actor.key_name ?? ''} ${actor.key_id}`.trim(),
       from: ({ client_ip }) => client_ip,

@@ -3,6 +3,7 @@ import type { Domain, Valija } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { given } from '../flag-values.ts'
+import { inCommands } from '../in-commands.ts'
 import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList } from '../output.ts'
 import { printDomain } from '../show-domain.ts'
 
@@ -53,7 +54,7 @@ export const domainCommands: readonly Command[] = [
         id: ({ id }) => id,
         name: ({ name }) => name,
         status: ({ status, vouched }) => (vouched ? 'vouched' : status),
-        'how it stands': ({ summary }) => summary,
+        'how it stands': ({ summary, id, name }) => inCommands(summary).replaceAll(id, name),
       })
     },
   }),

@@ -3,7 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Erasure, Valija } from '@valija/client'
 import { apiFlags, openApi } from '../api-client.ts'
 import { type Command, command } from '../command.ts'
-import { jsonFlag, listFlags, pageQuery, print, printJson, printList } from '../output.ts'
+import { counted } from '../in-commands.ts'
+import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList } from '../output.ts'
 import type { Cell } from '../text-table.ts'
 
 const lookEveryMs = 1_000
@@ -15,7 +16,10 @@ export const eraseCommands: readonly Command[] = [
     summary:
       'deletes what is kept about one person: what waits for the address is cancelled, the address replaced, what was said to it gone',
     flags: {
-      wait: { type: 'boolean', help: 'until it is done; a mail that others are still to get is waited for' },
+      wait: {
+        type: 'boolean',
+        help: 'until it is done; a mail that others are still to get is waited for. Its key has the scope read as well',
+      },
       ...apiFlags,
       ...jsonFlag,
     },
@@ -44,9 +48,28 @@ async function untilDone(api: Valija, asked: Erasure): Promise<Erasure> {
   let erasure = asked
   while (erasure.status === 'pending') {
     await delay(lookEveryMs)
-    erasure = await api.request('GET /erasures/{id}', { path: { id: erasure.id } })
+    const next = await look(api, erasure.id)
+    if (next === null) {
+      note(
+        'It has begun and goes on by itself; this key may not look how far it is: that takes the scope read.',
+      )
+      process.exitCode = 1
+      return erasure
+    }
+    erasure = next
   }
   return erasure
+}
+
+/** Null: the key may not know. */
+async function look(api: Valija, id: string): Promise<Erasure | null> {
+  try {
+    return await api.request('GET /erasures/{id}', { path: { id } })
+  } catch (error) {
+    const { ValijaError } = await import('@valija/client')
+    if (error instanceof ValijaError && error.status === 403) return null
+    throw error
+  }
 }
 
 const erasureColumns: Readonly<Record<string, (erasure: Erasure) => Cell>> = {
@@ -64,5 +87,5 @@ function textOf({ id, status, placeholder, being_sent, counts }: Erasure): strin
     being_sent === 0
       ? ''
       : `${being_sent} could not be stopped any more; they are erased when they have their end.\n`
-  return `${id}  ${status}\ncancelled: ${cancelled}\n${sending}erased: ${recipients} recipients, ${bodies} contents, ${events} events, ${attempts} attempts\nIts place has ${placeholder}\n`
+  return `${id}  ${status}\ncancelled: ${cancelled}\n${sending}erased: ${counted(recipients, 'recipient')}, ${counted(bodies, 'content')}, ${counted(events, 'event')}, ${counted(attempts, 'attempt')}\nIts place has ${placeholder}\n`
 }

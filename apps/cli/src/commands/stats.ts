@@ -1,7 +1,7 @@
 /** `valija stats`: what became of the mail, in numbers. */
 import type { Input, StatsRow } from '@valija/client'
 import { apiFlags, openApi } from '../api-client.ts'
-import { command } from '../command.ts'
+import { command, UsageError } from '../command.ts'
 import { given, readNumber } from '../flag-values.ts'
 import { jsonFlag, note, printJson, printTable } from '../output.ts'
 import type { Cell } from '../text-table.ts'
@@ -33,6 +33,8 @@ export const statsCommand = command({
   example: 'stats --interval hour --by provider --after 2026-11-23T00:00:00Z',
   run: async ({ flags }) => {
     const { interval, by, groups, after, before, domain, stream, provider, tag } = flags
+    if (groups !== undefined && by === undefined)
+      throw new UsageError('--groups is of no use without --by: say by what.')
     const query = {
       ...given({ interval, group_by: by, groups: readNumber('groups', groups), after, before }),
       ...given({ domain, stream, provider, tag }),
@@ -62,7 +64,9 @@ export function statsColumns(by: string | undefined): Readonly<Record<string, (r
     bounced: ({ bounced }) => bounced,
     failed: ({ failed }) => failed,
     suppressed: ({ suppressed }) => suppressed,
+    cancelled: ({ cancelled }) => cancelled,
     complained: ({ complained }) => complained,
+    unsubscribed: ({ unsubscribed }) => unsubscribed,
     'bounce rate': ({ bounce_rate }) => percent(bounce_rate),
     'complaint rate': ({ complaint_rate }) => percent(complaint_rate),
     'latency p50': ({ latency_ms }) => seconds(latency_ms?.p50),

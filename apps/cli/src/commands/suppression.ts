@@ -1,10 +1,12 @@
 /** `valija suppression …`: the addresses that are not sent to. */
 import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import { text as readText } from 'node:stream/consumers'
 import type { Input, Suppression, SuppressionImport, Valija } from '@valija/client'
 import { apiFlags, openApi } from '../api-client.ts'
-import { type Command, command } from '../command.ts'
+import { type Command, command, FaultsFound, UsageError } from '../command.ts'
 import { given } from '../flag-values.ts'
+import { inCommands } from '../in-commands.ts'
 import { jsonFlag, listFlags, note, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
 type Query = Input<'GET /suppressions'>['query']
@@ -49,6 +51,7 @@ export const suppressionCommands: readonly Command[] = [
     name: 'suppression add',
     args: '<address>…',
     summary: 'mail to an address is stopped, also what waits already',
+    details: 'None is added while one of them is no address.',
     flags: {
       stream: stream('only transactional, or only bulk; both'),
       ...apiFlags,
@@ -58,6 +61,7 @@ export const suppressionCommands: readonly Command[] = [
     run: async ({ args, flags }) => {
       const api = await openApi(flags)
       const stream = flags.stream as Suppression['stream'] | undefined
+      await checkAddresses(args)
       for (const email of args) {
         const body = { email, ...given({ stream }) }
         const made = await api.request('POST /suppressions', { body })
@@ -126,11 +130,23 @@ export const suppressionCommands: readonly Command[] = [
       const api = await openApi(flags)
       const table = await api.request('GET /suppressions/export', { query, timeoutMs: 120_000 })
       if (file === undefined) return print(table)
-      await writeFile(file, table)
+      await writeFile(file, table).catch((error: NodeJS.ErrnoException) => {
+        throw error.code === 'ENOENT' ? new Error(`There is no folder ${path.dirname(file)}.`) : error
+      })
       note(`written  ${file}`)
     },
   }),
 ]
+
+/** @throws {FaultsFound} by each that is none */
+async function checkAddresses(addresses: readonly string[]): Promise<void> {
+  const { parseAddress } = await import('@valija/mail')
+  const faults = addresses.flatMap((one) => {
+    const read = parseAddress(one)
+    return read.ok ? [] : [{ path: one, message: read.message }]
+  })
+  if (faults.length > 0) throw new FaultsFound(faults)
+}
 
 /** Entries of an address, or the one of an id. */
 async function findEntries(
@@ -140,6 +156,10 @@ async function findEntries(
 ): Promise<{ id: string; email: string }[]> {
   if (/^sup_[0-9a-f]{32}$/.test(wanted))
     return [await api.request('GET /suppressions/{id}', { path: { id: wanted } })]
+  if (wanted.startsWith('sup_') && !wanted.includes('@'))
+    throw new UsageError(
+      `"${wanted}" is no id of an entry: it looks like sup_0192f0c1a2b37c4d8e5f60718293a4b5.`,
+    )
   const entries = await api.list('GET /suppressions', { query: { email: wanted, limit: 100 } }).toArray()
   const found = entries.filter((entry) => stream === undefined || entry.stream === stream)
   if (found.length > 0) return found
@@ -167,5 +187,5 @@ function showImport({
     ...(ignored_columns.length > 0 ? [['columns not read', ignored_columns.join(' ')] as const] : []),
   ])
   for (const { line, column, message } of errors)
-    note(`line ${line}${column === null ? '' : `, ${column}`}: ${message}`)
+    note(`line ${line}${column === null ? '' : `, ${column}`}: ${inCommands(message)}`)
 }

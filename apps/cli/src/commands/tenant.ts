@@ -3,6 +3,7 @@ import type { Tenant, TenantChange } from '@valija/client'
 import { type ApiFlags, findTenant, openApiAsOperator, operatorFlags } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { readNumber, readPairs, readYesNo } from '../flag-values.ts'
+import { counted } from '../in-commands.ts'
 import { jsonFlag, listFlags, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
 const flags = { ...operatorFlags, ...jsonFlag }
@@ -202,8 +203,8 @@ function showTenant(tenant: Tenant, { json }: { json: boolean }): void {
     ['weight', weight],
     ['limits', JSON.stringify(limits)],
     ['at most once', at_most_once],
-    ['mail deleted', retention_days === null ? 'as all' : `after ${retention_days} days`],
-    ['content deleted', redact_after_days === null ? 'as all' : `after ${redact_after_days} days`],
+    ['mail deleted', retention_days === null ? 'as all' : `after ${counted(retention_days, 'day')}`],
+    ['content deleted', redact_after_days === null ? 'as all' : `after ${counted(redact_after_days, 'day')}`],
     ['default', is_default],
     ['created', created_at],
   ])

@@ -3,6 +3,7 @@ import type { Webhook } from '@valija/client'
 import { apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { given } from '../flag-values.ts'
+import { counted } from '../in-commands.ts'
 import { jsonFlag, listFlags, note, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
 const flags = { ...apiFlags, ...jsonFlag }
@@ -104,7 +105,7 @@ export const webhookCommands: readonly Command[] = [
       const api = await openApi(flags)
       const replay = await api.request('POST /webhooks/{id}/replay', { path: { id }, body })
       if (flags.json) printJson(replay)
-      else print(`${replay.is_exact ? '' : 'more than '}${replay.events} events will be told\n`)
+      else print(`${replay.is_exact ? '' : 'more than '}${counted(replay.events, 'event')} will be told\n`)
     },
   }),
   command({

@@ -4,6 +4,7 @@ import { parseAddress } from '@valija/mail'
 import { apiFlags, openApi } from '../api-client.ts'
 import { command, UsageError } from '../command.ts'
 import { readNumber } from '../flag-values.ts'
+import { inCommands } from '../in-commands.ts'
 import { jsonFlag, print, printJson, printTable } from '../output.ts'
 import { templateText } from '../show-message.ts'
 
@@ -89,5 +90,5 @@ function truthOf({
   next_attempt_at: string | null
 }): string {
   const next = next_attempt_at === null ? [] : [`Next try ${next_attempt_at}.`]
-  return [summary, ...because.slice(0, 1).map(({ detail }) => detail), ...next].join(' ')
+  return inCommands([summary, ...because.slice(0, 1).map(({ detail }) => detail), ...next].join(' '))
 }

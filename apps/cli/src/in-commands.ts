@@ -1,0 +1,54 @@
+/**
+ * Texts of the API as somebody at a terminal needs them: what they tell to ask over HTTP, as the command that does it. What no command does
+ * stays as it is.
+ */
+
+/** Requests, with `:id` for any id, and what is typed instead; `$id` and `$value` are what stood there. */
+const commandOf: Readonly<Record<string, string>> = {
+  'POST /domains': 'domain add',
+  'GET /domains': 'domain list',
+  'GET /domains/:id': 'domain show $id',
+  'POST /domains/:id/verify': 'domain verify $id',
+  'GET /inbox': 'inbox list',
+  'GET /inbox?to': 'inbox list --to $value',
+  'GET /keys': 'key list',
+  'GET /mailboxes': 'mailbox list',
+  'GET /messages': 'message list',
+  'GET /messages?status': 'message list --status $value',
+  'GET /messages/:id': 'message show $id',
+  'GET /messages/:id/attempts': 'message attempts $id',
+  'GET /queue': 'queue',
+  'GET /routes': 'route list',
+  'GET /stats': 'stats',
+  'GET /stats?group_by': 'stats --by $value',
+  'GET /suppressions': 'suppression list',
+  'GET /suppressions?email': 'suppression list --email $value',
+  'GET /suppressions?status': 'suppression list --status $value',
+  'GET /templates': 'template list',
+  'GET /templates?slug': 'template show $value',
+  'GET /templates/:id/versions': 'template show $id',
+  'GET /tenants': 'tenant list',
+  'GET /webhooks': 'webhook list',
+}
+
+const request =
+  /\b(GET|POST) (\/[a-z-]+)(\/(?::id|[a-z]{3}_[0-9a-f]{32}))?(\/[a-z-]+)?(?:\?(\w+)=([^\s,;)]*[^\s,;:.)])?)?/g
+
+export function inCommands(text: string): string {
+  return text
+    .replace(request, (all: string, method: string, ...parts: (string | undefined)[]) => {
+      const [collection, id, action = '', key, value = '…'] = parts
+      const name = `${method} ${collection}${id === undefined ? '' : '/:id'}${action}${key === undefined ? '' : `?${key}`}`
+      const found = Object.hasOwn(commandOf, name) ? commandOf[name] : undefined
+      if (found === undefined) return all
+      const given = id === undefined || id === '/:id' ? '<id>' : id.slice(1)
+      return `"${found.replace('$id', () => given).replace('$value', () => value)}"`
+    })
+    .replace(/\?reason= for all/, '--reason for all')
+    .replace(/\("vouched": true\)/, '("domain add --vouched")')
+    .replace(/[;.] detail names [^.;]*(?=[.;]|$)/, '')
+}
+
+/** `1 event`, `2 events`. */
+export const counted = (count: number, one: string, many = `${one}s`) =>
+  `${count} ${count === 1 ? one : many}`
