@@ -57,6 +57,8 @@ export interface ApiOptions {
   maxRequestsPerAddress: number
   /** VALIJA_RETENTION_EVENTS, in days that were begun. */
   retentionDays: number
+  /** VALIJA_RETENTION_CONTENT, likewise. */
+  contentDays: number
   /** CIDR blocks that the guard against private addresses lets through. */
   allowNetworks: string[]
 }

@@ -149,6 +149,7 @@ const usualOptions: ApiOptions = {
   metricsToken: null,
   maxRequestsPerAddress: 0,
   retentionDays: 90,
+  contentDays: 30,
   allowNetworks: [],
 }
 

@@ -36,6 +36,7 @@ function unusable(publicUrl: ApiOptions['publicUrl']): ApiDependencies {
       metricsToken: null,
       maxRequestsPerAddress: 0,
       retentionDays: 1,
+      contentDays: 1,
       allowNetworks: [],
     },
     log,

@@ -178,6 +178,7 @@ function httpOptions(config: Config) {
     metricsToken: config.metricsToken,
     maxRequestsPerAddress: config.maxRequestsPerAddress,
     retentionDays: Math.ceil(config.retentionEventsMs / 86_400_000),
+    contentDays: Math.ceil(config.retentionContentMs / 86_400_000),
     allowNetworks: [...config.allowNetworks],
   }
 }

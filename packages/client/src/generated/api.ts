@@ -1731,7 +1731,7 @@ export type Tenant = {
   } | null
   /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
   retention_days: number | null
-  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. No longer than VALIJA_RETENTION_CONTENT and `retention_days`, of which the shorter counts. null: bodies after VALIJA_RETENTION_CONTENT. */
   redact_after_days: number | null
   /** The tenant that `npm start` made. */
   is_default: boolean
@@ -1775,7 +1775,7 @@ export type CreatedTenant = {
   } | null
   /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
   retention_days: number | null
-  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. No longer than VALIJA_RETENTION_CONTENT and `retention_days`, of which the shorter counts. null: bodies after VALIJA_RETENTION_CONTENT. */
   redact_after_days: number | null
   /** The tenant that `npm start` made. */
   is_default: boolean
@@ -1836,7 +1836,7 @@ export type TenantInput = {
   at_most_once?: boolean
   /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
   retention_days?: number | null
-  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. No longer than VALIJA_RETENTION_CONTENT and `retention_days`, of which the shorter counts. null: bodies after VALIJA_RETENTION_CONTENT. */
   redact_after_days?: number | null
 }
 
@@ -1891,7 +1891,7 @@ export type TenantChange = {
   at_most_once?: boolean
   /** After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest. */
   retention_days?: number | null
-  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT. */
+  /** After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. No longer than VALIJA_RETENTION_CONTENT and `retention_days`, of which the shorter counts. null: bodies after VALIJA_RETENTION_CONTENT. */
   redact_after_days?: number | null
   /** suspended: sends are answered 403 `tenant_suspended`, and what was accepted is held; nothing is lost, and its time (`expires_at`) does not run on. active again: it goes on at once. */
   status?: 'active' | 'suspended'

@@ -1,6 +1,7 @@
 /** POST /tenants: make a tenant. */
-import { addTenant, checkRetention } from '@valija/flows'
+import { addTenant } from '@valija/flows'
 import { problems, type RoutePlugin, ref } from '../../route.ts'
+import { checkDays } from './check-days.ts'
 import { CreatedTenant, TenantInput } from './schemas.ts'
 
 export const createTenant: RoutePlugin = (app, { database, wake, nextId, options }) => {
@@ -19,7 +20,7 @@ export const createTenant: RoutePlugin = (app, { database, wake, nextId, options
       },
     },
     async (request, reply) => {
-      checkRetention(request.body, options.retentionDays)
+      checkDays(request.body, options)
       return reply.code(201).send(await addTenant(desk, request.body))
     },
   )

@@ -102,7 +102,7 @@ const retention = {
     'After so many days its mail is deleted with all that was written of it: recipients, attempts, events. null: after VALIJA_RETENTION_EVENTS, which is the longest.',
   ),
   redact_after_days: days(
-    'After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. null: bodies after VALIJA_RETENTION_CONTENT.',
+    'After so many days the content of its mail is deleted: bodies, subjects, metadata, SMTP conversations, the inbox. What became of each recipient stays. No longer than VALIJA_RETENTION_CONTENT and `retention_days`, of which the shorter counts. null: bodies after VALIJA_RETENTION_CONTENT.',
   ),
 }
 const retentionFields = {

@@ -36,6 +36,16 @@ test('200: a shorter retention of its own, which null takes away; 400 for a long
   })
 })
 
+test.each([
+  ['longer than the installation keeps content', { redact_after_days: 31 }, 'VALIJA_RETENTION_CONTENT'],
+  ['longer than its mail is kept', { retention_days: 7, redact_after_days: 8 }, 'retention_days'],
+])('400: content is not kept %s, on change as when it is made', async (_, days, name) => {
+  const fault = { path: '/redact_after_days', message: expect.stringContaining(name) }
+  expect((await change(days)).json()).toMatchObject({ status: 400, errors: [fault] })
+  const made = await api.ask('POST', '/tenants', { key: adminKey, body: { name: 'kept', ...days } })
+  expect(made.json()).toMatchObject({ status: 400, errors: [fault] })
+})
+
 test('200: a limit of its own is taken away by null', async () => {
   expect((await change({ limits: { queued: 5 } })).json()).toMatchObject({ limits: { queued: 5 } })
   expect((await change({ limits: { queued: null } })).json().limits).toEqual({})

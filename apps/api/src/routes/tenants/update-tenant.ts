@@ -1,6 +1,7 @@
 /** PATCH /tenants/:id: change a tenant. */
-import { changeTenant, checkRetention } from '@valija/flows'
+import { changeTenant } from '@valija/flows'
 import { idParams, problems, type RoutePlugin, ref } from '../../route.ts'
+import { checkDays } from './check-days.ts'
 import { Tenant, TenantChange } from './schemas.ts'
 
 export const updateTenant: RoutePlugin = (app, { database, wake, nextId, options }) => {
@@ -20,7 +21,7 @@ export const updateTenant: RoutePlugin = (app, { database, wake, nextId, options
       },
     },
     (request) => {
-      checkRetention(request.body, options.retentionDays)
+      checkDays(request.body, options)
       return changeTenant(desk, request.params.id, request.body)
     },
   )
