@@ -101,7 +101,7 @@ test('a step takes some mails and no more, and the next goes on where it ended, 
 
 test('a step reads its own mails, and not what was accepted between them', async () => {
   await sent(5)
-  const others = Array.from({ length: 100 }, () => mailTo(Array.from({ length: 20 }, (_, at) => `u${at}`)))
+  const others = Array.from({ length: 500 }, () => mailTo(Array.from({ length: 20 }, (_, at) => `u${at}`)))
   await accept(...others)
   await sent(5)
   const id = await ask()
@@ -261,6 +261,29 @@ test('a mail that may have been delivered already stays as it is while it can be
   for (const mail of [crashed!, dotted!]) expect(await textOf(mail.id)).toContain('Dear ann@')
   expect(await textOf(waiting!.id)).toContain(`Dear ${placeholder}`)
   expect(await found(id)).toMatchObject({ status: 'pending', cancelled: 3, bodies: 1 })
+})
+
+test('one that is asked for while another takes long is done in the same round', async () => {
+  await sent(60)
+  const long = await ask()
+  let asked: Promise<Uuid> | undefined
+  const engine = {
+    query: (...query: Parameters<Database['engine']['query']>) => database.engine.query(...query),
+    // Each step begins when that was committed.
+    connect: () => Promise.resolve(asked).then(() => database.engine.connect()),
+  }
+  await erasureRounds({
+    ...parts,
+    database: { ...database, engine: engine as unknown as Database['engine'] },
+    isStopped: () => {
+      asked ??= ask('cara@example.org')
+      return false
+    },
+    onError: (error) => expect.unreachable(error.message),
+  })()
+  const [ann, cara] = [await found(long), await found((await asked)!)]
+  expect([ann, cara]).toMatchObject([{ status: 'done', recipients: 60 }, { status: 'done' }])
+  expect(cara!.completedAt!.getTime()).toBeLessThan(ann!.completedAt!.getTime())
 })
 
 test('an erasure that fails keeps no other waiting, and is tried again after pauses that grow', async () => {

@@ -72,7 +72,10 @@ export async function eraseLateAttempts(
  * What servers said of others to whom the same mail went may name the person as well. Messages are named by an array besides the bounds, which are
  * there for the partitions (settle-attempts.ts).
  */
-export async function eraseReplies(client: pg.PoolClient, mails: ErasedMails): Promise<void> {
+export async function eraseReplies(
+  client: pg.PoolClient,
+  mails: Pick<ErasedMails, 'messageIds' | 'eraser'>,
+): Promise<void> {
   const [first, last] = [mails.messageIds[0], mails.messageIds.at(-1)]
   if (first === undefined || last === undefined) return
   const bounds = [mails.messageIds, first, lowestUuidAt(uuidTimeMs(last) + recipientsWithinMs)]

@@ -68,6 +68,7 @@ async function eraseSince(
   { tenantId, messageId, eraser }: { tenantId: Uuid; messageId: Uuid; eraser: AddressEraser },
 ): Promise<void> {
   const mails = { tenantId, messageIds: [messageId], recipientIds: [], emptied: [], eraser }
+  // Before the message, in settle's order.
   await eraseReplies(client, mails)
   const attempts = await eraseAttempts(client, mails)
   const { count: events, namedTags } = await eraseEvents(client, mails)

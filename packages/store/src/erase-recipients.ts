@@ -51,7 +51,11 @@ export async function stepErasure(database: Database, id: Uuid): Promise<Erasure
       erasure,
       found.filter(({ isLive }) => !isLive),
     )
-    await client.query('UPDATE valija.erasures SET done_id = $2, failures = 0 WHERE id = $1', [id, last.id])
+    // Behind all others that are due: of many that take long each has its turn.
+    await client.query(
+      `UPDATE valija.erasures SET done_id = $2, failures = 0, next_at = date_trunc('milliseconds', now()) WHERE id = $1`,
+      [id, last.id],
+    )
     return 'more'
   })
 }
@@ -80,7 +84,10 @@ async function nextRecipients(
   })
 }
 
-/** All were looked at. What was live meanwhile, or was committed late, is met by the next pass, from the beginning. */
+/**
+ * All were looked at. What was live meanwhile, or was committed late, is met by the next pass, from the beginning; mails to several are looked at
+ * until everybody has their end.
+ */
 async function endPass(client: pg.PoolClient, erasure: PendingErasure): Promise<ErasureProgress> {
   const { id, doneId, openMessageIds } = erasure
   const start = await nextRecipients(client, { ...erasure, doneId: firstId })
@@ -98,7 +105,8 @@ async function endPass(client: pg.PoolClient, erasure: PendingErasure): Promise<
   if (openMessageIds.length > 0) return wait(client, id, laterMs)
   await renameCountedTags(client, erasure)
   await client.query(
-    `UPDATE valija.erasures SET status = 'done', email_key = NULL, named_tags = DEFAULT, named_since = NULL, being_sent = 0, completed_at = greatest(now(), requested_at) WHERE id = $1`,
+    `UPDATE valija.erasures SET status = 'done', email_key = NULL, named_tags = DEFAULT, named_since = NULL, being_sent = 0,
+       completed_at = greatest(now(), requested_at) WHERE id = $1`,
     [id],
   )
   return 'done'
@@ -125,10 +133,10 @@ async function eraseSome(client: pg.PoolClient, erasure: PendingErasure, some: F
      WHERE id = ANY ($1::uuid[]) AND id BETWEEN $3::uuid AND $4::uuid`,
     [recipientIds, erasure.placeholder, recipientIds[0], recipientIds.at(-1)],
   )
+  await eraseReplies(client, { messageIds, eraser })
   const emptied = await lockMessages(client, messageIds)
   const kept = messageIds.filter((id) => !emptied.includes(id))
   const mails = { tenantId: erasure.tenantId, messageIds, recipientIds, emptied, eraser }
-  await eraseReplies(client, mails)
   const bodies = await emptyMessages(client, emptied)
   const tags = await eraseWords(client, mails)
   const attempts = await eraseAttempts(client, mails)
@@ -155,10 +163,12 @@ async function lockMessages(client: pg.PoolClient, messageIds: readonly Uuid[]):
     'SELECT FROM valija.messages WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid ORDER BY id FOR UPDATE',
     [messageIds, first, last],
   )
-  // By the array besides, for the bounds alone would have all between them read. A statement that begins with the lock in hand: another erasure may have taken the rest of them meanwhile.
+  // By a statement that begins with the lock in hand: another erasure may have taken the rest of them meanwhile. Named by an array besides the
+  // bounds, which are there for the partitions: by them alone all between them would be read.
   const { rows } = await client.query<{ id: Uuid }>(
     `SELECT m.id FROM unnest($1::uuid[]) AS m (id) WHERE NOT EXISTS (
-       SELECT FROM valija.recipients AS r WHERE r.message_id = m.id AND r.message_id = ANY ($1::uuid[]) AND r.id BETWEEN $2::uuid AND $3::uuid AND r.domain <> '${erasedDomain}')`,
+       SELECT FROM valija.recipients AS r
+       WHERE r.message_id = m.id AND r.message_id = ANY ($1::uuid[]) AND r.id BETWEEN $2::uuid AND $3::uuid AND r.domain <> '${erasedDomain}')`,
     [messageIds, first, lowestUuidAt(uuidTimeMs(last) + recipientsWithinMs)],
   )
   return rows.map(({ id }) => id)
