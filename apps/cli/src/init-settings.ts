@@ -10,6 +10,7 @@ import {
 } from '@valija/runtime'
 import { findSecretKeyProof, migrate, migrateQueue, openDatabase } from '@valija/store'
 import { addToEnvFile } from './add-to-env-file.ts'
+import { counted } from './in-commands.ts'
 import type { Outcome } from './init-report.ts'
 
 /** The variables as a process that is started now would see them. */
@@ -122,5 +123,8 @@ export async function ensureSchema(settings: Settings): Promise<Outcome> {
   await migrateQueue(databaseUrl)
   return applied.length === 0
     ? { status: 'done_before', detail: 'the database is at this version' }
-    : { status: 'done', detail: `the database was brought to this version (${applied.length} migrations)` }
+    : {
+        status: 'done',
+        detail: `the database was brought to this version (${counted(applied.length, 'migration')})`,
+      }
 }

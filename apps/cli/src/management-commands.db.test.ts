@@ -197,7 +197,7 @@ describe('template', () => {
       ],
     })
     const published = await run('template', 'push', bad, '--dry-run', '--publish', '--json')
-    const problem = JSON.parse(published.err.replace(/^ignored.*\n/, ''))
+    const problem = JSON.parse(published.err)
     expect(problem).toMatchObject({ code: 'invalid_request', status: null })
     expect(problem.errors).toContainEqual({
       path: path.join(bad, 'uses.html'),
@@ -205,6 +205,8 @@ describe('template', () => {
     })
     expect(problem.errors).toHaveLength(5)
     const good = await run('template', 'push', path.join(bad, 'good.html'), '--dry-run', '--publish')
+    const empty = await json('template', 'push', path.join(folder, 'templates'), '--dry-run')
+    expect(empty).toMatchObject({ data: [{ slug: 'base' }, { slug: 'receipt' }], ignored: [] })
     expect(good).toMatchObject({ code: 0, out: expect.stringMatching(/^good +template +created +- +-$/m) })
   })
 

@@ -86,9 +86,11 @@ export const templateCommands: readonly Command[] = [
         import('../push-templates.ts'),
       ])
       const { publish, 'dry-run': isDry } = flags
-      const files = await readTemplates(args, (file) => note(`ignored: ${file}`))
+      const ignored: string[] = []
+      const files = await readTemplates(args, (file) => ignored.push(file))
+      if (!flags.json) for (const file of ignored) note(`ignored: ${file}`)
       const data = await pushTemplates(await openApi(flags), files, { publish, isDry })
-      if (flags.json) return printJson({ data })
+      if (flags.json) return printJson({ data, ignored })
       printTable(
         ['slug', 'kind', isDry ? 'would be' : 'was', 'newest', 'published'],
         data.map((one) => [one.slug, one.kind, one.change, one.version, one.published_version]),
