@@ -100,9 +100,8 @@ export const tenantCommands: readonly Command[] = [
     example: 'tenant update acme --weight 3 --limit queued=100000 --limit alarms.bounce_rate=0.1',
     run: async ({ args, flags }) => {
       const change = changeOf(flags)
-      const limits = readPairs('limit', flags.limit)
+      if (flags.limit.length > 0) change.limits = limitsOf(readPairs('limit', flags.limit))
       const { api, path } = await openTenant(flags, args)
-      if (flags.limit.length > 0) change.limits = limitsOf(limits)
       showTenant(await api.request('PATCH /tenants/{id}', { path, body: change }), flags)
     },
   }),
