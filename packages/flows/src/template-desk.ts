@@ -145,12 +145,37 @@ async function check(
   const parts = root.kind === 'template' ? others : [...others, root]
   // Under a key of its own: it is parsed this once.
   const faults = await renderer.check(tenantId, { key: `check ${randomUUID()}`, root, parts })
+  if (faults.length === 0 && root.kind !== 'template')
+    return findBrokenUsers(library, renderer, tenantId, { root, others })
   return faults.map((fault) => {
     const { path, message } = placeFault(fault, root.slug, null)
     const isOwn = fault.part !== null && fault.slug === root.slug
     return { path: path === '' && isOwn ? `/${fault.part}` : path, message }
   })
 }
+
+/** What uses a layout or partial and could not be sent with it any more; what could not be sent before is left alone. */
+async function findBrokenUsers(
+  library: TemplateLibrary,
+  renderer: TemplateRenderer,
+  tenantId: Uuid,
+  { root, others }: { root: TemplateSource; others: readonly TemplateSource[] },
+): Promise<FieldFault[]> {
+  const faults: FieldFault[] = []
+  const fault = async (user: TemplateSource, parts: readonly TemplateSource[]) =>
+    (await renderer.check(tenantId, { key: `check ${randomUUID()}`, root: user, parts }))[0]
+  for (const { root: user, parts } of await library.readUsers(tenantId, `${root.kind}/${root.slug}`)) {
+    const changed = new Map([...parts, ...others, root].map((part) => [`${part.kind}/${part.slug}`, part]))
+    const found = await fault(user, [...changed.values()])
+    if (found === undefined || (await fault(user, parts)) !== undefined) continue
+    const message = `The ${user.kind} "${user.slug}" uses it, and could not be sent any more. ${placeFault(found, user.slug, null).message}`
+    if (faults.push({ path: '', message }) === maxBrokenTold) break
+  }
+  return faults
+}
+
+/** Whoever mends those sees the others next. */
+const maxBrokenTold = 5
 
 /** The message as its template makes it, or all that is wrong with it. */
 function complete(

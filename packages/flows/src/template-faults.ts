@@ -17,6 +17,11 @@ export function placeFault(
     return { path: '', message: `${place === '' ? '' : `${capitalised(place)}: `}${fault.message}` }
   const steps = fault.variable.map((step) => step.replaceAll('~', '~0').replaceAll('/', '~1'))
   const name = fault.variable.join('.')
+  if (fault.slug !== null && fault.slug !== slug && declared?.has(fault.variable[0] ?? '') !== false) {
+    const handed = `{% render "${fault.slug}", ${name}: … %}`
+    const message = `${capitalised(place)} uses ${name}, and it is not given to it. Give it, and hand it to a partial that is rendered: ${handed}; or have it do without: {{ ${name} | default: "…" }}.`
+    return { path: `/variables/${steps.join('/')}`, message }
+  }
   const remedy =
     declared !== null && !declared.has(fault.variable[0] ?? '')
       ? 'and the template does not declare it. Declare it, or correct the name'

@@ -7,6 +7,7 @@ import {
   type AskedVersion,
   type Database,
   type FoundVersion,
+  findDependents,
   findParts,
   findVersions,
   readContents,
@@ -28,32 +29,45 @@ export interface TemplateLibrary {
   ): Promise<({ ok: true; value: FoundTemplate } | { ok: false; fault: FieldFault })[]>
   /** Layouts and partials, and what those use; those that are not there are left out. */
   readParts(tenantId: Uuid, uses: readonly string[]): Promise<TemplateSource[]>
+  /** What uses a layout or partial as it is published, itself or through others: the newest of it. */
+  readUsers(tenantId: Uuid, use: string): Promise<TemplateBundle[]>
 }
 
+/** Each takes some milliseconds, and whoever publishes waits for it. */
+const maxCheckedUsers = 200
 /** Characters of sources that are kept in memory. */
 const maxKeptCharacters = 16_000_000
 
 export function createTemplateLibrary({ engine }: Pick<Database, 'engine'>): TemplateLibrary {
   const memory = createSourceMemory(engine)
+  const find: TemplateLibrary['find'] = async (tenantId, asked) => {
+    const found = await findVersions(engine, tenantId, asked)
+    const versions = found.filter((version) => typeof version !== 'string')
+    const shared = await findParts(engine, tenantId, [...new Set(versions.flatMap(({ uses }) => uses))])
+    const contents = await memory.read(tenantId, [...versions, ...shared])
+    return found.map((version, i) => {
+      if (typeof version === 'string') return { ok: false, fault: faultOf(version, asked[i]!) }
+      const used = reachable(version.uses, shared)
+      const sources = [version, ...used].map((ref) => toSource(ref, contents))
+      const key = [version, ...used].map(({ id }) => id).join(' ')
+      const bundle = { key, root: sources[0]!, parts: sources.slice(1) }
+      return { ok: true, value: { version, bundle, content: contents.get(version.id)! } }
+    })
+  }
   return {
-    find: async (tenantId, asked) => {
-      const found = await findVersions(engine, tenantId, asked)
-      const versions = found.filter((version) => typeof version !== 'string')
-      const shared = await findParts(engine, tenantId, [...new Set(versions.flatMap(({ uses }) => uses))])
-      const contents = await memory.read(tenantId, [...versions, ...shared])
-      return found.map((version, i) => {
-        if (typeof version === 'string') return { ok: false, fault: faultOf(version, asked[i]!) }
-        const used = reachable(version.uses, shared)
-        const sources = [version, ...used].map((ref) => toSource(ref, contents))
-        const key = [version, ...used].map(({ id }) => id).join(' ')
-        const bundle = { key, root: sources[0]!, parts: sources.slice(1) }
-        return { ok: true, value: { version, bundle, content: contents.get(version.id)! } }
-      })
-    },
+    find,
     readParts: async (tenantId, uses) => {
       const refs = await findParts(engine, tenantId, uses)
       const contents = await memory.read(tenantId, refs)
       return refs.map((ref) => toSource(ref, contents))
+    },
+    readUsers: async (tenantId, use) => {
+      const slugs = await findDependents(engine, tenantId, use, maxCheckedUsers)
+      const found = await find(
+        tenantId,
+        slugs.map((slug) => ({ slug, version: null })),
+      )
+      return found.flatMap((one) => (one.ok ? [one.value.bundle] : []))
     },
   }
 }

@@ -71,6 +71,27 @@ export async function findParts(
   return rows
 }
 
+/** Slugs of what uses a layout or partial as it is published, itself or through others; the newest first. */
+export async function findDependents(
+  engine: pg.Pool,
+  tenantId: Uuid,
+  use: string,
+  limit: number,
+): Promise<string[]> {
+  const { rows } = await engine.query<{ slug: string }>(
+    `WITH RECURSIVE dependent (id, use) AS (
+       SELECT NULL::uuid, $2::text
+       UNION
+       SELECT t.id, t.kind || '/' || t.slug FROM dependent JOIN valija.template_versions v ON v.tenant_id = $1 AND v.uses @> ARRAY[dependent.use]
+         JOIN valija.templates t ON t.tenant_id = $1 AND t.id = v.template_id AND t.published_version = v.number
+     )
+     SELECT t.slug FROM dependent JOIN valija.templates t ON t.tenant_id = $1 AND t.id = dependent.id
+      WHERE dependent.use <> $2 GROUP BY t.id, t.slug ORDER BY t.id DESC LIMIT $3`,
+    [tenantId, use, limit],
+  )
+  return rows.map(({ slug }) => slug)
+}
+
 /** What versions hold, by their ids. */
 export async function readContents(
   engine: pg.Pool,

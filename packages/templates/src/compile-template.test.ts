@@ -111,6 +111,26 @@ describe('what is missing', () => {
     })
   })
 
+  test('is named with the partial or layout that asks for it, and the line there', () => {
+    const parts = [
+      partial('foot', 'x\n\n{{ city }}'),
+      layout('base', '\n{% block b %}{% endblock %}{{ year }}'),
+    ]
+    const outcome = render(
+      { html: "{% layout 'base' %}{% block b %}{% render 'foot' %}{{ name }}{% endblock %}" },
+      {},
+      parts,
+    )
+    expect(outcome).toMatchObject({
+      kind: 'faulty',
+      faults: [
+        { slug: 'foot', line: 3, variable: ['city'] },
+        { slug: 'welcome', line: 1, variable: ['name'] },
+        { slug: 'base', line: 2, variable: ['year'] },
+      ],
+    })
+  })
+
   test('may be asked for in a condition, and have a default', () =>
     expect(htmlOf('{% if a %}x{% endif %}{% unless a.b %}y{% endunless %}{{ a | default: "z" }}')).toBe('yz'))
 })

@@ -150,7 +150,7 @@ function renderParts(
     try {
       return found.engine.render(found.templates, watched, budget)
     } catch (error) {
-      faults.push(...readFaults(error, slug, part))
+      faults.push(...readFaults(error, slug, part, found.engine.slugOfSource))
       return null
     }
   }

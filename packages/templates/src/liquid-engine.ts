@@ -14,6 +14,8 @@ export interface Engine {
   parse(slug: string, source: string): ParsedSource
   /** Of a layout or partial of this engine; parsed once. @throws the same */
   parsePart(slug: string, kind: 'layout' | 'partial'): ParsedSource
+  /** Of the layout or partial with this source; LiquidJS names no file where a variable is missing. Null: none has it. */
+  slugOfSource(source: string): string | null
   /** The layouts and partials that it holds. */
   parsedParts(): Iterable<ParsedSource>
   /** @throws the same */
@@ -50,6 +52,7 @@ export function createEngine(field: 'text' | 'html', parts: readonly TemplateSou
       parsedParts.set(name, parsed)
       return parsed
     },
+    slugOfSource: (text) => parts.find((part) => part[field] === text)?.slug ?? null,
     parsedParts: () => parsedParts.values(),
     render: (templates, variables, budget) => {
       // LiquidJS's own limiter counts time by the wall, and words it otherwise.

@@ -10,17 +10,23 @@ interface LiquidTrouble {
   originalError?: LiquidTrouble
   variableName?: string
   errors?: LiquidTrouble[]
-  token?: { file?: string; getPosition?(): [line: number, column: number] }
+  token?: { file?: string; input?: string; getPosition?(): [line: number, column: number] }
 }
 
 /**
  * @param slug of the template that was parsed or rendered, where an error does not say
+ * @param slugOfSource of layouts and partials, where an error names no file but has the source
  */
-export function readFaults(error: unknown, slug: string, part: TemplatePart): TemplateFault[] {
+export function readFaults(
+  error: unknown,
+  slug: string,
+  part: TemplatePart,
+  slugOfSource: (source: string) => string | null = () => null,
+): TemplateFault[] {
   const faults: TemplateFault[] = []
   const told = new Set<string>()
   for (const trouble of flatten(error as LiquidTrouble)) {
-    const fault = readFault(trouble, slug, part)
+    const fault = readFault(trouble, slugIn(trouble, slugOfSource) ?? slug, part)
     const name = fault.variable
       ? `variable ${fault.variable.join('.')}`
       : `${fault.slug} ${fault.line} ${fault.message}`
@@ -37,15 +43,15 @@ function flatten(trouble: LiquidTrouble): LiquidTrouble[] {
 
 function readFault(trouble: LiquidTrouble, slug: string, part: TemplatePart): TemplateFault {
   const innermost = innermostOf(trouble)
-  const { token } = trouble
-  const place = {
-    slug: token?.file === undefined ? slug : slugOf(token.file),
-    part,
-    line: token?.getPosition?.()[0] ?? null,
-  }
+  const place = { slug, part, line: trouble.token?.getPosition?.()[0] ?? null }
   if (innermost.variableName !== undefined)
     return { ...place, variable: innermost.variableName.split('.'), message: 'Is missing.' }
   return { ...place, variable: null, message: wordOf(innermost) }
+}
+
+function slugIn({ token }: LiquidTrouble, slugOfSource: (source: string) => string | null): string | null {
+  if (token?.file !== undefined) return slugOf(token.file)
+  return token?.input === undefined ? null : slugOfSource(token.input)
 }
 
 function innermostOf(trouble: LiquidTrouble): LiquidTrouble {

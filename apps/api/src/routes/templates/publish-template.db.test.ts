@@ -49,6 +49,32 @@ describe('400', () => {
     expect((await publish(id)).statusCode).toBe(200)
   })
 
+  test('of a partial or layout that something could not be sent with any more, itself or through another', async () => {
+    const { make, part } = templatesOf(api)
+    const foot = await part('partial', 'foot', 'x')
+    const base = await part('layout', 'base', "{% block b %}{% endblock %}{% render 'foot' %}")
+    const user = { html: "{% layout 'base' %}{% block b %}{% endblock %}", text: undefined }
+    const { id } = await make('letter', user)
+    const breaking = { html: null, text: 'x', publish: true }
+    const answer = await api.ask('PATCH', `/templates/${foot.id}`, { body: breaking })
+    expect(answer.json()).toMatchObject({ status: 400 })
+    for (const kind of ['layout "base"', 'template "letter"'])
+      expect(answer.body.replaceAll('\\"', '"')).toContain(
+        `The ${kind} uses it, and could not be sent any more.`,
+      )
+    expect(answer.body.replaceAll('\\"', '"')).toContain('There is no partial "foot"')
+    const draft = await api.ask('PATCH', `/templates/${base.id}`, { body: { ...breaking, publish: false } })
+    expect(draft.statusCode).toBe(200)
+    expect((await publish(base.id)).json()).toMatchObject({
+      status: 400,
+      detail: expect.stringContaining('The template "letter" uses it'),
+    })
+    const body = { variables: { name: 'Ann' } }
+    expect((await api.ask('POST', `/templates/${id}/render`, { body })).statusCode).toBe(200)
+    const harmless = { html: 'y', publish: true }
+    expect((await api.ask('PATCH', `/templates/${foot.id}`, { body: harmless })).statusCode).toBe(200)
+  })
+
   test('for partials that would use each other', async () => {
     const { part } = templatesOf(api)
     const one = await part('partial', 'one', 'x')

@@ -13,7 +13,7 @@ export const publishTemplate: RoutePlugin = (app, { database, nextId, renderer, 
         operationId: 'publishTemplate',
         summary: 'Publish a version',
         description:
-          'The newest, or an earlier one to go back to. Refused while it could not be sent: a layout or partial is not there, or uses itself.',
+          'The newest, or an earlier one to go back to. Refused while it could not be sent: a layout or partial is not there, or uses itself; and a layout or partial while a published template that uses it could not be sent with it any more.',
         tags: ['Templates'],
         params: idParams,
         body: ref(TemplatePublication),
