@@ -49,6 +49,8 @@ test('of a quota of 300 exactly 300 are accepted, by two processes from 60 clien
           ...valija.mail({ from: 'a@other.test' }),
           to,
         })
+        // On a machine that is busy with more than this a lock may take too long to come: nothing was kept, and a client repeats.
+        if (answer.status === 503 && answer.json.code === 'overloaded') continue
         if (answer.status === 202) accepted.push(answer)
         else refused.push(answer)
         if (accepted.length > 50 && !isRedisGone) {
