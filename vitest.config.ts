@@ -20,8 +20,8 @@ const beside = (ending: string) =>
 
 export default defineConfig({
   test: {
-    // Most tests wait for databases, peers and leases: with all that it starts, a file takes half a core, so four pay on two.
-    maxWorkers: 4,
+    // Most tests wait for databases, peers and leases, so three at a time pay even on two cores; four leave some too little of them.
+    maxWorkers: 3,
     projects: [
       {
         test: {
