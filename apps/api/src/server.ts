@@ -32,7 +32,6 @@ import {
   type Life,
   type Logger,
   lineWriter,
-  loadLate,
   type Metrics,
   whyNotListening,
 } from '@valija/runtime'
@@ -126,12 +125,10 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
   return {
     listen: async () => {
       life.onStop({ name: 'api', stop })
+      // Before anybody is served: loaded later it would hold up all mails for as long, or be gone with an upgrade in place.
+      await database.load()
       await listen(app, config)
       log.info({ host: config.host, port: config.port, delivery, queue: queue.backend }, 'api ready')
-      loadLate({ life, log }, [
-        { name: 'Prisma', load: () => database.load() },
-        { name: 'the OpenAPI document', load: () => askForDocument(app) },
-      ])
     },
   }
 }
@@ -146,12 +143,6 @@ function renderWarner(log: Logger) {
       { tenant: formatId('tenant', tenantId), why },
       'the render of a template was ended with its thread',
     )
-}
-
-/** So that it is made. */
-async function askForDocument(app: FastifyInstance): Promise<void> {
-  const { statusCode } = await app.inject('/openapi.json')
-  if (statusCode !== 200) throw new Error(`GET /openapi.json was answered with ${statusCode}`)
 }
 
 async function listen(app: FastifyInstance, config: Config): Promise<void> {

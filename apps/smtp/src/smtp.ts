@@ -21,7 +21,6 @@ import {
   type Life,
   type Logger,
   lineWriter,
-  loadLate,
   type Metrics,
   whyNotListening,
 } from '@valija/runtime'
@@ -77,6 +76,8 @@ interface Shared extends SmtpParts {
  */
 export async function startSmtp(parts: SmtpParts): Promise<SmtpAddresses> {
   const { config, metrics, log, life } = parts
+  // Before anybody is served: loaded later it would hold up all mails for as long, or be gone with an upgrade in place.
+  await parts.foundation.database.load()
   const counters = metrics === null ? null : createCounters(metrics)
   const shared: Shared = {
     ...parts,
@@ -98,7 +99,6 @@ export async function startSmtp(parts: SmtpParts): Promise<SmtpAddresses> {
     onFault: (err) => log.error({ err }, 'the certificate has changed and cannot be used: the old one stays'),
   })
   life.onStop({ name: 'certificate', stop: async () => stopWatching() })
-  loadLate(parts, [{ name: 'Prisma', load: () => parts.foundation.database.load() }])
   return { bounce, ...submission.addresses }
 }
 

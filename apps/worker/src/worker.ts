@@ -3,7 +3,7 @@
  * share one database and one queue. Everything is wired here and nowhere else.
  */
 import { createMailLog, formatId } from '@valija/core'
-import { loadMailauth, openWebHttp } from '@valija/courier'
+import { openWebHttp } from '@valija/courier'
 import {
   createAdmission,
   createDeadlineWatch,
@@ -23,7 +23,7 @@ import {
   openDomainDns,
   openRouteDirectory,
 } from '@valija/flows'
-import { type Config, type Life, type Logger, lineWriter, loadLate, type Metrics } from '@valija/runtime'
+import { type Config, type Life, type Logger, lineWriter, type Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
 import { openCell } from './cell.ts'
 import { leasesPerConversation, openDelivery } from './delivery.ts'
@@ -48,6 +48,8 @@ const idleWorkerMs = 30_000
 /** Starts working; everything it starts is registered with `life` to be stopped. */
 export async function startWorker({ config, foundation, metrics, log, life }: WorkerParts): Promise<void> {
   const { database, wake, queue } = foundation
+  // Before anybody is served: loaded later it would hold up all mails for as long, or be gone with an upgrade in place.
+  await database.load()
   const onError = (err: Error) => log.error({ err }, 'worker trouble')
   const mailLog = meterMailLog(
     createMailLog(lineWriter(log)),
@@ -108,10 +110,6 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   // Stopped before the deliverer is: it would find again what that gives back.
   startDeadlines({ config, foundation, life }, deliverer.endExpired, onError)
   sweep.start()
-  loadLate({ life, log }, [
-    { name: 'Prisma', load: () => database.load() },
-    { name: 'mailauth', load: loadMailauth },
-  ])
 }
 
 /** Looks at sender domains. */

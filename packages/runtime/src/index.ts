@@ -22,7 +22,6 @@ export {
 export { EmbeddedPostgresError } from './embedded-postgres-error.ts'
 export { type Life, type RunOptions, runUntilSignal, type StopStep } from './lifecycle.ts'
 export { whyNotListening } from './listen-trouble.ts'
-export { type LateLoad, loadLate } from './load-late.ts'
 export {
   createLogger,
   type Logger,

@@ -2,7 +2,6 @@
 export { matchesTlsa, type TlsaMatch, usableTlsa } from './dane.ts'
 export { strongest, type TlsDemand } from './demand.ts'
 export type { StoredStsPolicy, StsPolicyCache } from './mta-sts.ts'
-export { loadMailauth } from './mta-sts-documents.ts'
 export { resolverLookup } from './resolver-lookup.ts'
 export {
   type ReportedPolicy,

@@ -60,6 +60,6 @@ export async function isNamedByPolicy(host: string, policy: StsPolicy): Promise<
   return validateMx(host, policy).valid
 }
 
-export function loadMailauth() {
+function loadMailauth() {
   return import('mailauth/lib/mta-sts.js')
 }
