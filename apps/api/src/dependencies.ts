@@ -2,12 +2,13 @@
  * Everything that the API is handed: it opens no connection and reads no environment of its own, so a test hands in a
  * database of its own, and `openApiYaml` hands in nothing that works.
  */
-import type { Caller, IdSource, MailLog, MessageInput, Sealer, UnsubscribeTokens } from '@valija/core'
+import type { Caller, IdSource, MessageInput, Sealer, UnsubscribeTokens } from '@valija/core'
 import type { OpenMailbox, OutgoingHttp, Resolver } from '@valija/courier'
 import type {
   Allowances,
   Authenticate,
   DomainHosts,
+  ErasureDesk,
   MailSigner,
   MessageDesk,
   MessagePreview,
@@ -67,7 +68,7 @@ export interface ApiDependencies {
   database: Database
   sendDesk: Pick<SendDesk, 'send' | 'sendBatch'>
   messageDesk: MessageDesk
-  mailLog: Pick<MailLog, 'ended'>
+  erasureDesk: ErasureDesk
   /** Throws what `sendDesk.send` would refuse the message with. */
   previewMessage: (caller: Caller, input: MessageInput) => Promise<MessagePreview>
   templateDesk: TemplateDesk

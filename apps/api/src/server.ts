@@ -14,6 +14,7 @@ import {
 import {
   acceptedCounted,
   createAuthenticator,
+  createErasureDesk,
   createMailSigner,
   createMessageDesk,
   createReportFields,
@@ -103,7 +104,7 @@ export async function openServer(parts: ServerParts): Promise<OpenedServer> {
     openMailbox: openMailboxOf(config),
     sendDesk,
     messageDesk: createMessageDesk({ database, clock, nextId, wake, mailLog }),
-    mailLog,
+    erasureDesk: createErasureDesk({ database, clock, nextId, wake, mailLog, sealer }),
     ...preview,
     ...sending.templates,
     authenticate: authenticator.authenticate,

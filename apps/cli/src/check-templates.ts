@@ -7,14 +7,12 @@ import {
   type FieldFault,
   findContentFaults,
   findLabelFaults,
-  findUsesFault,
   templateKinds,
   variableTypes,
 } from '@valija/core'
+import { atPart, findSourceFaults } from '@valija/flows'
 import {
   createRenderer,
-  type TemplateFault,
-  type TemplateInspection,
   type TemplateReference,
   type TemplateRenderer,
   type TemplateSource,
@@ -64,25 +62,7 @@ async function faultsOf(
   const parts = await partsOf(renderer, inspection.references, files, published)
   const key = `${kind}/${slug}`
   const all = await renderer.check(somebody, { key, root: sourceOf(file), parts })
-  return all.filter((fault) => fault.slug === null || fault.slug === slug).map(placed)
-}
-
-/** Syntax, and what is used without being declared. */
-function findSourceFaults({ html, variables }: TemplateFile, inspection: TemplateInspection): FieldFault[] {
-  const uses = new Set(inspection.references.map(({ kind, slug }) => `${kind}/${slug}`))
-  const tooMany = findUsesFault(uses.size)
-  const declared = new Set(variables.map(({ name }) => name))
-  const undeclared = inspection.variables.filter(({ name }) => declared.size > 0 && !declared.has(name))
-  return [
-    ...inspection.faults.map(placed),
-    ...undeclared.map(({ name, ...where }) =>
-      placed({
-        ...where,
-        message: `${name} is used and not declared. Add it to variables, or correct the name.`,
-      }),
-    ),
-    ...(tooMany === null ? [] : [{ path: html === null ? '/text' : '/html', message: tooMany }]),
-  ]
+  return all.filter((fault) => fault.slug === null || fault.slug === slug).map(atPart)
 }
 
 /** All that is used, and what that uses: of the files before what is published. */
@@ -147,10 +127,3 @@ function findDeclarationFault(declared: unknown, at: number): FieldFault[] {
 const sourceOf = ({ kind, slug, subject, text, html }: TemplateFile): TemplateSource => ({
   ...{ kind, slug, subject, text, html },
 })
-
-function placed({ part, line, message }: Pick<TemplateFault, 'part' | 'line' | 'message'>): FieldFault {
-  return {
-    path: part === null ? '' : `/${part}`,
-    message: line === null ? message : `Line ${line}: ${message}`,
-  }
-}

@@ -23,7 +23,6 @@ const late: [what: string, pattern: RegExp][] = [
   ['the language of templates', /\/node_modules\/(?:liquidjs|html-to-text)\//],
   ['the reference page', /\/node_modules\/@scalar\//],
   ['the metrics of a process that has none', /\/node_modules\/(?:prom-client|@opentelemetry)\//],
-  ['Prisma', /\/node_modules\/@prisma\/|\/generated\/prisma\//],
   ['what makes the OpenAPI document', /\/node_modules\/@fastify\/swagger\//],
   ['what makes certificates', /\/node_modules\/selfsigned\//],
   ['the examination of `valija doctor`', /\/examine-installation\.ts$/],

@@ -40,14 +40,24 @@ import {
 } from '@valija/store'
 import { tellCancelled } from './change-message.ts'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
+import { createRoom, type Room } from './room.ts'
 
-export interface ErasureDesk {
+/** What workers need of it. */
+export interface ErasureParts {
   database: Database
   clock: Pick<DatabaseClock, 'nowMs'>
   nextId: IdSource
   wake: Pick<Wake, 'send'>
   mailLog: Pick<MailLog, 'ended'>
-  sealer: Pick<Sealer, 'signingKeys'>
+}
+
+export interface ErasureDesk {
+  /**
+   * Has all erased that was accepted for an address so far. Asked again while that is under way, it reaches up to now.
+   *
+   * @throws {ProductError} invalid_request
+   */
+  erase(caller: Pick<Caller, 'tenantId'>, email: string): Promise<ErasureView>
 }
 
 export interface ErasureView {
@@ -67,44 +77,52 @@ type MailsOfErasure = Pick<PendingErasure, 'id' | 'tenantId' | 'emailKey' | 'pla
 /** How long whoever asks waits for that, and how long a worker is at it before it looks after other erasures. */
 const answerWithinMs = 8_000
 
-/**
- * Has all erased that was accepted for an address so far. Asked again while that is under way, it reaches up to now.
- *
- * @throws {ProductError} invalid_request
- */
-export async function eraseAddress(
-  desk: ErasureDesk,
-  { tenantId }: Pick<Caller, 'tenantId'>,
-  email: string,
-): Promise<ErasureView> {
-  const address = parseAddress(email)
-  if (!address.ok) throw invalidRequest([{ path: '/email', message: address.message }])
-  if (address.value.domain === erasedDomain)
-    throw invalidRequest([{ path: '/email', message: erasedAddressFault }])
-  const emailKey = `${address.value.key}@${address.value.domain}`
-  const placeholder = erasedAddress(desk.sealer.signingKeys(erasurePurpose), tenantId, emailKey)
-  const erasure = { tenantId, emailKey, placeholder }
-  const { id, boundId } = await insertErasure(desk.database, { id: desk.nextId(), ...erasure })
-  await stopInTurn(desk, { id, boundId, ...erasure })
-  desk.wake.send('erasures')
-  const stored = await findErasure(desk.database, tenantId, id)
-  if (stored === null) throw new ProductError('not_found')
-  return toErasureView(stored)
+/** One after the other in a process: they share their connections with those who accept mail. */
+const stopLimits = { total: 1, perOwner: 1, patienceMs: answerWithinMs }
+
+export function createErasureDesk(
+  parts: ErasureParts & { sealer: Pick<Sealer, 'signingKeys'> },
+): ErasureDesk {
+  const keys = parts.sealer.signingKeys(erasurePurpose)
+  const room = createRoom(stopLimits)
+  return {
+    erase: async ({ tenantId }, email) => {
+      const emailKey = readEmailKey(email)
+      const erasure = { tenantId, emailKey, placeholder: erasedAddress(keys, tenantId, emailKey) }
+      const { id, boundId } = await insertErasure(parts.database, { id: parts.nextId(), ...erasure })
+      await stopInTime(parts, room, { id, boundId, ...erasure })
+      parts.wake.send('erasures')
+      const stored = await findErasure(parts.database, tenantId, id)
+      if (stored === null) throw new ProductError('not_found')
+      return toErasureView(stored)
+    },
+  }
 }
 
-/** One after the other in a process: they share their connections with those who accept mail. */
-let turn: Promise<unknown> = Promise.resolve()
+/** @throws {ProductError} invalid_request */
+function readEmailKey(email: string): string {
+  const address = parseAddress(email)
+  if (!address.ok) throw invalidRequest([{ path: '/email', message: address.message }])
+  const { key, domain } = address.value
+  if (domain === erasedDomain) throw invalidRequest([{ path: '/email', message: erasedAddressFault }])
+  return `${key}@${domain}`
+}
 
 /** @returns in time; what is not stopped by then, workers stop */
-async function stopInTurn(desk: Omit<ErasureDesk, 'sealer'>, erasure: MailsOfErasure): Promise<void> {
+async function stopInTime(parts: ErasureParts, room: Room, erasure: MailsOfErasure): Promise<void> {
   const untilMs = performance.now() + answerWithinMs
-  const work = turn.then(async () => {
-    if (performance.now() < untilMs) await stopMails(desk, erasure, { untilMs, pausesMs: recallPausesMs })
-  })
-  turn = work.catch(() => {})
+  if (!(await room.enter(erasure.tenantId, 1))) return
+  const work = stopMails(parts, erasure, { untilMs, pausesMs: recallPausesMs }).finally(() =>
+    room.leave(erasure.tenantId, 1),
+  )
+  // A look that is under way may take longer, as a statement does: whoever asked has been answered, and workers find out again.
+  work.catch(() => {})
   const late = new AbortController()
   try {
-    await Promise.race([work, delay(answerWithinMs, undefined, { signal: late.signal })])
+    await Promise.race([
+      work,
+      delay(Math.max(0, untilMs - performance.now()), undefined, { signal: late.signal }),
+    ])
   } finally {
     late.abort()
   }
@@ -117,7 +135,7 @@ async function stopInTurn(desk: Omit<ErasureDesk, 'sealer'>, erasure: MailsOfEra
  * @param untilMs no look begins after this, by `performance.now()`
  */
 export async function stopMails(
-  desk: Omit<ErasureDesk, 'sealer'>,
+  desk: ErasureParts,
   erasure: MailsOfErasure,
   {
     pausesMs = [],
@@ -147,14 +165,14 @@ export async function stopMails(
   await noteLiveMails(engine, erasure.id, { cancelled: stopped.size, beingSent })
 }
 
-function recall({ wake }: Pick<ErasureDesk, 'wake'>, live: readonly LiveMail[]): void {
+function recall({ wake }: Pick<ErasureParts, 'wake'>, live: readonly LiveMail[]): void {
   const leased = live.filter(({ isLeased }) => isLeased)
   for (const messageId of new Set(leased.map((mail) => mail.messageId))) wake.send('recall', messageId)
 }
 
 /** @returns the recipients that were stopped */
 async function stopWaiting(
-  desk: Omit<ErasureDesk, 'sealer'>,
+  desk: ErasureParts,
   erasure: MailsOfErasure,
   found: readonly LiveMail[],
   untilMs: number,
@@ -171,7 +189,7 @@ async function stopWaiting(
 }
 
 async function stop(
-  desk: Omit<ErasureDesk, 'sealer'>,
+  desk: ErasureParts,
   { tenantId, placeholder }: MailsOfErasure,
   messageId: Uuid,
   recipientIds: ReadonlySet<Uuid>,
@@ -195,7 +213,7 @@ async function stop(
 
 /** @throws {ProductError} not_found */
 export async function showErasure(
-  { database }: Pick<ErasureDesk, 'database'>,
+  { database }: Pick<ErasureParts, 'database'>,
   caller: Caller,
   id: string,
 ): Promise<ErasureView> {
@@ -207,7 +225,7 @@ export async function showErasure(
 
 /** @throws {ProductError} invalid_request */
 export function showErasures(
-  { database }: Pick<ErasureDesk, 'database'>,
+  { database }: Pick<ErasureParts, 'database'>,
   caller: Caller,
   request: PageRequest,
 ): Promise<PageAnswer<ErasureView>> {

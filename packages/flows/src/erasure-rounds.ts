@@ -12,11 +12,11 @@ import {
   postponeErasure,
   stepErasure,
 } from '@valija/store'
-import { type ErasureDesk, stopMails } from './erase-person.ts'
+import { type ErasureParts, stopMails } from './erase-person.ts'
 
 const everyMs = 30_000
 
-export interface ErasureRoundParts extends Omit<ErasureDesk, 'sealer'> {
+export interface ErasureRoundParts extends ErasureParts {
   database: Database
   wake: Pick<Wake, 'send'>
   isStopped: () => boolean

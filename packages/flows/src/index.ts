@@ -17,9 +17,9 @@ export * from './domain-hosts.ts'
 export * from './domain-records.ts'
 export * from './domain-zone.ts'
 export {
+  createErasureDesk,
   type ErasureDesk,
   type ErasureView,
-  eraseAddress,
   showErasure,
   showErasures,
 } from './erase-person.ts'
@@ -92,7 +92,8 @@ export * from './submit-message.ts'
 export * from './sweep-deliveries.ts'
 export * from './take-report.ts'
 export * from './template-desk.ts'
-export { checkRetention, type RetentionInput } from './tenant-retention.ts'
+export { atPart, findSourceFaults } from './template-faults.ts'
+export type { RetentionInput } from './tenant-retention.ts'
 export * from './test-mailbox.ts'
 export * from './test-webhook.ts'
 export * from './throttle-rules.ts'

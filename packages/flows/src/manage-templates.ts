@@ -8,7 +8,6 @@ import {
   type FieldFault,
   findContentFaults,
   findLabelFaults,
-  findUsesFault,
   formatId,
   type IdSource,
   invalidRequest,
@@ -34,9 +33,10 @@ import {
   updateTemplate,
   type WholeTemplate,
 } from '@valija/store'
-import type { TemplateInspection, TemplateRenderer } from '@valija/templates'
+import type { TemplateRenderer } from '@valija/templates'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
 import type { TemplateDesk } from './template-desk.ts'
+import { findSourceFaults } from './template-faults.ts'
 
 export interface TemplateManagement {
   database: Database
@@ -255,34 +255,8 @@ async function makeVersion(
 ): Promise<NewVersion> {
   const inspection = await desk.renderer.inspect(caller.tenantId, { kind, slug, ...content })
   const uses = [...new Set(inspection.references.map((reference) => `${reference.kind}/${reference.slug}`))]
-  const tooMany = findUsesFault(uses.length)
-  refuse([
-    ...inspection.faults.map(({ part, line, message }) => at(part, line, message)),
-    ...findUndeclared(inspection, content.variables),
-    ...(tooMany === null ? [] : [{ path: content.html === null ? '/text' : '/html', message: tooMany }]),
-  ])
+  refuse(findSourceFaults(content, inspection))
   return { id: desk.nextId(), ...content, uses }
-}
-
-/** Where variables are declared, whatever is used is. */
-function findUndeclared(
-  { variables }: TemplateInspection,
-  declared: readonly TemplateVariable[],
-): FieldFault[] {
-  if (declared.length === 0) return []
-  const names = new Set(declared.map(({ name }) => name))
-  return variables.flatMap(({ name, part, line }) =>
-    names.has(name)
-      ? []
-      : [at(part, line, `${name} is used and not declared. Add it to variables, or correct the name.`)],
-  )
-}
-
-function at(part: string | null, line: number | null, message: string): FieldFault {
-  return {
-    path: part === null ? '' : `/${part}`,
-    message: line === null ? message : `Line ${line}: ${message}`,
-  }
 }
 
 /** What would be wrong with every mail of it. */

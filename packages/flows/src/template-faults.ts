@@ -1,6 +1,39 @@
 /** What is wrong with a template, in a sentence and at a path that its author can act on. */
-import type { FieldFault } from '@valija/core'
-import type { TemplateFault } from '@valija/templates'
+import { type FieldFault, findUsesFault, type TemplateContent } from '@valija/core'
+import type { TemplateFault, TemplateInspection } from '@valija/templates'
+
+/** What of a source keeps it from being saved: its syntax, what it uses too much of, and, where variables are declared, what it uses besides. */
+export function findSourceFaults(
+  { html, variables }: Pick<TemplateContent, 'html' | 'variables'>,
+  inspection: TemplateInspection,
+): FieldFault[] {
+  const uses = new Set(inspection.references.map(({ kind, slug }) => `${kind}/${slug}`))
+  const tooMany = findUsesFault(uses.size)
+  const declared = new Set(variables.map(({ name }) => name))
+  const undeclared = inspection.variables.filter(({ name }) => declared.size > 0 && !declared.has(name))
+  return [
+    ...inspection.faults.map(atPart),
+    ...undeclared.map(({ name, ...where }) =>
+      atPart({
+        ...where,
+        message: `${name} is used and not declared. Add it to variables, or correct the name.`,
+      }),
+    ),
+    ...(tooMany === null ? [] : [{ path: html === null ? '/text' : '/html', message: tooMany }]),
+  ]
+}
+
+/** At the part of the template that its author sends: `/html`. */
+export function atPart({
+  part,
+  line,
+  message,
+}: Pick<TemplateFault, 'part' | 'line' | 'message'>): FieldFault {
+  return {
+    path: part === null ? '' : `/${part}`,
+    message: line === null ? message : `Line ${line}: ${message}`,
+  }
+}
 
 /**
  * @param slug of the template that was asked for: what is wrong with a layout or partial names it

@@ -1,5 +1,5 @@
 /** Housekeeping for tenants whose mail is kept for a shorter time than others' (store/tenant-retention.ts). */
-import { type FieldFault, formatId, invalidRequest, steadyNowMs, type Uuid } from '@valija/core'
+import { formatId, steadyNowMs, type Uuid } from '@valija/core'
 import {
   type Database,
   deleteOldMessages,
@@ -99,22 +99,4 @@ async function step(
 export interface RetentionInput {
   retention_days?: number | null
   redact_after_days?: number | null
-}
-
-/**
- * @param instanceDays how long the installation keeps events: a tenant's mail is not kept longer
- * @throws {ProductError} invalid_request
- */
-export function checkRetention(input: RetentionInput, instanceDays: number): void {
-  const faults = (['retention_days', 'redact_after_days'] as const).flatMap((name): FieldFault[] =>
-    (input[name] ?? 0) > instanceDays
-      ? [
-          {
-            path: `/${name}`,
-            message: `may be ${instanceDays} at most: nothing is kept longer (VALIJA_RETENTION_EVENTS)`,
-          },
-        ]
-      : [],
-  )
-  if (faults.length > 0) throw invalidRequest(faults)
 }

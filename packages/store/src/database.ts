@@ -5,20 +5,14 @@
  * transaction says for whom it works (`asTenant`), whatever the query's own filter is.
  * Connections per process: 4 + 2 here, 1 to listen, 1 to notify, 1 to lead and at most 3 of the queue: 12 (DESIGN 4.25).
  */
-import { createRequire } from 'node:module'
+import { PrismaPg } from '@prisma/adapter-pg'
 import type { Uuid } from '@valija/core'
 import pg from 'pg'
 import { tellRequest } from './audited-request.ts'
-import type { PrismaClient } from './generated/prisma/client.ts'
+import { PrismaClient } from './generated/prisma/client.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
 import { retryConflicts } from './retry-conflicts.ts'
 import { livenessOptions, livenessSettings, watchConnection } from './watch-connection.ts'
-
-/**
- * For Prisma, whose clients are made without waiting: it takes 0.05 s, and few processes ask a management table at their start. Soon after it
- * they call `load`.
- */
-const require = createRequire(import.meta.url)
 
 /** Counters of type int8 fit into a double here. */
 const types: pg.CustomTypesConfig = {
@@ -40,7 +34,7 @@ export interface Database {
   readonly operators: PrismaClient
   /** Management tables with a tenant's rights: use `asTenant`. */
   readonly tenants: PrismaClient
-  /** Loads all that management tables will ever need of files, and connects to nothing. */
+  /** Loads what Prisma reads of files at its first query only; connects to nothing. */
   load(): Promise<void>
   close(): Promise<void>
 }
@@ -49,41 +43,22 @@ export interface Database {
 export function openDatabase(options: DatabaseOptions): Database {
   const engine = openPool(options, { role: 'valija_engine', connections: 4, statementTimeoutMs: 30_000 })
   const tenant = openPool(options, { role: 'valija_tenant', connections: 2, statementTimeoutMs: 10_000 })
-  const operators = prismaOver(engine)
-  const tenants = prismaOver(tenant)
+  const operators = new PrismaClient({ adapter: new PrismaPg(engine) })
+  const tenants = new PrismaClient({ adapter: new PrismaPg(tenant) })
   return {
     url: options.url,
     engine,
     tenant,
-    get operators() {
-      return operators.client
-    },
-    get tenants() {
-      return tenants.client
-    },
+    operators,
+    tenants,
     load: async () => {
-      await operators.client.$connect()
-      await tenants.client.$connect()
+      await operators.$connect()
+      await tenants.$connect()
     },
     close: async () => {
-      await Promise.all([operators.close(), tenants.close()])
+      await Promise.all([operators.$disconnect(), tenants.$disconnect()])
       await Promise.all([engine.end(), tenant.end()])
     },
-  }
-}
-
-/** Made when it is first used. */
-function prismaOver(pool: pg.Pool): { readonly client: PrismaClient; close(): Promise<void> } {
-  let client: PrismaClient | undefined
-  return {
-    get client() {
-      if (client === undefined) {
-        const { createPrismaClient }: typeof import('./prisma-client.ts') = require('./prisma-client.ts')
-        client = createPrismaClient(pool)
-      }
-      return client
-    },
-    close: async () => client?.$disconnect(),
   }
 }
 

@@ -1,9 +1,8 @@
 /** POST /recipients/erase: delete what is kept about one person. */
-import { eraseAddress } from '@valija/flows'
 import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
 import { Erasure, ErasureInput } from './schemas.ts'
 
-export const requestErasure: RoutePlugin = (app, desk) => {
+export const requestErasure: RoutePlugin = (app, { erasureDesk }) => {
   app.post(
     '/recipients/erase',
     {
@@ -19,6 +18,6 @@ export const requestErasure: RoutePlugin = (app, desk) => {
       },
     },
     async (request, reply) =>
-      reply.code(202).send(await eraseAddress(desk, callerOf(request), request.body.email)),
+      reply.code(202).send(await erasureDesk.erase(callerOf(request), request.body.email)),
   )
 }

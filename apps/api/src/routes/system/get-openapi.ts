@@ -3,7 +3,7 @@ import type { RoutePlugin } from '../../route.ts'
 
 export const getOpenApi: RoutePlugin = (app, { options }) => {
   let description: Promise<{ json: string; yaml: string }> | null = null
-  // Made behind the start, which it would make 0.1 s longer (server.ts), or when it is asked for sooner. What failed is tried again.
+  // Made when it is first asked for: at every start it would take 0.1 s. What failed is tried again.
   const describe = async () => {
     const { describeApi } = await import('../../openapi-file.ts')
     description ??= describeApi(options.publicUrl).catch((error: unknown) => {
