@@ -62,13 +62,21 @@ function start(open: (target: MailboxTarget) => MailboxSession, timings: Partial
   watcher.start()
 }
 
+/** Resolves when a watcher is to stop; it may have been told so already, while it wrote down its last look. */
+function whenStopped(stop: AbortSignal): PromiseWithResolvers<void> {
+  const stopped = Promise.withResolvers<void>()
+  if (stop.aborted) stopped.resolve()
+  else stop.addEventListener('abort', () => stopped.resolve(), { once: true })
+  return stopped
+}
+
 /** An empty mailbox whose server tells of nothing. */
 const quiet: MailboxSession = {
   canWait: true,
   list: async () => [],
   read: async () => null,
   remove: async () => undefined,
-  waitForNews: (_, stop) => new Promise((resolve) => stop.addEventListener('abort', () => resolve())),
+  waitForNews: (_, stop) => whenStopped(stop).promise,
   finish: async () => undefined,
   close: () => undefined,
 }
@@ -118,10 +126,9 @@ test('a server that has news without end is looked at now and then, and nothing 
       },
       waitForNews: async (_, stop) => {
         if (!calm) return
-        await new Promise<void>((resolve) => {
-          news = resolve
-          stop.addEventListener('abort', () => resolve())
-        })
+        const waiting = whenStopped(stop)
+        news = waiting.resolve
+        await waiting.promise
       },
     }),
     { betweenMs: 400 },

@@ -46,7 +46,8 @@ const claim = (limit = 10, { maxOfOwner = 100, owners = [] as (string | null)[] 
   claimMailboxes(database.engine, { holder: nextId(), leaseMs, limit, maxOfOwner, owners })
 const renew = (...held: HeldMailbox[]) => renewMailboxes(database.engine, held, leaseMs)
 const show = async (id: string) => (await findMailbox(database, null, id))!
-const endLeases = () => database.engine.query('UPDATE valija.mailboxes SET held_until = now()')
+const endLeases = () =>
+  database.engine.query("UPDATE valija.mailboxes SET held_until = now() - interval '1 s'")
 
 test('each mailbox is claimed by one of many at the same time; those first that have waited longest', async () => {
   for (const inS of [-1, -3, -2]) await add({ inS })
@@ -114,7 +115,7 @@ test('a failure gives it back until its pause is over, and counts; a good look f
     expect(await show(id)).toMatchObject({ failures, errorCode: 'login_refused', errorDetail: 'no' })
     expect(await claim()).toEqual([])
     expect(await nextMailboxDueInMs(database.engine)).toBeGreaterThan(50_000)
-    await database.engine.query('UPDATE valija.mailboxes SET next_look_at = now()')
+    await database.engine.query("UPDATE valija.mailboxes SET next_look_at = now() - interval '1 s'")
   }
   expect(await countMailboxes(database.engine)).toEqual([{ state: 'failing', count: 1 }])
   const [held] = await claim()

@@ -183,9 +183,10 @@ describe('claiming', () => {
     const inMs = await nextWebhookDueInMs(database.engine)
     expect(inMs).toBeGreaterThan(55_000)
     expect(inMs).toBeLessThanOrEqual(60_000)
-    await database.engine.query('UPDATE valija.webhook_outbox SET due_at = now() WHERE webhook_id = $1', [
-      later,
-    ])
+    await database.engine.query(
+      "UPDATE valija.webhook_outbox SET due_at = now() - interval '1 s' WHERE webhook_id = $1",
+      [later],
+    )
     expect(await claim()).toHaveLength(1)
   })
 
@@ -195,7 +196,7 @@ describe('claiming', () => {
     await claimOne({ leaseMs: 60_000 })
     expect(await claim()).toEqual([])
     expect(await nextWebhookDueInMs(database.engine)).toBeGreaterThan(55_000)
-    await database.engine.query("UPDATE valija.webhook_outbox SET due_at = now() - interval '1 ms'")
+    await database.engine.query("UPDATE valija.webhook_outbox SET due_at = now() - interval '1 s'")
     expect(await nextWebhookDueInMs(database.engine)).toBeNull()
     expect(await claim()).toHaveLength(1)
   })
@@ -225,7 +226,7 @@ describe('settling', () => {
     await endpoint()
     await emit(1)
     const lost = await claimOne()
-    await database.engine.query('UPDATE valija.webhook_outbox SET due_at = now()')
+    await database.engine.query("UPDATE valija.webhook_outbox SET due_at = now() - interval '1 s'")
     const held = await claimOne()
     expect(held.lease).not.toBe(lost.lease)
     await settle(triedOf(lost, 5_000))

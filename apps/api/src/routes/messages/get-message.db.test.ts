@@ -44,7 +44,7 @@ describe('200', () => {
     const delivery = await lease(api, recipients[0]?.id ?? '')
     expect(await get(id)).toMatchObject({ status: 'sending', recipients: [{ status: 'sending' }] })
     await api.foundation.database.engine.query(
-      'UPDATE valija.deliveries SET leased_until = now() WHERE recipient_id = $1',
+      "UPDATE valija.deliveries SET leased_until = now() - interval '1 s' WHERE recipient_id = $1",
       [delivery.recipientId],
     )
     expect(await get(id)).toMatchObject({ status: 'queued', recipients: [{ status: 'queued' }] })
