@@ -16,7 +16,7 @@ import {
   sendMail,
 } from './support/messages.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
-import { until } from './support/until.ts'
+import { PATIENCE_MS, until } from './support/until.ts'
 import { expectStatus, startValija, type Valija } from './support/valija.ts'
 
 /** Of bulk mail here: long enough for one retry, short enough to wait for. */
@@ -60,7 +60,7 @@ async function follow(
 ) {
   const seen: MailEvent[] = []
   let cursor = from
-  for (const endMs = performance.now() + 30_000; performance.now() < endMs; ) {
+  for (const endMs = performance.now() + PATIENCE_MS; performance.now() < endMs; ) {
     const page = await readStream(
       call(),
       `limit=${limit}${query}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`,
