@@ -24,10 +24,12 @@ import {
   insertWebhook,
   listWebhooks,
   maxWebhooks,
+  readWebhookStandings,
   type StoredWebhook,
   updateWebhook,
   type Wake,
   type WebhookBatch,
+  type WebhookStanding,
 } from '@valija/store'
 import { type PageAnswer, type PageRequest, readPage } from './manage-pages.ts'
 
@@ -69,23 +71,40 @@ export interface WebhookView {
   status: 'enabled' | 'disabled'
   disabled_reason: string | null
   disabled_at: string | null
+  failing_since: string | null
+  /** The last try, while it fails or after it was given up. */
+  last_error: { status_code: number | null; error: string | null; at: string } | null
+  pending: { events: number; is_exact: boolean }
   former_secret_until: string | null
   created_at: string
 }
+
+/** What waits for an endpoint is counted so far: of one, and of each in a list, where there may be a hundred. */
+const countedOfOne = 10_000
+const countedInList = 1_000
 
 export function showWebhooks(
   desk: WebhookDesk,
   caller: Caller,
   request: PageRequest,
 ): Promise<PageAnswer<WebhookView>> {
-  const read = (page: { limit: number; after: string | null }) =>
-    listWebhooks(desk.database, caller.tenantId, page)
-  return readPage('webhook', request, read, (webhook) => toView(desk, webhook))
+  const read = async (page: { limit: number; after: string | null }) => {
+    const webhooks = await listWebhooks(desk.database, caller.tenantId, page)
+    const standings = await readWebhookStandings(desk.database, caller.tenantId, webhooks, countedInList)
+    return webhooks.map((webhook, i) => ({ ...webhook, standing: standings[i] }))
+  }
+  return readPage('webhook', request, read, (webhook) => toView(desk, webhook, webhook.standing))
 }
 
 /** @throws {ProductError} not_found */
 export async function showWebhook(desk: WebhookDesk, caller: Caller, id: string): Promise<WebhookView> {
-  return toView(desk, await requireWebhook(desk, caller, id))
+  return showStanding(desk, await requireWebhook(desk, caller, id))
+}
+
+async function showStanding(desk: WebhookDesk, webhook: StoredWebhook): Promise<WebhookView> {
+  const { database } = desk
+  const [standing] = await readWebhookStandings(database, webhook.tenantId, [webhook], countedOfOne)
+  return toView(desk, webhook, standing)
 }
 
 /** @throws {ProductError} invalid_request, conflict */
@@ -139,7 +158,7 @@ export async function changeWebhook(
     await endContinuation(desk.database.engine, uuid)
     desk.wake.send('webhooks')
   }
-  return toView(desk, changed)
+  return showStanding(desk, changed)
 }
 
 /** @throws {ProductError} not_found */
@@ -191,7 +210,14 @@ function readBatch(batch: WebhookBatchView | null): WebhookBatch | null {
   return batch && { maxEvents: batch.max_events, maxWaitMs: batch.max_wait_ms }
 }
 
-function toView({ clock }: Pick<WebhookDesk, 'clock'>, webhook: StoredWebhook): WebhookView {
+/** Of a new one nothing waits and nothing failed. */
+const newStanding: WebhookStanding = { pending: 0, isExact: true, lastError: null }
+
+function toView(
+  { clock }: Pick<WebhookDesk, 'clock'>,
+  webhook: StoredWebhook,
+  { pending, isExact, lastError } = newStanding,
+): WebhookView {
   const { batch, formerSecretUntil } = webhook
   const isOverlapping = formerSecretUntil !== null && formerSecretUntil.getTime() > clock.nowMs()
   return {
@@ -204,6 +230,13 @@ function toView({ clock }: Pick<WebhookDesk, 'clock'>, webhook: StoredWebhook): 
     status: webhook.status,
     disabled_reason: webhook.disabledReason,
     disabled_at: webhook.disabledAt?.toISOString() ?? null,
+    failing_since: webhook.failingSince?.toISOString() ?? null,
+    last_error: lastError && {
+      status_code: lastError.statusCode,
+      error: lastError.error,
+      at: lastError.startedAt.toISOString(),
+    },
+    pending: { events: pending, is_exact: isExact },
     former_secret_until: isOverlapping ? formerSecretUntil.toISOString() : null,
     created_at: webhook.createdAt.toISOString(),
   }

@@ -85,5 +85,6 @@ export {
   settleWebhookTries,
 } from './webhook-outbox.ts'
 export * from './webhook-replays.ts'
+export * from './webhook-standings.ts'
 export * from './webhook-tries.ts'
 export * from './webhooks.ts'

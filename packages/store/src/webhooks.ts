@@ -18,6 +18,8 @@ export interface StoredWebhook {
   batch: WebhookBatch | null
   status: 'enabled' | 'disabled'
   disabledReason: string | null
+  /** Since when no try has succeeded; null when the last one did, and once it was given up. */
+  failingSince: Date | null
   /** Null while it is enabled, and where an older version disabled it. */
   disabledAt: Date | null
   /** Until when its last secret but one signs or signed as well; null when there is none. */
@@ -189,7 +191,7 @@ export async function readWebhookSigner(
 }
 
 function toStoredWebhook(row: WebhookModel): StoredWebhook {
-  const { id, tenantId, url, events, domains, tags, disabledReason, createdAt } = row
+  const { id, tenantId, url, events, domains, tags, disabledReason, failingSince, createdAt } = row
   const { batchMaxEvents, batchMaxWaitMs, formerSecretsEnd, disabledAt } = row
   // The database's CHECK knows no other word.
   const status = row.status as StoredWebhook['status']
@@ -206,6 +208,7 @@ function toStoredWebhook(row: WebhookModel): StoredWebhook {
         : { maxEvents: batchMaxEvents, maxWaitMs: batchMaxWaitMs },
     status,
     disabledReason,
+    failingSince,
     disabledAt: status === 'disabled' ? disabledAt : null,
     formerSecretUntil: formerSecretsEnd[0] ?? null,
     createdAt,

@@ -48,6 +48,10 @@ export const webhookCommands: readonly Command[] = [
           disabled_reason === null ? status : `${status}, ${disabled_reason}`,
         events: ({ events }) => events.join(' '),
         'only of': ({ domains, tags }) => [...domains, ...tags].join(' '),
+        waiting: ({ pending }) => `${pending.is_exact ? '' : 'over '}${pending.events}`,
+        'failing since': ({ failing_since }) => failing_since,
+        'last error': ({ last_error }) =>
+          last_error && (last_error.error ?? `status ${last_error.status_code}`),
         url: ({ url }) => url,
       })
     },

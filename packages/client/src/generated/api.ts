@@ -564,6 +564,24 @@ export type Webhook = {
   disabled_reason: string | null
   /** Since when it is not told; what happened since is told when it is enabled. */
   disabled_at: string | null
+  /** Since when no try has succeeded; null: the last one did, there was none yet, or Valija disabled it (disabled_reason). */
+  failing_since: string | null
+  /** What the last try came to, while it fails or after Valija disabled it; null: nothing is wrong, or the try is not kept any more. */
+  last_error: {
+    /** null: there was no HTTP answer. */
+    status_code: number | null
+    /** What was wrong, where the status does not say it. */
+    error: string | null
+    /** When that try began. */
+    at: string
+  } | null
+  /** What it has still to be told, as /pending lists it. */
+  pending: {
+    /** How many wait, counted up to 10,000, and in a list up to 1,000. */
+    events: number
+    /** false: there are more. */
+    is_exact: boolean
+  }
   /** Until when its former secret signs as well; null: only the newest signs. */
   former_secret_until: string | null
   /** When it was added. */
@@ -593,6 +611,24 @@ export type CreatedWebhook = {
   disabled_reason: string | null
   /** Since when it is not told; what happened since is told when it is enabled. */
   disabled_at: string | null
+  /** Since when no try has succeeded; null: the last one did, there was none yet, or Valija disabled it (disabled_reason). */
+  failing_since: string | null
+  /** What the last try came to, while it fails or after Valija disabled it; null: nothing is wrong, or the try is not kept any more. */
+  last_error: {
+    /** null: there was no HTTP answer. */
+    status_code: number | null
+    /** What was wrong, where the status does not say it. */
+    error: string | null
+    /** When that try began. */
+    at: string
+  } | null
+  /** What it has still to be told, as /pending lists it. */
+  pending: {
+    /** How many wait, counted up to 10,000, and in a list up to 1,000. */
+    events: number
+    /** false: there are more. */
+    is_exact: boolean
+  }
   /** Until when its former secret signs as well; null: only the newest signs. */
   former_secret_until: string | null
   /** When it was added. */

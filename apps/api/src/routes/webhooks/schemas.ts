@@ -69,6 +69,9 @@ export const WebhookChange = named(
   }),
 )
 
+const statusCode = nullable(Type.Integer({ description: 'null: there was no HTTP answer.' }))
+const error = nullable(Type.String({ description: 'What was wrong, where the status does not say it.' }))
+
 const shown = {
   id: Type.String({ pattern: '^whk_[0-9a-f]{32}$' }),
   url,
@@ -79,6 +82,27 @@ const shown = {
   status,
   disabled_reason: nullable(Type.String({ description: 'Why Valija disabled it; null when it did not.' })),
   disabled_at: nullable(time('Since when it is not told; what happened since is told when it is enabled.')),
+  failing_since: nullable(
+    time(
+      'Since when no try has succeeded; null: the last one did, there was none yet, or Valija disabled it (disabled_reason).',
+    ),
+  ),
+  last_error: Type.Unsafe<{ status_code: number | null; error: string | null; at: string } | null>({
+    type: ['object', 'null'],
+    description:
+      'What the last try came to, while it fails or after Valija disabled it; null: nothing is wrong, or the try is not kept any more.',
+    properties: { status_code: statusCode, error, at: time('When that try began.') },
+    required: ['status_code', 'error', 'at'],
+  }),
+  pending: Type.Object(
+    {
+      events: Type.Integer({
+        description: 'How many wait, counted up to 10,000, and in a list up to 1,000.',
+      }),
+      is_exact: Type.Boolean({ description: 'false: there are more.' }),
+    },
+    { description: 'What it has still to be told, as /pending lists it.' },
+  ),
   former_secret_until: nullable(
     time('Until when its former secret signs as well; null: only the newest signs.'),
   ),
@@ -117,8 +141,8 @@ export const WebhookDelivery = named(
       type,
       number: Type.Integer({ description: 'Which try of this event at this endpoint, from 1.' }),
       outcome: Type.String({ description: '`delivered` or `failed`.' }),
-      status_code: nullable(Type.Integer({ description: 'null: there was no HTTP answer.' })),
-      error: nullable(Type.String({ description: 'What was wrong, where the status does not say it.' })),
+      status_code: statusCode,
+      error,
       response_start: nullable(Type.String({ description: 'The beginning of the answer’s body.' })),
       started_at: time('When the try began.'),
       duration_ms: Type.Integer(),
@@ -221,8 +245,8 @@ export const WebhookTest = named(
         description:
           'The header `webhook-id` that the endpoint saw: in Standard Webhooks the id of what is told, here that of the event; not the id of the webhook.',
       }),
-      status_code: nullable(Type.Integer({ description: 'null: there was no HTTP answer.' })),
-      error: nullable(Type.String({ description: 'What was wrong, where the status does not say it.' })),
+      status_code: statusCode,
+      error,
       response_start: nullable(Type.String({ description: 'The beginning of the answer’s body.' })),
       duration_ms: Type.Integer(),
     },
