@@ -29,7 +29,7 @@ async function start(): Promise<Cluster> {
   const postgres = await startEmbeddedPostgres({
     dataDir: path.join(folder, 'data'),
     database: 'postgres',
-    settings: { max_connections: '300', fsync: 'off' },
+    settings: { max_connections: '300', fsync: 'off', full_page_writes: 'off' },
     log: (line) => lines.push(line),
   }).catch((error) => {
     throw new Error(`the test cluster did not start: ${error.message}\n${lines.join('\n')}`)
