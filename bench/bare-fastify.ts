@@ -2,7 +2,7 @@
  * What accepting is compared with: a Fastify route that parses the same body, validates it with the same schema and answers
  * what is as long as a 202. No key, no database, no log: the most that any API on Fastify can reach.
  *
- *   node bench/bare-fastify.ts <port>      (started by bench/main.ts; asked over IPC)
+ *   node bench/bare-fastify.ts <port>      (started by others.ts; asked over IPC)
  */
 import { Type } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
@@ -10,7 +10,7 @@ import { MessageInput, messageInputSchemas } from '../apps/api/src/schemas/messa
 import { createValidatorCompiler } from '../apps/api/src/validators.ts'
 import { answerQuestions } from './program.ts'
 
-const app = Fastify({ logger: false })
+const app = Fastify({ logger: false, bodyLimit: 10_000_000 })
 app.setValidatorCompiler(createValidatorCompiler(messageInputSchemas))
 for (const schema of messageInputSchemas) app.addSchema(schema)
 app.post('/send', { schema: { body: Type.Ref(`${MessageInput.$id}#`) } }, (request, reply) => {

@@ -7,7 +7,7 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort } from '../tests/support/ports.ts'
-import { readCpu, readMemoryMb } from './measure.ts'
+import { readCpu, readMemory } from './measure.ts'
 import { cleanEnvironment } from './valija.ts'
 
 export interface Idle {
@@ -41,11 +41,11 @@ export async function runIdle(seconds: number): Promise<Idle> {
     await Promise.race([ready.promise, ended.then(() => Promise.reject(new Error('npm start ended')))])
     const readyMs = performance.now() - beganAt
     await delay(settleMs)
-    const pid = child.pid ?? 0
-    const before = readCpu({ all: pid })
+    const watched = { all: [child.pid ?? 0] }
+    const before = readCpu(watched)
     await delay(seconds * 1000)
-    const usedMs = (readCpu({ all: pid }).all ?? 0) - (before.all ?? 0)
-    return { cpuMsPerS: usedMs / seconds, memoryMb: readMemoryMb(pid), readyMs }
+    const usedMs = (readCpu(watched).all ?? 0) - (before.all ?? 0)
+    return { cpuMsPerS: usedMs / seconds, memoryMb: readMemory(watched).all ?? 0, readyMs }
   } finally {
     child.kill('SIGTERM')
     await ended

@@ -1,38 +1,43 @@
 /**
- * The load: posts receipts over HTTP/1.1 on kept connections, one request at a time on each (a closed loop). A client of its own
- * on bare sockets, because a real one costs more than the server that is measured, and both share the cores.
+ * The load: posts mails over HTTP/1.1 on kept connections, one request at a time on each. Either as fast as answers come (a
+ * closed loop), or at fixed times whether answers come or not (an open load): then a duration begins when its request was due,
+ * so that a slow answer also counts for those that had to wait behind it (no coordinated omission). A client of its own on bare
+ * sockets, because a real one costs more than the server that is measured, and both share the cores.
  *
- *   node bench/load.ts      (started by bench/main.ts; asked over IPC)
+ *   node bench/load.ts      (started by stage.ts; asked over IPC)
  */
 import net from 'node:net'
+import { createBodyWriter, type MailShape } from './mails.ts'
 import { answerQuestions, monotonicMs } from './program.ts'
-import { createBodyWriter } from './receipt.ts'
+import { type Quantiles, quantiles } from './quantiles.ts'
 
 export interface LoadInput {
   port: number
-  /** Null: the server asks for none. */
-  apiKey: string | null
-  /** Numbers of the receipts: `first` to `first + count - 1`. */
+  /** One for each tenant; empty: the server asks for none. */
+  apiKeys: string[]
+  shape: MailShape
+  /** Numbers of the mails: `first` to `first + count - 1`. */
   first: number
   count: number
   connections: number
+  /** Requests per second of an open load; null: a closed loop. */
+  perS: number | null
 }
 
 export interface LoadResult {
-  /** When the first request was written and the last answer read, by the monotonic clock. */
+  /** When the first request was written or due, and the last answer read, by the monotonic clock. */
   startedAtMs: number
   endedAtMs: number
   /** Answers by HTTP status. */
   statuses: Record<string, number>
-  /** From a request's last octet written to its answer, in milliseconds. */
-  p50Ms: number
-  p99Ms: number
+  /** From a request's writing, or when it was due in an open load, to its answer. */
+  answer: Quantiles
+  /** When each answer was read, by the monotonic clock. */
+  answeredAtMs: Float64Array
 }
 
-const writeBody = createBodyWriter()
-
 interface Lane {
-  post(head: string, number: number): Promise<number>
+  post(head: string, body: Buffer): Promise<number>
   close(): void
 }
 
@@ -55,8 +60,7 @@ async function openLane(port: number): Promise<Lane> {
   await opened.promise
   socket.on('error', fail).once('close', () => fail())
   return {
-    post: (head, number) => {
-      const body = writeBody(number)
+    post: (head, body) => {
       waiting = Promise.withResolvers<number>()
       socket.cork()
       socket.write(`${head}Content-Length: ${body.length}\r\n\r\n`, 'latin1')
@@ -81,32 +85,78 @@ function answerLength(text: string): number | null {
 let lanes: Lane[] = []
 let lanesPort = 0
 
-async function post({ port, apiKey, first, count, connections }: LoadInput): Promise<LoadResult> {
+async function post(input: LoadInput): Promise<LoadResult> {
+  const { port, first, count, connections, perS } = input
   if (port !== lanesPort || lanes.length !== connections) {
     for (const lane of lanes) lane.close()
     lanes = await Promise.all(Array.from({ length: connections }, () => openLane(port)))
     lanesPort = port
   }
-  const authorization = apiKey === null ? '' : `Authorization: Bearer ${apiKey}\r\n`
-  const head = `POST /send HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${authorization}Content-Type: application/json\r\n`
+  const writeBody = createBodyWriter(input.shape)
+  const heads = headsOf(input)
   const statuses: Record<string, number> = {}
   const durations = new Float64Array(count)
-  let next = 0
-  const startedAtMs = monotonicMs()
-  const work = async (lane: Lane) => {
-    while (next < count) {
-      const index = next++
-      const sentAtMs = monotonicMs()
-      const status = await lane.post(head, first + index)
-      durations[index] = monotonicMs() - sentAtMs
-      statuses[status] = (statuses[status] ?? 0) + 1
-    }
+  const answeredAtMs = new Float64Array(count)
+  /** Posts one and enters its answer; its duration counts from `fromMs`. */
+  const send: Send = async (lane, index, fromMs) => {
+    const number = first + index
+    const status = await lane.post(heads[number % heads.length] ?? '', writeBody(number))
+    answeredAtMs[index] = monotonicMs()
+    durations[index] = answeredAtMs[index] - fromMs
+    statuses[status] = (statuses[status] ?? 0) + 1
   }
-  await Promise.all(lanes.map(work))
-  const endedAtMs = monotonicMs()
-  durations.sort()
-  const quantile = (share: number) => durations[Math.max(0, Math.ceil(share * count) - 1)] ?? 0
-  return { startedAtMs, endedAtMs, statuses, p50Ms: quantile(0.5), p99Ms: quantile(0.99) }
+  const startedAtMs = monotonicMs()
+  if (perS === null) await runClosed(lanes, count, send)
+  else await runOpen(lanes, count, (index) => startedAtMs + (index * 1000) / perS, send)
+  return { startedAtMs, endedAtMs: monotonicMs(), statuses, answer: quantiles(durations), answeredAtMs }
+}
+
+type Send = (lane: Lane, index: number, fromMs: number) => Promise<void>
+
+/** Heads of requests, by tenant. */
+function headsOf({ port, apiKeys }: LoadInput): string[] {
+  const authorizations =
+    apiKeys.length === 0 ? [''] : apiKeys.map((key) => `Authorization: Bearer ${key}\r\n`)
+  return authorizations.map(
+    (line) => `POST /send HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${line}Content-Type: application/json\r\n`,
+  )
+}
+
+async function runClosed(all: Lane[], count: number, send: Send): Promise<void> {
+  let next = 0
+  const work = async (lane: Lane) => {
+    while (next < count) await send(lane, next++, monotonicMs())
+  }
+  await Promise.all(all.map(work))
+}
+
+/** What is due goes out on a connection that waits for nothing, or as soon as there is one. Looks every millisecond. */
+async function runOpen(
+  all: Lane[],
+  count: number,
+  dueAtMs: (index: number) => number,
+  send: Send,
+): Promise<void> {
+  const free = [...all]
+  const finished = Promise.withResolvers<void>()
+  let [next, answered] = [0, 0]
+  const serve = async (lane: Lane) => {
+    while (next < count && dueAtMs(next) <= monotonicMs()) {
+      const index = next++
+      await send(lane, index, dueAtMs(index))
+      answered += 1
+    }
+    free.push(lane)
+    if (answered === count) finished.resolve()
+  }
+  const look = () => {
+    while (free.length > 0 && next < count && dueAtMs(next) <= monotonicMs()) {
+      serve(free.pop()!).catch(finished.reject)
+    }
+    if (next < count) setTimeout(look, 1)
+  }
+  look()
+  await finished.promise
 }
 
 answerQuestions({ post })

@@ -14,8 +14,8 @@ interface Stat {
   ticks: number
 }
 
-/** Processes to watch: a name for the report, and the process id. */
-export type Watched = Record<string, number>
+/** Processes to watch: a name for the report, and the ids of the processes that go by it. */
+export type Watched = Record<string, readonly number[]>
 
 /** CPU milliseconds by name. */
 export type Cpu = Record<string, number>
@@ -28,7 +28,7 @@ export function readCpu(watched: Watched): Cpu {
     stat === undefined
       ? 0
       : stat.ticks + (children.get(stat.pid) ?? []).reduce((sum, child) => sum + ticksOf(child), 0)
-  return mapValues(watched, (pid) => ticksOf(all.get(pid)) * tickMs)
+  return mapValues(watched, (pids) => pids.reduce((sum, pid) => sum + ticksOf(all.get(pid)) * tickMs, 0))
 }
 
 /** What was used between two readings. */
@@ -36,14 +36,17 @@ export function cpuBetween(before: Cpu, after: Cpu): Cpu {
   return mapValues(after, (ms, name) => ms - (before[name] ?? 0))
 }
 
-/** Proportional set size, in MB: memory that processes share is divided among them, so a sum is what they really hold. */
-export function readMemoryMb(pid: number): number {
+/**
+ * Proportional set size of each process and its descendants, in MB: memory that processes share is divided among them, so a sum
+ * is what they really hold.
+ */
+export function readMemory(watched: Watched): Record<string, number> {
   const children = Map.groupBy(readStats(), (stat) => stat.parent)
   const tree = (root: number): number[] => [
     root,
     ...(children.get(root) ?? []).flatMap((child) => tree(child.pid)),
   ]
-  return tree(pid).reduce((sum, each) => sum + readPssKb(each), 0) / 1024
+  return mapValues(watched, (pids) => pids.flatMap(tree).reduce((sum, pid) => sum + readPssKb(pid), 0) / 1024)
 }
 
 function readPssKb(pid: number): number {

@@ -21,6 +21,8 @@ type Answer = { id: number; value?: unknown; error?: string }
 export function startProgram(file: string, args: readonly string[] = []): Program {
   const child = fork(path.join(import.meta.dirname, file), [...args], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    // Typed arrays arrive as such.
+    serialization: 'advanced',
   })
   const open = new Map<number, PromiseWithResolvers<unknown>>()
   const ended = Promise.withResolvers<number | string>()

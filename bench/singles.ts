@@ -3,15 +3,15 @@
  * there is a pause, so each meets a system at rest.
  */
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LoadResult } from './load.ts'
-import type { Stage } from './systems.ts'
+import { type Quantiles, quantiles } from './quantiles.ts'
+import { post, type Stage } from './stage.ts'
 import { install, type QueueBackend } from './valija.ts'
 
 export interface Singles {
   /** From the 202's arrival to the sink's reply to the final dot, in milliseconds. */
-  handOff: { p50Ms: number; p99Ms: number; maxMs: number }
+  handOff: Quantiles
   /** From the request to the 202, in milliseconds. */
-  answer: { p50Ms: number; p99Ms: number; maxMs: number }
+  answer: Quantiles
 }
 
 const pauseMs = 100
@@ -20,15 +20,15 @@ const warmUp = 200
 
 export async function runSingles(stage: Stage, queue: QueueBackend, count: number): Promise<Singles> {
   const installation = await install({ queue, sinkPort: stage.sinkPort, profileFolder: null })
-  const { port, apiKey } = installation
+  const { port, apiKeys } = installation
+  const single = { ...stage, connections: 1 }
   const handOffs: number[] = []
   const answers: number[] = []
   try {
-    await installation.startWorker()
+    await installation.startWorkers(1)
     await stage.sink.ask('expect', { first: 0, count: warmUp + count })
     for (let number = 0; number < warmUp + count; number++) {
-      const input = { port, apiKey, first: number, count: 1, connections: 1 }
-      const { startedAtMs, endedAtMs } = await stage.load.ask<LoadResult>('post', input)
+      const { startedAtMs, endedAtMs } = await post(single, { port, apiKeys, first: number, count: 1 })
       const arrivedAtMs = await stage.sink.ask<number>('arrival', { number })
       if (number < warmUp) continue
       handOffs.push(arrivedAtMs - endedAtMs)
@@ -39,11 +39,4 @@ export async function runSingles(stage: Stage, queue: QueueBackend, count: numbe
     await installation.remove()
   }
   return { handOff: quantiles(handOffs), answer: quantiles(answers) }
-}
-
-function quantiles(values: number[]): { p50Ms: number; p99Ms: number; maxMs: number } {
-  const sorted = values.sort((a, b) => a - b)
-  // Nearest rank: of 100 values p99 is the second largest.
-  const at = (share: number) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0
-  return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: sorted.at(-1) ?? 0 }
 }

@@ -1,94 +1,71 @@
 /**
  * The receiver of all benchmarks: takes SMTP (RFC 5321) with PIPELINING, 8BITMIME, SMTPUTF8 and SIZE, keeps nothing of a mail
  * but its number, and counts each number. It does as little as it can, because it runs on the same cores as what is measured.
+ * On request it is far away (a round-trip time), speaks TLS 1.3 after STARTTLS (RFC 3207), and thinks after the final dot.
  *
- *   node bench/sink.ts <port>      (started by bench/main.ts; asked over IPC)
+ *   node bench/sink.ts <port> <SinkOptions as JSON>      (started by stage.ts; asked over IPC)
  */
+import { once } from 'node:events'
 import net from 'node:net'
-import { answerQuestions, monotonicMs } from './program.ts'
-import { ledgerField } from './receipt.ts'
+import type { Duplex } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
+import { certificate } from '../tests/support/certificate.ts'
+import { DelayedStream } from './delayed-stream.ts'
+import { createLedger } from './ledger.ts'
+import { ledgerField } from './mails.ts'
+import { answerQuestions } from './program.ts'
 
-/** What came since the last `expect`. */
-export interface Tally {
-  /** Numbers of the expected range that came at least once. */
-  distinct: number
-  /** Mails whose number had come before. */
-  doubled: number
-  /** Mails without a number of the expected range. */
-  foreign: number
-  /** Of all mails, as they came (dot-stuffed, without the final dot). */
-  bytes: number
-  /** When the last new number came, by the monotonic clock. */
-  lastAtMs: number
+export interface SinkOptions {
+  /** Where to listen, always on the same port. */
+  hosts: string[]
+  roundTripMs: number
+  tls: boolean
+  /** From the final dot to its reply. */
+  pauseMs: number
 }
 
+const offers = ['PIPELINING', '8BITMIME', 'SMTPUTF8', 'SIZE 104857600']
+const ehlo = (words: string[]) =>
+  ['250-sink.test', ...words.map((word) => `250-${word}`), '250 ENHANCEDSTATUSCODES', ''].join('\r\n')
 const replies = {
-  greeting: '220 sink.bench.test ESMTP\r\n',
-  ehlo: '250-sink.bench.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-SIZE 104857600\r\n250 ENHANCEDSTATUSCODES\r\n',
+  greeting: '220 sink.test ESMTP\r\n',
+  ehlo: ehlo(offers),
+  ehloBeforeTls: ehlo([...offers, 'STARTTLS']),
   ok: '250 2.0.0 ok\r\n',
   data: '354 go on\r\n',
   kept: '250 2.0.0 kept\r\n',
+  startTls: '220 2.0.0 go ahead\r\n',
   bye: '221 2.0.0 bye\r\n',
   unknown: '502 5.5.1 unknown\r\n',
 }
 const fieldStart = Buffer.from(`${ledgerField}: `)
 const endOfMail = Buffer.from('\r\n.\r\n')
 
-/** The book of numbers. */
-function createLedger() {
-  let first = 0
-  let arrivals = new Float64Array(0)
-  let tally: Tally = { distinct: 0, doubled: 0, foreign: 0, bytes: 0, lastAtMs: 0 }
-  let any = Promise.withResolvers<void>()
-  let complete = Promise.withResolvers<Tally>()
-  const watched = new Map<number, (atMs: number) => void>()
-  return {
-    expect: (range: { first: number; count: number }) => {
-      first = range.first
-      arrivals = new Float64Array(range.count)
-      tally = { distinct: 0, doubled: 0, foreign: 0, bytes: 0, lastAtMs: 0 }
-      any = Promise.withResolvers<void>()
-      complete = Promise.withResolvers<Tally>()
-    },
-    tally: () => tally,
-    /** Resolves when as many mails have come as numbers are expected. */
-    complete: () => complete.promise,
-    /** Resolves when the first of them has come. */
-    any: () => any.promise,
-    /** Resolves with the time at which a number comes, or has come. */
-    arrival: ({ number }: { number: number }) =>
-      arrivals[number - first] || new Promise<number>((resolve) => watched.set(number, resolve)),
-    enter: (number: number, bytes: number) => {
-      const index = number - first
-      tally.bytes += bytes
-      if (!(index >= 0 && index < arrivals.length)) tally.foreign += 1
-      else if (arrivals[index] !== 0) tally.doubled += 1
-      else {
-        tally.distinct += 1
-        tally.lastAtMs = monotonicMs()
-        arrivals[index] = tally.lastAtMs
-        if (tally.distinct === 1) any.resolve()
-        watched.get(number)?.(tally.lastAtMs)
-        watched.delete(number)
-      }
-      // A wrong mail ends the run as well, only not well.
-      if (tally.distinct + tally.doubled + tally.foreign >= arrivals.length) complete.resolve(tally)
-    },
-  }
+const ledger = createLedger()
+const options = JSON.parse(process.argv[3] ?? '{}') as SinkOptions
+const context = options.tls
+  ? createSecureContext({ ...(await certificate()), minVersion: 'TLSv1.3' })
+  : undefined
+
+async function take(socket: net.Socket): Promise<void> {
+  socket.setNoDelay(true)
+  socket.on('error', () => socket.destroy())
+  const stream = options.roundTripMs > 0 ? new DelayedStream(socket, options.roundTripMs) : socket
+  converse(stream, context)
+  // The three segments that open a connection were quick, and the client saw its end of it at once.
+  if (options.roundTripMs > 0) await delay(1.5 * options.roundTripMs)
+  stream.write(replies.greeting)
 }
 
-type Ledger = ReturnType<typeof createLedger>
-
-/** One connection. All replies to what came in one piece go out in one. */
-function converse(socket: net.Socket, ledger: Ledger): void {
+/** One connection. All replies to what came in one piece go out in one. `tls`: what it may still begin. */
+function converse(stream: Duplex, tls: SecureContext | undefined): void {
   let rest: Buffer = Buffer.alloc(0)
   let isInMail = false
   /** How far the mail in `rest` was looked through already. */
   let searched = 0
-  socket.setNoDelay(true)
-  socket.on('error', () => socket.destroy())
-  socket.write(replies.greeting)
-  socket.on('data', (chunk: Buffer) => {
+  const send = createSender(stream)
+  const take = (chunk: Buffer) => {
     rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
     let answer = ''
     for (;;) {
@@ -100,20 +77,43 @@ function converse(socket: net.Socket, ledger: Ledger): void {
       if (isInMail) {
         ledger.enter(numberOf(rest, end), end)
         answer += replies.kept
-      } else answer += replyTo(rest.toString('latin1', 0, 4).toUpperCase())
+      } else answer += replyTo(rest.toString('latin1', 0, 4).toUpperCase(), tls)
       rest = rest.subarray(end + (isInMail ? endOfMail.length : 1))
       isInMail = answer.endsWith(replies.data)
       searched = 0
     }
-    if (answer.endsWith(replies.bye)) socket.end(answer)
-    else if (answer !== '') socket.write(answer)
-  })
+    if (answer !== '') send(answer)
+    if (answer === replies.startTls) {
+      stream.off('data', take)
+      const inner = new TLSSocket(stream, { isServer: true, secureContext: tls })
+      converse(inner, undefined)
+    }
+  }
+  stream.on('error', () => stream.destroy())
+  stream.on('data', take)
 }
 
-function replyTo(verb: string): string {
-  if (verb === 'EHLO' || verb === 'HELO') return replies.ehlo
+/** Writes answers in their order; those to a final dot after the pause. */
+function createSender(stream: Duplex): (answer: string) => void {
+  const write = (answer: string) => {
+    if (answer.endsWith(replies.bye)) stream.end(answer)
+    else stream.write(answer)
+  }
+  if (options.pauseMs === 0) return write
+  let last = Promise.resolve()
+  return (answer) => {
+    last = last.then(async () => {
+      if (answer.includes(replies.kept)) await delay(options.pauseMs)
+      write(answer)
+    })
+  }
+}
+
+function replyTo(verb: string, tls: SecureContext | undefined): string {
+  if (verb === 'EHLO' || verb === 'HELO') return tls ? replies.ehloBeforeTls : replies.ehlo
   if (verb === 'DATA') return replies.data
   if (verb === 'QUIT') return replies.bye
+  if (verb === 'STAR' && tls) return replies.startTls
   if (verb === 'MAIL' || verb === 'RCPT' || verb === 'RSET' || verb === 'NOOP') return replies.ok
   return replies.unknown
 }
@@ -125,9 +125,11 @@ function numberOf(mail: Buffer, end: number): number {
   return Number(mail.toString('latin1', start, mail.indexOf(0x0d, start)))
 }
 
-const ledger = createLedger()
-const server = net.createServer((socket) => converse(socket, ledger))
-const listening = Promise.withResolvers<void>()
-server.listen(Number(process.argv[2]), '127.0.0.1', listening.resolve).once('error', listening.reject)
+const port = Number(process.argv[2])
+const listening = Promise.all(
+  options.hosts.map((host) =>
+    once(net.createServer(take).listen({ port, host, backlog: 1024 }), 'listening'),
+  ),
+)
 const { enter: _, ...questions } = ledger
-answerQuestions({ ...questions, ready: () => listening.promise })
+answerQuestions({ ...questions, ready: () => listening.then(() => undefined) })

@@ -1,24 +1,33 @@
 /**
- * An installation of Valija to be measured: the embedded PostgreSQL with its default, durable settings, one API and one worker
- * process, delivery by smarthost to the sink, and a tenant that may send. Everything is new, and gone afterwards.
+ * An installation of Valija to be measured: the embedded PostgreSQL with its default, durable settings, one API process and as
+ * many workers as are started, delivery to the sink, and tenants that may send. Everything is new, and gone afterwards.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
+import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startEmbeddedPostgres } from '@valija/runtime'
 import pg from 'pg'
 import { freePort } from '../tests/support/ports.ts'
+import { senderDomain } from './mails.ts'
 import type { Watched } from './measure.ts'
-import { senderDomain } from './receipt.ts'
 
 export type QueueBackend = 'postgres' | 'redis'
+
+/** How the senders' domains have their mails signed. */
+export type Signing = 'unsigned' | 'rsa' | 'ed25519' | 'both'
 
 export interface InstallationOptions {
   queue: QueueBackend
   sinkPort: number
+  signing?: Signing
+  /** How many may send, each with a domain and a key; one when absent. */
+  tenants?: number
+  /** The name server (`ip:port`) that knows the recipients' exchangers; absent: the sink is a smarthost. */
+  dnsServer?: string
   /** Where API and worker leave CPU profiles, and what PostgreSQL counted goes into `statements`; null: they don't. */
   profileFolder: string | null
   /** PostgreSQL settings over the defaults, to try what they are worth. */
@@ -27,14 +36,17 @@ export interface InstallationOptions {
 
 export interface Installation {
   port: number
-  apiKey: string
+  /** Of the tenants, in order. */
+  apiKeys: string[]
   /** The running processes by name. */
   processes(): Watched
-  startWorker(): Promise<void>
-  /** Drains; what it had in hand is settled or given back. */
-  stopWorker(): Promise<void>
+  startWorkers(count: number): Promise<void>
+  /** They drain; what they had in hand is settled or given back. */
+  stopWorkers(): Promise<void>
   /** As a superuser, for checks. */
   query<Row extends pg.QueryResultRow>(sql: string): Promise<Row[]>
+  /** Memory that Redis says it uses, in octets; null without Redis. */
+  redisBytes(): Promise<number | null>
   /** Ends everything and removes its data. */
   remove(): Promise<void>
 }
@@ -72,11 +84,12 @@ export async function install(options: InstallationOptions): Promise<Installatio
 }
 
 async function build(
-  { queue, sinkPort, profileFolder, settings = {} }: InstallationOptions,
+  options: InstallationOptions,
   folder: string,
   closers: (() => unknown)[],
   remove: () => Promise<void>,
 ): Promise<Installation> {
+  const { queue, profileFolder, settings = {} } = options
   const postgres = await startEmbeddedPostgres({
     dataDir: path.join(folder, 'postgres'),
     database: 'valija',
@@ -87,45 +100,59 @@ async function build(
   if (redis) closers.push(redis.app.stop)
   const port = await freePort()
   const env = {
+    ...environmentOf(options),
     DATABASE_URL: postgres.url,
-    ...(redis && { REDIS_URL: redis.url }),
+    ...(redis && { REDIS_URL: `redis://127.0.0.1:${redis.port}` }),
     PORT: `${port}`,
-    VALIJA_ADMIN_KEY: adminKey,
-    VALIJA_SECRET_KEY: 'a-secret-key-of-the-benchmark',
-    VALIJA_DELIVERY: 'smarthost',
-    VALIJA_SMARTHOST_URL: `smtp://127.0.0.1:${sinkPort}`,
   }
-  const start = (name: string) => startApp({ name, args: [name], env, folder, profileFolder })
+  const start = (name: string, args = [name]) => startApp({ name, args, env, folder, profileFolder })
   await (await startApp({ name: 'migrate', args: ['migrate'], env, folder, profileFolder: null })).stop()
-  const tenant = await createTenant(env, folder)
   const api = await start('api')
   closers.push(api.stop)
-  await vouch(port, tenant.id)
+  const apiKeys = await createTenants(port, options)
   const client = new pg.Client(postgres.url)
   await client.connect()
   if (profileFolder) await client.query('CREATE EXTENSION pg_stat_statements')
   closers.push(() => client.end())
-  let worker: App | null = null
-  const stopWorker = async () => {
-    await worker?.stop()
-    worker = null
-  }
-  closers.push(stopWorker)
+  let workers: App[] = []
+  const stopWorkers = async () => void (await Promise.all(workers.splice(0).map((worker) => worker.stop())))
+  closers.push(stopWorkers)
   return {
     port,
-    apiKey: tenant.key,
+    apiKeys,
     processes: () => ({
-      api: api.pid,
-      ...(worker && { worker: worker.pid }),
-      postgres: postgres.pid,
-      ...(redis && { redis: redis.app.pid }),
+      api: [api.pid],
+      ...(workers.length > 0 && { worker: workers.map(({ pid }) => pid) }),
+      postgres: [postgres.pid],
+      ...(redis && { redis: [redis.app.pid] }),
     }),
-    startWorker: async () => {
-      worker = await start('worker')
+    startWorkers: async (count) => {
+      const names = Array.from({ length: count }, (_, index) => `worker${index === 0 ? '' : index + 1}`)
+      workers = await Promise.all(names.map((name) => start(name, ['worker'])))
     },
-    stopWorker,
+    stopWorkers,
     query: async <Row extends pg.QueryResultRow>(sql: string) => (await client.query<Row>(sql)).rows,
+    redisBytes: async () => (redis ? readRedisBytes(redis.port) : null),
     remove,
+  }
+}
+
+function environmentOf({ sinkPort, dnsServer }: InstallationOptions): Record<string, string> {
+  return {
+    VALIJA_ADMIN_KEY: adminKey,
+    VALIJA_SECRET_KEY: 'a-secret-key-of-the-benchmark',
+    VALIJA_MAX_QUEUED_PER_TENANT: '0',
+    VALIJA_MAX_QUEUED: '0',
+    VALIJA_MAX_REQUESTS_PER_ADDRESS: '0',
+    ...(dnsServer === undefined
+      ? { VALIJA_DELIVERY: 'smarthost', VALIJA_SMARTHOST_URL: `smtp://127.0.0.1:${sinkPort}` }
+      : {
+          VALIJA_DELIVERY: 'mx',
+          VALIJA_DNS_SERVERS: dnsServer,
+          VALIJA_MX_PORT: `${sinkPort}`,
+          VALIJA_ALLOW_NETWORKS: '127.0.0.0/8',
+          VALIJA_BOUNCE_DOMAIN: 'bounce.valija.test',
+        }),
   }
 }
 
@@ -192,7 +219,7 @@ async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void>
 }
 
 /** As the documentation tells operators to set it: nothing is evicted, and what is added is written to a file each second. */
-async function startRedis(folder: string): Promise<{ url: string; app: App }> {
+async function startRedis(folder: string): Promise<{ port: number; app: App }> {
   const port = await freePort()
   const settings = `--port ${port} --bind 127.0.0.1 --dir ${folder} --appendonly yes --maxmemory-policy noeviction`
   const app = await startLogged({
@@ -203,28 +230,54 @@ async function startRedis(folder: string): Promise<{ url: string; app: App }> {
     folder,
     ready: /Ready to accept connections/,
   })
-  return { url: `redis://127.0.0.1:${port}`, app }
+  return { port, app }
 }
 
-async function createTenant(
-  env: Record<string, string>,
-  folder: string,
-): Promise<{ id: string; key: string }> {
-  const args = ['tenant', 'create', '--name', 'bench', '--json']
-  const app = await startApp({ name: 'tenant', args, env, folder, profileFolder: null })
-  return JSON.parse(await app.output())
+/** Tenants with a vouched domain each. @returns their keys, in order */
+async function createTenants(
+  port: number,
+  { tenants = 1, signing = 'unsigned' }: InstallationOptions,
+): Promise<string[]> {
+  const keys: string[] = []
+  for (let index = 0; index < tenants; index++) {
+    const { id, key } = await ask<{ id: string; key: string }>(port, '/tenants', { name: `bench ${index}` })
+    keys.push(key)
+    const domain = { name: senderDomain(index), vouched: true, ...signings[signing] }
+    await ask(port, '/domains', domain, { 'valija-tenant': id })
+  }
+  return keys
 }
 
-/** The operator vouches for the sender's domain. */
-async function vouch(port: number, tenantId: string): Promise<void> {
-  const response = await fetch(`http://127.0.0.1:${port}/domains`, {
+const signings = {
+  unsigned: {},
+  rsa: { dkim: true, dkim_algorithms: ['rsa'] },
+  ed25519: { dkim: true, dkim_algorithms: ['ed25519'] },
+  both: { dkim: true, dkim_algorithms: ['rsa', 'ed25519'] },
+}
+
+/** As the operator. */
+async function ask<T>(
+  port: number,
+  route: string,
+  body: object,
+  headers: Record<string, string> = {},
+): Promise<T> {
+  const response = await fetch(`http://127.0.0.1:${port}${route}`, {
     method: 'POST',
-    headers: {
-      authorization: `Bearer ${adminKey}`,
-      'valija-tenant': tenantId,
-      'content-type': 'application/json',
-    },
-    body: JSON.stringify({ name: senderDomain, vouched: true }),
+    headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
   })
-  if (response.status !== 201) throw new Error(`POST /domains: ${response.status} ${await response.text()}`)
+  if (response.status !== 201) {
+    throw new Error(`POST ${route}: ${response.status} ${await response.text()}`)
+  }
+  return (await response.json()) as T
+}
+
+/** What a Redis says of itself: an inline command needs no client. */
+async function readRedisBytes(port: number): Promise<number> {
+  const socket = net.connect({ port, host: '127.0.0.1' })
+  socket.end('INFO memory\r\nQUIT\r\n')
+  let text = ''
+  for await (const chunk of socket) text += String(chunk)
+  return Number(/^used_memory:(\d+)/m.exec(text)?.[1])
 }
