@@ -6,12 +6,15 @@ import type { Cell } from './text-table.ts'
 
 /** With the fields that the key may see. */
 export function showMessage(message: ChangedMessage): void {
-  const { id, status, from, subject, stream, tags, metadata, size_bytes, rfc_message_id } = message
+  const { id, status, from, subject, stream, tags, metadata, size_bytes, rfc_message_id, content } = message
   printFields([
     ['id', id],
     ['status', status],
     ['from', from],
     ['subject', subject],
+    ...(content === undefined || content.state === 'kept'
+      ? []
+      : [['content', contentText(content)] as const]),
     ...(message.template ? [['template', templateText(message.template)] as const] : []),
     ...(message.resent_from ? [['sent again from', message.resent_from] as const] : []),
     ['stream', stream],
@@ -52,8 +55,12 @@ export const messageColumns: Readonly<Record<string, (message: MessageSummary) =
   status: ({ status }) => status,
   to: ({ recipient_count }) => recipient_count,
   from: ({ from }) => from,
-  subject: ({ subject }) => subject,
+  subject: ({ subject, content }) =>
+    subject === '' && content.state !== 'kept' ? `(${content.state})` : subject,
 }
+
+const contentText = ({ state, since }: MessageSummary['content']) =>
+  `${state}${since === null ? '' : ` since ${since}`}: it is not kept any more`
 
 export const eventColumns: Readonly<Record<string, (event: ValijaEvent) => Cell>> = {
   time: ({ timestamp }) => timestamp,

@@ -256,6 +256,7 @@ function factsOf(
           : null,
       requireTls: message.requireTls,
       fromDomain: message.fromDomain,
+      isContentKept: message.isContentKept,
     },
     recipient: {
       email: row.email,

@@ -208,7 +208,7 @@ async function eraseWords(
     metadata: emptied.includes(id) ? {} : eraser.json(metadata),
   }))
   await client.query(
-    `UPDATE valija.messages AS m SET subject = input.subject, metadata = input.metadata::jsonb,
+    `UPDATE valija.messages AS m SET subject = input.subject, erased_at = CASE WHEN m.id = ANY ($8::uuid[]) THEN now() ELSE m.erased_at END, metadata = input.metadata::jsonb,
        tags = ARRAY(SELECT jsonb_array_elements_text(input.tags::jsonb))
      FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[]) AS input (id, subject, tags, metadata)
      WHERE m.id = input.id AND m.id = ANY ($1::uuid[]) AND m.id BETWEEN $2::uuid AND $3::uuid`,
@@ -218,6 +218,7 @@ async function eraseWords(
       written.map(({ subject }) => subject),
       written.map(({ tags }) => JSON.stringify(tags)),
       written.map(({ metadata }) => JSON.stringify(metadata)),
+      emptied,
     ],
   )
   return rows.flatMap(({ tags }) => namedTags(tags, eraser))

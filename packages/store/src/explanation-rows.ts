@@ -36,6 +36,8 @@ export interface ExplainedMessage {
   bulkPausedAt: Date | null
   bulkPause: BulkPause | null
   requireTls: boolean
+  /** It could be sent again. */
+  isContentKept: boolean
 }
 
 export interface ExplainedRecipient {
@@ -134,6 +136,7 @@ async function findMessageRow(
     name: 'explain-message',
     text: `SELECT m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_domain AS "fromDomain", m.send_at AS "sendAt",
              ${extendedSql('m', 'messages')} AS "expiresAt", m.require_tls AS "requireTls",
+             EXISTS (SELECT FROM valija.bodies AS b WHERE b.tenant_id = $1 AND b.message_id = $2) AS "isContentKept",
              (SELECT t.suspended_at FROM valija.tenants AS t WHERE t.id = m.tenant_id) AS "suspendedAt",
              held.bulk_paused_at AS "bulkPausedAt", held.bulk_pause AS "bulkPause"
            FROM valija.messages AS m LEFT JOIN valija.tenants AS held ON held.id = m.tenant_id AND m.stream = 'bulk'

@@ -21,6 +21,7 @@ import {
 import type pg from 'pg'
 import { isInState } from './admission.ts'
 import { type Database, readAsTenant } from './database.ts'
+import { type ContentRow, type MessageContent, withContents } from './message-content.ts'
 import { earliestIdOf } from './message-ids.ts'
 import { extendedSql } from './suspend-tenant.ts'
 
@@ -48,6 +49,8 @@ export interface MessageRow {
   status: MessageStatus
   /** Octets of the composed mail; null until it was composed. */
   sizeBytes: number | null
+  /** Whether what was said in it is kept. */
+  content: MessageContent
 }
 
 export interface RecipientRow {
@@ -102,9 +105,10 @@ const templateSql = `CASE WHEN m.template_slug IS NOT NULL THEN jsonb_build_obje
 export const messageColumns = `m.id, m.created_at AS "createdAt", m.stream, m.delivery, m.from_domain AS "fromDomain", m.from_header AS "fromHeader", m.subject, m.tags,
   m.metadata, m.send_at AS "sendAt", ${extendedSql('m', 'messages')} AS "expiresAt", m.rfc_message_id AS "rfcMessageId",
   m.is_simulated AS "isSimulated", m.is_sensitive AS "isSensitive", m.resent_from AS "resentFrom", ${templateSql} AS template,
-  m.recipient_count AS "recipientCount"`
+  m.recipient_count AS "recipientCount",
+  m.redacted_at AS "redactedAt", m.erased_at AS "erasedAt"`
 
-export type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes'>
+export type StoredMessage = Omit<MessageRow, 'status' | 'sizeBytes' | 'content'> & ContentRow
 
 /** One message with its recipients, in the order they were given; null for one that is unknown or another tenant's. */
 export async function findMessage(
@@ -131,9 +135,11 @@ export async function findMessage(
       // What is at its end, or being sent, has no next attempt.
       nextAttemptAt: isLeased || isEnd(row.status) ? null : row.nextAttemptAt,
     }))
+    const [shown] = await withContents(client, tenantId, [message])
     const sizes = result.rows.flatMap((row) => row.sizeBytes ?? [])
+    if (shown === undefined) return null
     return {
-      ...message,
+      ...shown,
       status: messageStatus(recipients.map((recipient) => recipient.status)),
       sizeBytes: sizes.length > 0 ? Math.max(...sizes) : null,
       recipients,

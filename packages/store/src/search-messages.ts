@@ -22,6 +22,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { type Database, readAsTenant } from './database.ts'
+import { withContents } from './message-content.ts'
 import { type IdRange, idAfter, rangesToSearch, type SearchRanges } from './message-digests.ts'
 import {
   leaseSql,
@@ -92,7 +93,11 @@ export async function findMessages(
 ): Promise<FoundMessages> {
   const deadline = performance.now() + timeMs
   const read = async (client: pg.PoolClient): Promise<FoundMessages> => {
-    const rows: MessageRow[] = []
+    const { rows, next } = await lookForPage(client)
+    return { rows: await withContents(client, tenantId, rows), next }
+  }
+  const lookForPage = async (client: pg.PoolClient): Promise<Seen> => {
+    const rows: SeenMessage[] = []
     const look = lookFor({ client, tenantId, search })
     let within = bounds(search, page.before)
     for (;;) {
@@ -119,8 +124,14 @@ interface Desk extends SearchDesk {
   search: MessageSearch
 }
 
+type SeenMessage = StoredMessage & Pick<MessageRow, 'status' | 'sizeBytes'>
+
+interface Seen extends Pick<FoundMessages, 'next'> {
+  rows: SeenMessage[]
+}
+
 /** @returns what was found, and where to look on: before that id; null when all was seen */
-type Look = (within: IdRange, limit: number) => Promise<FoundMessages>
+type Look = (within: IdRange, limit: number) => Promise<Seen>
 
 function lookFor(desk: Desk): Look {
   const ways = waysToCandidates(desk)
@@ -156,8 +167,8 @@ async function matchingOf(
   { ids, by }: { ids: readonly Uuid[]; by: Way['by'] },
   within: IdRange,
   limit: number,
-): Promise<MessageRow[]> {
-  const rows: MessageRow[] = []
+): Promise<SeenMessage[]> {
+  const rows: SeenMessage[] = []
   let taken = 0
   for (let some = firstCandidates; taken < ids.length && rows.length < limit; some *= 8) {
     const slice = ids.slice(taken, taken + some)
@@ -232,7 +243,7 @@ async function matching(
   of: { ids: readonly Uuid[]; by: Way['by'] } | { newest: number },
   within: IdRange,
   limit: number,
-): Promise<MessageRow[]> {
+): Promise<SeenMessage[]> {
   const values: unknown[] = [tenantId]
   const add = (value: unknown) => `$${values.push(value)}`
   const places = ['tenant_id = $1']

@@ -123,7 +123,7 @@ async function redact(client: pg.PoolClient, tenantId: Uuid, ids: readonly Uuid[
   if (first === undefined || last === undefined) return
   const bounds = [ids, first, last]
   await client.query(
-    `UPDATE valija.messages SET subject = '', metadata = '{}' WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid`,
+    `UPDATE valija.messages SET subject = '', metadata = '{}', redacted_at = coalesce(redacted_at, now()) WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid`,
     bounds,
   )
   await client.query(

@@ -214,7 +214,15 @@ export type Message = {
   /** While any recipient is live the first present of sending, queued, deferred, scheduled; all ended alike: that word; otherwise partially_delivered if one was delivered, else the first present of bounced, failed, suppressed, cancelled. */
   status: 'scheduled' | 'queued' | 'sending' | 'deferred' | 'delivered' | 'bounced' | 'failed' | 'cancelled' | 'suppressed' | 'partially_delivered'
   from: string
+  /** Empty also where it is gone: see content. */
   subject: string
+  /** Whether what was said in it is still there: what is gone is not to be taken for empty. */
+  content: {
+    /** `kept`; or gone: by an erasure of all its recipients (`erased`), by the tenant’s redact_after_days (`redacted`), both with subject and metadata; because it was `sensitive`; as content grows old (`expired`). */
+    state: 'kept' | 'erased' | 'redacted' | 'sensitive' | 'expired'
+    /** Since when it is gone; null: it is kept, or that is not on record. */
+    since: string | null
+  }
   stream: 'transactional' | 'bulk'
   tags: (string)[]
   metadata: Record<string, string>
@@ -256,7 +264,15 @@ export type ChangedMessage = {
   /** When it is given up. */
   expires_at: string
   from?: string
+  /** Empty also where it is gone: see content. */
   subject?: string
+  /** Whether what was said in it is still there: what is gone is not to be taken for empty. */
+  content?: {
+    /** `kept`; or gone: by an erasure of all its recipients (`erased`), by the tenant’s redact_after_days (`redacted`), both with subject and metadata; because it was `sensitive`; as content grows old (`expired`). */
+    state: 'kept' | 'erased' | 'redacted' | 'sensitive' | 'expired'
+    /** Since when it is gone; null: it is kept, or that is not on record. */
+    since: string | null
+  }
   tags?: (string)[]
   metadata?: Record<string, string>
   /** Its Message-ID, with angle brackets. */
@@ -300,7 +316,15 @@ export type MessageSummary = {
   /** While any recipient is live the first present of sending, queued, deferred, scheduled; all ended alike: that word; otherwise partially_delivered if one was delivered, else the first present of bounced, failed, suppressed, cancelled. */
   status: 'scheduled' | 'queued' | 'sending' | 'deferred' | 'delivered' | 'bounced' | 'failed' | 'cancelled' | 'suppressed' | 'partially_delivered'
   from: string
+  /** Empty also where it is gone: see content. */
   subject: string
+  /** Whether what was said in it is still there: what is gone is not to be taken for empty. */
+  content: {
+    /** `kept`; or gone: by an erasure of all its recipients (`erased`), by the tenant’s redact_after_days (`redacted`), both with subject and metadata; because it was `sensitive`; as content grows old (`expired`). */
+    state: 'kept' | 'erased' | 'redacted' | 'sensitive' | 'expired'
+    /** Since when it is gone; null: it is kept, or that is not on record. */
+    since: string | null
+  }
   stream: 'transactional' | 'bulk'
   tags: (string)[]
   metadata: Record<string, string>
@@ -369,7 +393,7 @@ export type Attempt = {
     data: number
     total: number
   }
-  /** The SMTP conversation; empty unless the key has the scope read:content. */
+  /** The SMTP conversation; empty unless the key has the scope read:content, and once the content of the message is `redacted` or `erased`. */
   transcript: ({
     /** Since the attempt began. */
     t_ms: number

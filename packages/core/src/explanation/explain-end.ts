@@ -7,7 +7,15 @@ import type { AttemptFacts, ExplanationFacts } from './facts.ts'
 import { answerOrFailure, atTime, quoted, withCapital } from './words.ts'
 
 export function explainEnd(facts: ExplanationFacts): Explanation {
-  return afterWishes(facts, withEntry(facts, explainOutcome(facts)))
+  return afterWishes(facts, withoutContent(facts, withEntry(facts, explainOutcome(facts))))
+}
+
+/** What tells to send it again holds, but not by its id. */
+function withoutContent({ message, recipient }: ExplanationFacts, explanation: Explanation): Explanation {
+  if (message.isContentKept || recipient.status === 'delivered') return explanation
+  const before = recipient.status === 'cancelled' ? nothing : explanation.remedy
+  const remedy = `${before} Its content is not kept any more (content in GET /messages/:id): to send it again, send its content anew (POST /send).`
+  return { ...explanation, remedy }
 }
 
 const endOfErased: Partial<Record<RecipientState, string>> = {

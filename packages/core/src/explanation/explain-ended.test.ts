@@ -118,6 +118,18 @@ describe('what has ended', () => {
     expect(kinds(end('failed', { recipient: { reason: 'expired', attempts: 0 } }))).toEqual(['expired'])
   })
 
+  test('without its content: how it is sent again nevertheless, and not by its id', () => {
+    const message = { isContentKept: false }
+    expect(explain({ delivery: null, message, recipient: { status: 'cancelled' } }).remedy).toBe(
+      'Nothing has to be done. Its content is not kept any more (content in GET /messages/:id): to send it again, send its content anew (POST /send).',
+    )
+    const unknown = bounced('mailbox_unknown', '550 5.1.1 No such user', { message })
+    expect(unknown.remedy).toMatch(/ Its content is not kept any more /)
+    expect(explain({ delivery: null, message, recipient: { status: 'delivered' } }).remedy).not.toContain(
+      'content',
+    )
+  })
+
   test('cancelled', () => {
     expect(first(end('cancelled'))).toBe('cancelled')
     expect(end('cancelled').remedy).toContain('POST /messages/:id/resend')

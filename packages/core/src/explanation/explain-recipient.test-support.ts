@@ -15,6 +15,7 @@ export const facts: ExplanationFacts = {
     bulkPause: null,
     requireTls: false,
     fromDomain: 'acme.test',
+    isContentKept: true,
   },
   recipient: {
     email: 'ann@example.org',

@@ -47,6 +47,8 @@ export interface MessageFacts {
   bulkPause: { sinceMs: number; reason: PauseReason['reason'] | 'operator' } | null
   requireTls: boolean
   fromDomain: string
+  /** What was said in it, as POST /messages/:id/resend needs it. */
+  isContentKept: boolean
 }
 
 export interface RecipientFacts {

@@ -1,7 +1,9 @@
 /** GET /messages/:id, by status. */
+import { redactOldMessages } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { attempt, lease } from '../../settle.test-support.ts'
+import { erase, workOff } from '../erasures/erasures.test-support.ts'
 
 let api: TestApi
 
@@ -24,6 +26,7 @@ describe('200', () => {
       status: 'queued',
       from: 'Acme <hello@acme.test>',
       subject: 'Your receipt',
+      content: { state: 'kept', since: null },
       stream: 'transactional',
       tags: ['receipt'],
       metadata: { order: '4711' },
@@ -85,6 +88,59 @@ describe('200', () => {
     const sendAt = new Date(Date.now() + 3_600_000).toISOString()
     const { id } = await api.send({ send_at: sendAt })
     expect(await get(id)).toMatchObject({ status: 'scheduled', send_at: sendAt })
+  })
+})
+
+describe('200 tells whether its content is kept, as the list does', () => {
+  const time = expect.stringMatching(/Z$/)
+  const contentOf = async (id: string) => {
+    const list = (await api.ask('GET', '/messages?limit=100')).json() as {
+      data: { id: string; content: object }[]
+    }
+    const { content } = await get(id)
+    expect(list.data.find((message) => message.id === id)?.content).toEqual(content)
+    return content
+  }
+
+  test('sensitive: since its last recipient has its end', async () => {
+    const { id, recipients } = await api.send({
+      to: ['one@secret.test', 'two@secret.test'],
+      sensitive: true,
+    })
+    await attempt(api, recipients[0]!.id, 250, '2.0.0', 'Ok')
+    expect(await contentOf(id)).toEqual({ state: 'kept', since: null })
+    await attempt(api, recipients[1]!.id, 550, '5.1.1', 'No such user')
+    const { data } = (await api.ask('GET', `/messages/${id}/events`)).json()
+    const bounced = data.find((event: { type: string }) => event.type === 'message.bounced')
+    expect(await contentOf(id)).toEqual({ state: 'sensitive', since: bounced.timestamp })
+  })
+
+  test('expired: its body was dropped with its day', async () => {
+    const { id } = await api.send()
+    const { engine } = api.foundation.database
+    await engine.query('DELETE FROM valija.bodies WHERE message_id = $1', [id.slice(4)])
+    expect(await contentOf(id)).toEqual({ state: 'expired', since: null })
+    expect(await get(id)).toMatchObject({ subject: 'Your receipt' })
+  })
+
+  test('erased: all of its recipients were; of one that went to others it is kept', async () => {
+    const both = await api.send({ to: ['gone@example.test', 'stays@example.test'] })
+    const one = await api.send({ to: 'gone@example.test' })
+    for (const { id } of [...both.recipients, ...one.recipients]) await attempt(api, id, 250, '2.0.0', 'Ok')
+    await erase(api, 'gone@example.test')
+    await workOff(api)
+    expect(await contentOf(one.id)).toEqual({ state: 'erased', since: time })
+    expect(await contentOf(both.id)).toEqual({ state: 'kept', since: null })
+  })
+
+  test('redacted: since the tenant’s redact_after_days took it', async () => {
+    const { id, recipients } = await api.send({ to: 'old@example.test' })
+    await attempt(api, recipients[0]!.id, 550, '5.1.1', 'No such user')
+    await redactOldMessages(api.foundation.database, api.tenant.id, 0)
+    expect(await contentOf(id)).toEqual({ state: 'redacted', since: time })
+    expect(await get(id)).toMatchObject({ subject: '', metadata: {} })
+    const { recipients: explained } = (await api.ask('GET', `/messages/${id}/explain`)).json()
+    expect(explained[0].remedy).toContain('Its content is not kept any more')
   })
 })
 

@@ -32,7 +32,8 @@ export const getRaw: RoutePlugin = (app, { database, signer, unsubscribeTokens, 
       const raw = id && (await readRawMessage(parts, callerOf(request).tenantId, id))
       if (!raw)
         throw new ProductError('not_found', {
-          detail: 'There is no such message, or its body is not kept any more.',
+          detail:
+            'There is no such message, or its body is not kept any more: GET /messages/:id tells which (content).',
         })
       return reply.type('message/rfc822').send(raw as never)
     },

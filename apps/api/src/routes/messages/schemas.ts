@@ -10,7 +10,13 @@ import {
   recipientStates,
   streams,
 } from '@valija/core'
-import type { AttemptRow, MessageRow, RecipientRow } from '@valija/store'
+import {
+  type AttemptRow,
+  type ContentState,
+  contentStates,
+  type MessageRow,
+  type RecipientRow,
+} from '@valija/store'
 import { type TSchema, Type } from 'typebox'
 import { named, nullable, ref, time } from '../../route.ts'
 
@@ -65,11 +71,25 @@ const Recipient = named(
   Type.Object({ id: id('recipient'), email, type: recipientType, status: recipientStatus, ...resultFields }),
 )
 
+const content = Type.Object(
+  {
+    state: Type.Unsafe<ContentState>(
+      Type.Enum([...contentStates], {
+        description:
+          '`kept`; or gone: by an erasure of all its recipients (`erased`), by the tenant’s redact_after_days (`redacted`), both with subject and metadata; because it was `sensitive`; as content grows old (`expired`).',
+      }),
+    ),
+    since: nullable(time('Since when it is gone; null: it is kept, or that is not on record.')),
+  },
+  { description: 'Whether what was said in it is still there: what is gone is not to be taken for empty.' },
+)
+
 const messageFields = {
   id: id('message'),
   status,
   from: Type.String({ examples: ['Acme <hello@acme.example>'] }),
-  subject: Type.String(),
+  subject: Type.String({ description: 'Empty also where it is gone: see content.' }),
+  content,
   stream: Type.Enum([...streams]),
   tags: Type.Array(Type.String()),
   metadata: Type.Record(Type.String(), Type.String()),
@@ -182,7 +202,10 @@ const Attempt = named(
           from: Type.Enum(['client', 'server']),
           line: Type.String(),
         }),
-        { description: 'The SMTP conversation; empty unless the key has the scope read:content.' },
+        {
+          description:
+            'The SMTP conversation; empty unless the key has the scope read:content, and once the content of the message is `redacted` or `erased`.',
+        },
       ),
     },
     { description: 'One try to hand the message to a receiving server.' },
@@ -236,6 +259,7 @@ function showFields(row: MessageRow) {
     status: row.status,
     from: row.fromHeader,
     subject: row.subject,
+    content: { state: row.content.state, since: isoOrNull(row.content.since) },
     stream: row.stream,
     tags: row.tags,
     metadata: row.metadata,
