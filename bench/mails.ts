@@ -84,12 +84,20 @@ for (let at = 0, state = 4711; at < pdfBytes; at += 1) {
 pdf.write('%PDF-1.7\n', 'latin1')
 const pdfText = pdf.toString('base64')
 
-/** Makes mail number so and so. */
+/** From whom to whom mail number so and so goes. */
+export function makeEnvelope(shape: MailShape, number: number): { from: string; to: string } {
+  return {
+    from: `mail@${senderDomain(number % shape.tenants)}`,
+    to: `customer-${ledgerNumber(number)}@${recipientDomain(number % shape.domains)}`,
+  }
+}
+
 export function makeMail(shape: MailShape, number: number): Mail {
   const order = ledgerNumber(number)
+  const { from, to } = makeEnvelope(shape, number)
   return {
-    from: `Café Müller <mail@${senderDomain(number % shape.tenants)}>`,
-    to: `customer-${order}@${recipientDomain(number % shape.domains)}`,
+    from: `Café Müller <${from}>`,
+    to,
     headers: { [ledgerField]: order },
     ...contentOf(shape.kind, order),
   }

@@ -5,11 +5,16 @@
  *   npm run bench                            5 rounds of 10,000 mails of everything; writes bench/RESULTS.md
  *   npm run bench -- --quick                 1 round of 1,000 mails in less than 3 minutes, printed only: the main ratios
  *     --mails <n>  --rounds <n>              of each phase; default 10000 and 5
- *     --parts throughput,singles,idle        what to measure; default all
+ *     --parts <some of them>                 throughput,mails,exchangers,realistic,singles,idle; default all
+ *                                              mails: a code of 1 KB, a page of 100 KB, 200 KB of PDF
+ *                                              exchangers: to 1, 10 and 1,000 of the recipients' own
+ *                                              realistic: RSA-2048, TLS 1.3, 1,000 exchangers, 40 ms round trips, 100 KB
  *     --queue postgres|redis|both            default both where redis-server is installed
  *     --signing unsigned,rsa,ed25519,both    how mails are signed; default all (nodemailer: with and without its own, by RSA)
  *     --workers 1,2                          processes that deliver, of Valija and of nodemailer's script
  *     --connections <n>                      of the load; default 128
+ *     --round-trip <ms>  --pause <ms>  --tls the sink is so far away, thinks so long after a final dot, offers TLS 1.3 (which only
+ *                                              delivery to exchangers makes use of); default none of it
  *     --out <file>                           where the report goes; default bench/RESULTS.md, with --quick nowhere
  *     --set <name>=<value>                   a PostgreSQL setting for Valija's database, to try what it is worth
  *     --profile <folder>                     instead: one run with CPU profiles and PostgreSQL's statements, to profile.txt there
@@ -22,6 +27,7 @@ import fastify from 'fastify/package.json' with { type: 'json' }
 import nodemailer from 'nodemailer/package.json' with { type: 'json' }
 import { headerComment } from '../tools/header-comment.ts'
 import { runIdle } from './idle.ts'
+import { mailServers } from './mail-servers.ts'
 import { createBodyWriter, plainReceipt } from './mails.ts'
 import { readSettings, redisVersion, type Settings, say } from './options.ts'
 import type { Measurement } from './phase.ts'
@@ -32,6 +38,7 @@ import { runValija } from './run-valija.ts'
 import { runSingles } from './singles.ts'
 import { openStage, type Stage } from './stage.ts'
 import type { Installation } from './valija.ts'
+import { measureExchangers, measureMails, measureRealistic } from './variations.ts'
 
 async function measureAll(stage: Stage, settings: Settings): Promise<Results> {
   const measurements: Measurement[] = []
@@ -45,6 +52,10 @@ async function measureAll(stage: Stage, settings: Settings): Promise<Results> {
   for (let number = 1; number <= settings.rounds; number++) {
     const round = openRound(number, settings.rounds, measurements)
     if (settings.parts.has('throughput')) await measureThroughput(stage, round, settings, inspect)
+    const [queue = 'postgres'] = settings.queues
+    if (settings.parts.has('mails')) await measureMails(settings, round, queue)
+    if (settings.parts.has('exchangers')) await measureExchangers(settings, round, queue)
+    if (settings.parts.has('realistic')) await measureRealistic(settings, round, queue)
   }
   const singles: Results['singles'] = {}
   for (const queue of settings.parts.has('singles') ? settings.queues : []) {
@@ -61,8 +72,9 @@ async function measureAll(stage: Stage, settings: Settings): Promise<Results> {
     mails: settings.mails,
     connections: settings.connections,
     requestBytes: createBodyWriter(plainReceipt)(1).length,
+    sink: settings.sink,
     versions,
-    absent: [],
+    absent: mailServers.flatMap(({ name, absence }) => (absence() === null ? [] : [`${name}: ${absence()}`])),
     measurements,
     singles,
     idle,

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import type { SinkOptions } from './sink.ts'
 import type { QueueBackend, Signing } from './valija.ts'
 
 const parts = ['throughput', 'mails', 'exchangers', 'realistic', 'singles', 'idle'] as const
@@ -28,6 +29,7 @@ export interface Settings {
   out: string | null
   profileFolder: string | null
   settings: Record<string, string>
+  sink: Partial<SinkOptions>
 }
 
 const defaults = { mails: 10_000, rounds: 5, connections: 128, warmUp: 1_000, singles: 100, idleS: 30 }
@@ -57,6 +59,11 @@ export function readSettings(args: string[]): Settings {
     out: values.out ?? (values.quick ? null : path.join(import.meta.dirname, file)),
     profileFolder: values.profile ?? null,
     settings: Object.fromEntries(values.set.map(splitSetting)),
+    sink: {
+      roundTripMs: one(values['round-trip'], 0),
+      pauseMs: one(values.pause, 0),
+      tls: values.tls,
+    },
   }
 }
 
@@ -74,6 +81,9 @@ const known = {
   waiting: { type: 'string', default: '10000,100000,1000000' },
   domains: { type: 'string', default: '1,100,10000' },
   tenants: { type: 'string', default: '1,100,1000' },
+  'round-trip': text,
+  pause: text,
+  tls: { type: 'boolean', default: false },
   out: text,
   profile: text,
   set: { type: 'string', multiple: true, default: [] as string[] },

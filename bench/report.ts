@@ -10,6 +10,7 @@ import type { Cpu } from './measure.ts'
 import { medianOf, type Row, rate, rowsOf } from './medians.ts'
 import type { Measurement, Phase, Section } from './phase.ts'
 import type { Singles } from './singles.ts'
+import type { SinkOptions } from './sink.ts'
 
 export interface Results {
   command: string
@@ -17,6 +18,8 @@ export interface Results {
   mails: number
   connections: number
   requestBytes: number
+  /** As it was asked for; where nothing is, the sink is near, quick and without TLS. */
+  sink: Partial<SinkOptions>
   versions: Record<string, string>
   /** Systems that there was nothing to measure of, and why. */
   absent: string[]
@@ -123,6 +126,7 @@ function heading(results: Results): string {
         'processes',
         'one API, one worker where no number is given, PostgreSQL, load and sink on the same machine, one installation anew for each line',
       ],
+      ...describeSink(results.sink),
       ...(results.absent.length > 0 ? [['not measured', results.absent.join('; ')]] : []),
     ],
   )
@@ -134,6 +138,15 @@ function heading(results: Results): string {
     '',
     lines,
   ].join('\n')
+}
+
+function describeSink({ roundTripMs = 0, pauseMs = 0, tls = false }: Partial<SinkOptions>): string[][] {
+  const facts = [
+    ...(roundTripMs > 0 ? [`${roundTripMs} ms round trips`] : []),
+    ...(pauseMs > 0 ? [`${pauseMs} ms from a final dot to its reply`] : []),
+    ...(tls ? ['TLS 1.3 offered'] : []),
+  ]
+  return facts.length === 0 ? [] : [['sink', facts.join(', ')]]
 }
 
 /** A column, if any row has something to show in it. */

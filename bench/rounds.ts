@@ -1,4 +1,5 @@
 /** Interleaved rounds: in each, every system has its turn, so that what else the machine does meanwhile falls on all of them. */
+import { mailServers, runMailServer } from './mail-servers.ts'
 import { type Part, say } from './options.ts'
 import { runBareFastify, runNodemailerPool } from './others.ts'
 import type { Measurement, Phase, Section } from './phase.ts'
@@ -56,6 +57,10 @@ export async function measureThroughput(
       round.enter('whole', name, await runNodemailerPool(stage, { isSigned, processes }), basesOf(isSigned))
     }
   }
+  for (const server of mailServers.filter((each) => each.absence() === null)) {
+    say(`${round.name}: ${server.name}`)
+    round.enter('whole', server.name, await runMailServer(stage, server), basesOf(false))
+  }
   for (const queue of options.queues) {
     for (const signing of options.signings) {
       for (const workers of options.workers) {
@@ -66,7 +71,9 @@ export async function measureThroughput(
 }
 
 /** nodemailer in one process that signs by RSA as well, or not. */
-const basesOf = (isSigned: boolean) => ({ '× nodemailer': nodemailerName(isSigned, 1) })
+const basesOf = (isSigned: boolean): Record<string, string> => ({
+  '× nodemailer': nodemailerName(isSigned, 1),
+})
 
 async function measureVariant(
   stage: Stage,
@@ -81,6 +88,7 @@ async function measureVariant(
   const phases: OptionalPhase[] = isPlain ? ['open', 'alone'] : workers === 1 ? ['open'] : []
   const run = await runValija(stage, variant, new Set(phases), { inspect })
   const bases = basesOf(signing === 'rsa' || signing === 'both')
+  for (const { name } of mailServers) bases[`× ${name}`] = name
   enterRun(round, system, run, bases)
 }
 

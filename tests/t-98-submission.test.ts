@@ -453,7 +453,8 @@ describe.skipIf(needsProgram('swaks'))('swaks', () => {
 describe.skipIf(needsProgram('postfix') || needsRoot('Postfix') || needsSaslPlain())('Postfix', () => {
   test.concurrent('hands on what it is given, as one transaction for all recipients', async () => {
     const port = await freePort()
-    const relay = { host: '127.0.0.1', port: smtp.submission, user: 'anything', password: valija.tenantKey }
+    const login = { user: 'anything', password: valija.tenantKey }
+    const relay = { host: '127.0.0.1', port: smtp.submission, login }
     const postfix = await startPostfix({ host: '127.0.0.1', port, hostName: 'postfix.acme.test', relay })
     const client = await connectSmtp(port)
     await client.say('EHLO c.example.test')

@@ -23,8 +23,8 @@ export type PostfixOptions = {
   maxMailBytes?: number
   /** Address of a milter: `inet:127.0.0.1:20000`. */
   milter?: string
-  /** Nothing is delivered here: everything is handed on, over TLS, after a login. Debian: libsasl2-modules. */
-  relay?: { host: string; port: number; user: string; password: string }
+  /** Nothing is delivered here: everything is handed on, with a login over TLS (Debian: libsasl2-modules), else in plaintext. */
+  relay?: { host: string; port: number; login?: { user: string; password: string } }
   /** Further addresses on the same port, each with EHLO keywords that are left out there: `{ '127.0.9.9': 'size, chunking' }`. */
   withoutKeywords?: Record<string, string>
 }
@@ -99,16 +99,18 @@ export async function startPostfix(options: PostfixOptions): Promise<MailServer>
   }
 }
 
-function relaySettings({ host, port, user, password }: NonNullable<PostfixOptions['relay']>) {
+function relaySettings({ host, port, login }: NonNullable<PostfixOptions['relay']>) {
   return {
     relayhost: `[${host}]:${port}`,
     mynetworks: '127.0.0.0/8',
     virtual_mailbox_domains: '',
     smtpd_relay_restrictions: 'permit_mynetworks, reject',
-    smtp_tls_security_level: 'encrypt',
-    smtp_sasl_auth_enable: 'yes',
-    smtp_sasl_password_maps: `static:${user}:${password}`,
-    smtp_sasl_security_options: 'noanonymous',
+    ...(login && {
+      smtp_tls_security_level: 'encrypt',
+      smtp_sasl_auth_enable: 'yes',
+      smtp_sasl_password_maps: `static:${login.user}:${login.password}`,
+      smtp_sasl_security_options: 'noanonymous',
+    }),
   }
 }
 
