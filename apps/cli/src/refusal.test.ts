@@ -42,6 +42,11 @@ describe('a fault', () => {
     ['tenant update', '/limits/foo', '--limit foo'],
     ['tenant update', '/limits/alarms/bounce_rate', '--limit alarms.bounce_rate'],
     ['tenant create', '/name', '--name'],
+    ['webhook update', '/url', '--public-url'],
+    ['webhook update', '/batch/max_events', '--batch'],
+    ['key update', '/recipients/1', '--recipient (number 2)'],
+    ['mailbox update', '/password', '--password-file'],
+    ['route create', '/name', '<name>'],
   ])('of %s at %s is told at %s, without a word of JSON', (name, path, flag) => {
     expect(refusalText(invalid({ path, message: 'Is wrong.' }), named(name))).toBe(`${flag}: Is wrong.`)
   })

@@ -86,6 +86,7 @@ const otherNames: Readonly<Record<string, string>> = {
   'group-by': 'by',
   key: 'actor',
   'notify-if-not-handed-off-within': 'late-after',
+  password: 'password-file',
   recipients: 'to',
   url: 'public-url',
 }

@@ -37,6 +37,16 @@ export const inboxCommands: readonly Command[] = [
     },
   }),
   command({
+    name: 'inbox clear',
+    summary: 'deletes all mails that were caught',
+    flags: apiFlags,
+    example: 'inbox clear',
+    run: async ({ flags }) => {
+      await (await openApi(flags)).request('DELETE /inbox')
+      print('The inbox is empty.\n')
+    },
+  }),
+  command({
     name: 'inbox show',
     args: '<id>',
     summary: 'a caught mail: its envelope, header and text',

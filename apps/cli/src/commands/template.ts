@@ -2,7 +2,7 @@
 import type { Template, TemplateSummary, Valija } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
-import { given, readNumber, variableFlags } from '../flag-values.ts'
+import { given, need, readNumber, variableFlags } from '../flag-values.ts'
 import {
   jsonFlag,
   listFlags,
@@ -115,6 +115,39 @@ export const templateCommands: readonly Command[] = [
     },
   }),
   command({
+    name: 'template test',
+    args: '<slug>',
+    summary: 'sends what it makes of its variables as a test mail, and prints the id of that',
+    flags: {
+      from: { type: 'string', value: '<address>', help: 'the sender' },
+      to: { type: 'string', multiple: true, value: '<address>', help: 'a recipient' },
+      version,
+      ...variableFlags,
+      ...flags,
+    },
+    example: 'template test receipt --from hi@acme.test --to me@acme.test --variable number=42',
+    run: async ({ args, flags }) => {
+      const { api, id } = await openTemplate(flags, args)
+      const { number, variables } = await filling(api, id, flags)
+      const body = { from: need('from', flags.from), to: flags.to, variables, ...given({ version: number }) }
+      const sent = await api.request('POST /templates/{id}/test', { path: { id }, body })
+      if (flags.json) printJson(sent)
+      else print(`${sent.id}\n`)
+    },
+  }),
+  command({
+    name: 'template delete',
+    args: '<slug>',
+    summary: 'removes a template with all its versions; mails that were made from it stay',
+    flags: apiFlags,
+    example: 'template delete receipt',
+    run: async ({ args, flags }) => {
+      const { api, id } = await openTemplate(flags, args)
+      await api.request('DELETE /templates/{id}', { path: { id } })
+      print(`deleted  ${id}\n`)
+    },
+  }),
+  command({
     name: 'template render',
     args: '<slug>',
     summary: 'what a template makes of its variables; sends nothing',
@@ -129,17 +162,8 @@ export const templateCommands: readonly Command[] = [
     run: async ({ args, flags }) => {
       if ([flags.html, flags.text, flags.json].filter(Boolean).length > 1)
         throw new UsageError('Say one of --html, --text and --json.')
-      const { readVariables } = await import('../send-mail.ts')
-      const number = readNumber('version', flags.version)
       const { api, id } = await openTemplate(flags, args)
-      const variables = await readVariables(flags, async () => {
-        const path = { id, version: `${number}` }
-        const template =
-          number === undefined
-            ? api.request('GET /templates/{id}', { path })
-            : api.request('GET /templates/{id}/versions/{version}', { path })
-        return (await template).variables
-      })
+      const { number, variables } = await filling(api, id, flags)
       const body = { variables, ...given({ version: number }) }
       const made = await api.request('POST /templates/{id}/render', { path: { id }, body })
       if (flags.json) return printJson(made)
@@ -156,6 +180,25 @@ export const templateCommands: readonly Command[] = [
 async function openTemplate(flags: ApiFlags, [slug = '']: readonly string[]) {
   const api = await openApi(flags)
   return { api, id: await findTemplate(api, slug) }
+}
+
+/** What a version is filled with, by the types that it declares. */
+async function filling(
+  api: Valija,
+  id: string,
+  flags: { version: string | undefined; variable: string[]; variables: string | undefined },
+) {
+  const { readVariables } = await import('../send-mail.ts')
+  const number = readNumber('version', flags.version)
+  const variables = await readVariables(flags, async () => {
+    const path = { id, version: `${number}` }
+    const template =
+      number === undefined
+        ? api.request('GET /templates/{id}', { path })
+        : api.request('GET /templates/{id}/versions/{version}', { path })
+    return (await template).variables
+  })
+  return { number, variables }
 }
 
 async function findTemplate(api: Valija, slug: string): Promise<string> {

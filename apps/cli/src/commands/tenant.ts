@@ -31,14 +31,16 @@ const limitNames: Readonly<Record<Exclude<keyof Limits, 'alarms'> | `alarms.${ke
   'alarms.pause_complaint_rate': true,
   'alarms.minimum_volume': true,
 }
-const allLimits = Object.keys(limitNames).join(', ')
+const allLimits = Object.keys(limitNames)
+/** Those that a key may have as well. */
+export const usageLimitNames = allLimits.filter((name) => name !== 'queued' && !name.startsWith('alarms.'))
 
 const limitFlag = {
   limit: {
     type: 'string',
     multiple: true,
     value: '<name=number>',
-    help: `what it may do at most: ${allLimits} (yes or no for alarms.pause_bulk)`,
+    help: `what it may do at most: ${allLimits.join(', ')} (yes or no for alarms.pause_bulk)`,
   },
 } as const
 
@@ -94,6 +96,7 @@ export const tenantCommands: readonly Command[] = [
       weight: { type: 'string', value: '<number>', help: 'its share of the sending' },
       ...limitFlag,
       'at-most-once': { type: 'string', value: '<yes|no>', help: 'rather lose a mail than send it twice' },
+      'bulk-paused': { type: 'string', value: '<yes|no>', help: 'its bulk mail is held; no: it goes on' },
       ...retentionFlags,
       ...flags,
     },
@@ -150,20 +153,23 @@ function changeOf(flags: {
   weight: string | undefined
   limit: string[]
   'at-most-once': string | undefined
+  'bulk-paused': string | undefined
   'retention-days': string | undefined
   'redact-after-days': string | undefined
 }): TenantChange {
   const atMostOnce = readYesNo('at-most-once', flags['at-most-once'])
+  const bulkPaused = readYesNo('bulk-paused', flags['bulk-paused'])
   const change = {
     ...(flags.name !== undefined && { name: flags.name }),
     ...(flags.weight !== undefined && { weight: Number(flags.weight) }),
     ...(atMostOnce !== undefined && { at_most_once: atMostOnce }),
+    ...(bulkPaused !== undefined && { bulk_paused: bulkPaused }),
     ...daysOf('retention-days', 'retention_days', flags['retention-days']),
     ...daysOf('redact-after-days', 'redact_after_days', flags['redact-after-days']),
   }
   if (Object.keys(change).length === 0 && flags.limit.length === 0)
     throw new UsageError(
-      'Say what to change: --name, --weight, --limit, --at-most-once, --retention-days, --redact-after-days.',
+      'Say what to change: --name, --weight, --limit, --at-most-once, --bulk-paused, --retention-days, --redact-after-days.',
     )
   return change
 }
@@ -178,11 +184,11 @@ function daysOf(flag: string, name: 'retention_days' | 'redact_after_days', text
  * @param changes name → number or none; a dot leads into an object, such as `alarms.bounce_rate`
  * @returns only what is named: the API leaves the others as they are
  */
-export function limitsOf(changes: Record<string, string>): Limits {
+export function limitsOf(changes: Record<string, string>, names: readonly string[] = allLimits): Limits {
   const limits: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(changes)) {
-    if (!Object.hasOwn(limitNames, name) && !(name === 'alarms' && value === 'none'))
-      throw new UsageError(`--limit ${name}: there is no such limit. There are ${allLimits}.`)
+    if (!names.includes(name) && !(name === 'alarms' && value === 'none' && names === allLimits))
+      throw new UsageError(`--limit ${name}: there is no such limit. There are ${names.join(', ')}.`)
     const [first = '', second] = name.split('.')
     const read = name === 'alarms.pause_bulk' ? readYesNo : readNumber
     const limit = value === 'none' ? null : read(`limit ${name}`, value)
@@ -199,6 +205,7 @@ function showTenant(tenant: Tenant, { json }: { json: boolean }): void {
     ['id', id],
     ['name', name],
     ['status', status],
+    ['bulk mail held', tenant.bulk_paused],
     ['weight', weight],
     ['limits', JSON.stringify(limits)],
     ['at most once', at_most_once],
