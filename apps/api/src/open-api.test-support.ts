@@ -176,6 +176,7 @@ async function assemble(
     database,
     clock,
     nextId,
+    sealer,
     senderDomains,
     routes,
     wake,

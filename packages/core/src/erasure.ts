@@ -35,6 +35,22 @@ export function erasedAddress(signingKeys: readonly Buffer[], tenantId: Uuid, em
   return `erased-${hash.slice(0, hashDigits)}@${erasedDomain}`
 }
 
+/**
+ * By what an idempotency key that names a person is kept after the erasure: a repetition is known by it, and with the key nobody finds the address by
+ * trying some.
+ *
+ * @param signingKey the first of `Sealer.signingKeys(erasurePurpose)`
+ */
+export function hiddenKey(signingKey: Buffer, tenantId: Uuid, key: string): string {
+  return `erased-${createHmac('sha256', signingKey).update(`${tenantId} key ${key}`).digest('hex')}`
+}
+
+/** By what the key of a request may be kept: as it is, and where an address may stand in it (in a URL `%40`), hidden by any of the signing keys. */
+export function namesOfKey(signingKeys: readonly Buffer[], tenantId: Uuid, key: string): string[] {
+  if (!/@|%40/.test(key)) return [key]
+  return [key, ...signingKeys.map((signingKey) => hiddenKey(signingKey, tenantId, key))]
+}
+
 /** Puts something in the place of one address. */
 export interface AddressEraser {
   readonly emailKey: string

@@ -1,5 +1,5 @@
 /** Workers at erasures: in bounded steps, each once, whoever dies. */
-import { createIdSource, createMailLog, type Uuid } from '@valija/core'
+import { createIdSource, createMailLog, createSealer, type Uuid } from '@valija/core'
 import {
   acceptMessages,
   type Database,
@@ -77,7 +77,9 @@ const found = (id: Uuid) => findErasure(database, tenantId, id)
 const left = async () =>
   (await database.engine.query("SELECT FROM valija.recipients WHERE email_key = 'ann@example.org'")).rowCount
 
+const hide = (_: Uuid, key: string) => `hidden ${key}`
 const parts = {
+  sealer: createSealer(['a-secret-of-this-test-long-enough']),
   clock: { nowMs: Date.now },
   nextId,
   wake: { send: () => {} },
@@ -92,7 +94,7 @@ test('a step takes some mails and no more, and the next goes on where it ended, 
   const id = await ask()
   const counts = []
   for (let progress = 'more'; progress === 'more'; ) {
-    progress = await stepErasure(database, id)
+    progress = await stepErasure(database, id, hide)
     counts.push(await left())
   }
   expect(counts.slice(0, 3)).toEqual([35, 10, 0])
@@ -122,7 +124,7 @@ test('a step reads its own mails, and not what was accepted between them', async
       release: () => {},
     }),
   }
-  await stepErasure({ ...database, engine: watched as unknown as Database['engine'] }, id)
+  await stepErasure({ ...database, engine: watched as unknown as Database['engine'] }, id, hide)
   client.release()
   expect(await found(id)).toMatchObject({ recipients: 10 })
   expect(read).toBeGreaterThan(10)
@@ -171,7 +173,7 @@ test('a step whose worker dies before its commit is as if it had not been begun'
       release: () => {},
     }),
   }
-  const step = stepErasure({ ...database, engine: cut as unknown as Database['engine'] }, id)
+  const step = stepErasure({ ...database, engine: cut as unknown as Database['engine'] }, id, hide)
   await expect(step.finally(() => client.release(true))).rejects.toThrow('gone')
   expect(await left()).toBe(30)
   await worker()()

@@ -3,7 +3,7 @@
  * each a short transaction (store/erase-recipients.ts), the erasures in turn, those that are asked for meanwhile among them: one that takes long
  * keeps no other waiting, and neither does one that fails.
  */
-import { formatId, type Uuid } from '@valija/core'
+import { erasurePurpose, formatId, hiddenKey, type Sealer, type Uuid } from '@valija/core'
 import type { Database, Wake } from '@valija/store'
 import {
   type ErasureProgress,
@@ -19,6 +19,7 @@ const everyMs = 30_000
 export interface ErasureRoundParts extends ErasureParts {
   database: Database
   wake: Pick<Wake, 'send'>
+  sealer: Pick<Sealer, 'signingKeys'>
   isStopped: () => boolean
   /** Told of an erasure that failed; it is tried again, after pauses that grow. */
   onError: (error: Error) => void
@@ -58,7 +59,8 @@ async function takeStep(
     // Mails that came back from workers, or were not stopped when they should have been.
     if (!begun.has(id)) await stopMails(parts, erasure)
     begun.add(id)
-    return await stepErasure(parts.database, id)
+    const [signingKey] = parts.sealer.signingKeys(erasurePurpose)
+    return await stepErasure(parts.database, id, (tenantId, key) => hiddenKey(signingKey!, tenantId, key))
   } catch (error) {
     parts.onError(new Error(`the erasure ${formatId('erasure', id)} failed`, { cause: error }))
     await postponeErasure(engine, id)

@@ -10,7 +10,16 @@
  * PostgreSQL's; 1.4 s until the 202 at the best of ten, on two cores that had six times as much to do.
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
-import { type Caller, errorCatalogue, type MailLog, type MessageInput, ProductError } from '@valija/core'
+import {
+  type Caller,
+  erasurePurpose,
+  errorCatalogue,
+  type MailLog,
+  type MessageInput,
+  namesOfKey,
+  ProductError,
+  type Sealer,
+} from '@valija/core'
 import {
   acceptBatch,
   asProductError,
@@ -52,6 +61,8 @@ export interface BatchDeskParts extends PrepareParts {
   queueLimits: QueueLimits
   allowances: Allowances
   templates: Pick<TemplateDesk, 'renderMessages'>
+  /** For keys of mails to somebody who was erased. */
+  sealer: Pick<Sealer, 'signingKeys'>
 }
 
 interface BatchJob {
@@ -68,6 +79,7 @@ const turnMs = 10
 
 export function createBatchDesk(parts: BatchDeskParts) {
   const { database, nextId, queueLimits } = parts
+  const signingKeys = parts.sealer.signingKeys(erasurePurpose)
   const write = async ([job]: BatchJob[]) => {
     const { items, isStrict, isPatient, answerByMs } = job!
     const suppress = (item: BuiltMessage, hits: Parameters<typeof suppressRecipients>[1]) =>
@@ -107,7 +119,7 @@ export function createBatchDesk(parts: BatchDeskParts) {
           ? []
           : [{ ...entry, index }],
       )
-    await findAnswers(database, caller, findOpen(), answers)
+    await findAnswers({ database, signingKeys }, caller, findOpen(), answers)
     const open = findOpen()
     if (open.length > 0) {
       refuseSuspended(caller)
@@ -197,13 +209,17 @@ interface OpenEntry {
 
 /** Notes the stored answers: what was accepted once is not judged again, though its send_at is over meanwhile. */
 async function findAnswers(
-  database: Database,
+  { database, signingKeys }: { database: Database; signingKeys: readonly Buffer[] },
   { tenantId }: Caller,
   open: readonly OpenEntry[],
   answers: Answers,
 ): Promise<void> {
-  const keys = open.flatMap(({ claim }) => claim?.key ?? [])
-  if (keys.length === 0) return
+  const keys = new Map(
+    open.flatMap(({ claim }) =>
+      claim === null ? [] : [[claim.key, namesOfKey(signingKeys, tenantId, claim.key)] as const],
+    ),
+  )
+  if (keys.size === 0) return
   const stored = await findStoredAnswers(database.engine, tenantId, keys).catch((error: unknown) => {
     throw asProductError(error)
   })

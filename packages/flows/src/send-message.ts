@@ -4,7 +4,16 @@
  * The answer is given after the commit and before the hint: from there on the row in PostgreSQL is what counts, and the
  * sweep finds it should this process die.
  */
-import { type Caller, type MailLog, type MessageDraft, ProductError, type Uuid } from '@valija/core'
+import {
+  type Caller,
+  erasurePurpose,
+  type MailLog,
+  type MessageDraft,
+  namesOfKey,
+  ProductError,
+  type Sealer,
+  type Uuid,
+} from '@valija/core'
 import {
   acceptMessages,
   asProductError,
@@ -88,6 +97,8 @@ export interface SendDeskDependencies extends PrepareParts {
   queueLimits: QueueLimits
   allowances: Allowances
   templates: Pick<TemplateDesk, 'renderMessages'>
+  /** For keys of mails to somebody who was erased. */
+  sealer: Pick<Sealer, 'signingKeys'>
 }
 
 /** A batch: about what one statement carries without making the first of it wait; larger messages go alone, in a line of their own. */
@@ -156,8 +167,9 @@ function createSender(
   acceptance: Pick<Acceptance, 'accept'>,
 ): SendDesk['send'] {
   const { database, nextId } = dependencies
+  const signingKeys = dependencies.sealer.signingKeys(erasurePurpose)
   const send: SendDesk['send'] = async (caller, input, claim, answerByMs) => {
-    const stored = claim && (await findAnswer(database, caller.tenantId, claim))
+    const stored = claim && (await findAnswer(database, { caller, claim, signingKeys }))
     if (stored !== null) return stored
     refuseSuspended(caller)
     const { queueLimits } = dependencies
@@ -223,10 +235,11 @@ async function prepareRendered(
 
 async function findAnswer(
   database: Database,
-  tenantId: Uuid,
-  claim: IdempotencyClaim,
+  { caller, claim, signingKeys }: { caller: Caller; claim: IdempotencyClaim; signingKeys: readonly Buffer[] },
 ): Promise<SendAnswer | null> {
-  const stored = await findStoredAnswer(database.engine, tenantId, claim.key).catch((error: unknown) => {
+  const { tenantId } = caller
+  const names = namesOfKey(signingKeys, tenantId, claim.key)
+  const stored = await findStoredAnswer(database.engine, tenantId, names).catch((error: unknown) => {
     throw asProductError(error)
   })
   if (stored === null) return null

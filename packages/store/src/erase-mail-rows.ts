@@ -228,12 +228,15 @@ export async function eraseCopies(
   ])
 }
 
+/** What an idempotency key that names somebody is kept by (`hiddenKey`). */
+export type HideKey = (tenantId: Uuid, key: string) => string
+
 /**
  * The stored 202 of each key names the recipients. What was asked for can be tried out by its hash, which gives way to a random one: a repetition is then
- * told that the key is used, and nothing is sent again. A key that names the person itself goes; not that of a mail that went to others, who would get
- * it once more: it goes when its time is over. Found by the time until which they are kept.
+ * told that the key is used, and nothing is sent again. A key that names the person itself goes; that of a mail that went to others, who would get
+ * it once more, is hidden until its time is over. Found by the time until which they are kept.
  */
-export async function eraseKeys(client: pg.PoolClient, mails: ErasedMails): Promise<void> {
+export async function eraseKeys(client: pg.PoolClient, mails: ErasedMails, hide: HideKey): Promise<void> {
   const { rows } = await client.query<{ key: string; messageId: Uuid; response: string }>(
     `SELECT k.key, m.id AS "messageId", k.response
      FROM (SELECT id, coalesce(send_at, created_at) + $4 * interval '1 millisecond' AS until FROM valija.messages
@@ -245,16 +248,16 @@ export async function eraseKeys(client: pg.PoolClient, mails: ErasedMails): Prom
   for (const { key, messageId, response } of rows) {
     // Also as a part of a longer word: `welcome-ann@example.org`.
     const isNaming = key.toLowerCase().includes(mails.eraser.emailKey) || mails.eraser.text(key) !== key
-    if (isNaming && mails.emptied.includes(messageId)) {
-      await client.query('DELETE FROM valija.idempotency_keys WHERE tenant_id = $1 AND key = $2', [
-        mails.tenantId,
-        key,
-      ])
-      continue
-    }
+    const name = isNaming ? hide(mails.tenantId, key) : key
+    const isForgotten = isNaming && mails.emptied.includes(messageId)
+    // Under the hidden name there is one already where a version before this one took the key for a new one.
     await client.query(
-      'UPDATE valija.idempotency_keys SET response = $3, body_hash = $4 WHERE tenant_id = $1 AND key = $2',
-      [mails.tenantId, key, mails.eraser.text(response), randomBytes(32)],
+      'DELETE FROM valija.idempotency_keys WHERE tenant_id = $1 AND key = ANY ($2::text[])',
+      [mails.tenantId, [...(isForgotten ? [key] : []), ...(isNaming ? [name] : [])]],
+    )
+    await client.query(
+      'UPDATE valija.idempotency_keys SET key = $3, response = $4, body_hash = $5 WHERE tenant_id = $1 AND key = $2',
+      [mails.tenantId, key, name, mails.eraser.text(response), randomBytes(32)],
     )
   }
 }

@@ -15,6 +15,7 @@ import {
   eraseFromInbox,
   eraseKeys,
   eraseReplies,
+  type HideKey,
   namedTags,
 } from './erase-mail-rows.ts'
 import { eraseOpenMessage, readyMessages } from './erase-open-message.ts'
@@ -34,8 +35,8 @@ const laterMs = 60_000
 /** `more`: there is more to do at once. `waiting`: what is left is being sent to somebody. `done`, or `gone`: nothing is left for us. */
 export type ErasureProgress = 'more' | 'waiting' | 'done' | 'gone'
 
-/** Makes one step. */
-export async function stepErasure(database: Database, id: Uuid): Promise<ErasureProgress> {
+/** Makes one step. @param hide for idempotency keys that name the person */
+export async function stepErasure(database: Database, id: Uuid, hide: HideKey): Promise<ErasureProgress> {
   return asEngine(database, async (client) => {
     const { rows } = await client.query<PendingErasure>(
       `SELECT ${pendingColumns} FROM valija.erasures WHERE id = $1 AND status = 'pending' FOR UPDATE SKIP LOCKED`,
@@ -50,6 +51,7 @@ export async function stepErasure(database: Database, id: Uuid): Promise<Erasure
       client,
       erasure,
       found.filter(({ isLive }) => !isLive),
+      hide,
     )
     // Behind all others that are due: of many that take long each has its turn.
     await client.query(
@@ -123,7 +125,12 @@ async function wait(client: pg.PoolClient, id: Uuid, pauseMs: number): Promise<'
 }
 
 /** Erases recipients that are at their end, with what was written of them. */
-async function eraseSome(client: pg.PoolClient, erasure: PendingErasure, some: Found[]): Promise<void> {
+async function eraseSome(
+  client: pg.PoolClient,
+  erasure: PendingErasure,
+  some: Found[],
+  hide: HideKey,
+): Promise<void> {
   if (some.length === 0) return
   const recipientIds = some.map(({ id }) => id)
   const messageIds = [...new Set(some.map(({ messageId }) => messageId))].sort()
@@ -142,7 +149,7 @@ async function eraseSome(client: pg.PoolClient, erasure: PendingErasure, some: F
   const attempts = await eraseAttempts(client, mails)
   const events = await eraseEvents(client, mails)
   await eraseFromInbox(client, mails)
-  await eraseKeys(client, mails)
+  await eraseKeys(client, mails, hide)
   await digestAnew(client, erasure.tenantId, messageIds)
   await client.query(
     'UPDATE valija.erasures SET open_message_ids = open_message_ids || $2::uuid[] WHERE id = $1',

@@ -101,32 +101,40 @@ export async function claimKeys(
   return results
 }
 
-/** Looks up a stored answer before any work is done for a repeated request. */
+/** Looks up a stored answer before any work is done for a repeated request. @param names by what its key may be kept (`namesOfKey`) */
 export async function findStoredAnswer(
   pool: pg.Pool,
   tenantId: Uuid,
-  key: string,
+  names: readonly string[],
 ): Promise<StoredAnswer | null> {
   const result = await pool.query<StoredAnswer>({
     name: 'stored-answer',
     text: `SELECT body_hash AS "bodyHash", response FROM valija.idempotency_keys
-           WHERE tenant_id = $1 AND key = $2 AND expires_at > now()`,
-    values: [tenantId, key],
+           WHERE tenant_id = $1 AND key = ANY ($2::text[]) AND expires_at > now() LIMIT 1`,
+    values: [tenantId, names],
   })
   return result.rows[0] ?? null
 }
 
-/** The same for many keys at once; those that are unknown are left out. */
+/** The same for many keys at once, each with its names; those that are unknown are left out. */
 export async function findStoredAnswers(
   pool: pg.Pool,
   tenantId: Uuid,
-  keys: readonly string[],
+  keys: ReadonlyMap<string, readonly string[]>,
 ): Promise<Map<string, StoredAnswer>> {
   const { rows } = await pool.query<StoredAnswer & { key: string }>({
     name: 'stored-answers',
     text: `SELECT key, body_hash AS "bodyHash", response FROM valija.idempotency_keys
            WHERE tenant_id = $1 AND key = ANY ($2::text[]) AND expires_at > now()`,
-    values: [tenantId, keys],
+    values: [tenantId, [...keys.values()].flat()],
   })
-  return new Map(rows.map(({ key, ...answer }) => [key, answer]))
+  const byName = new Map(rows.map(({ key, ...answer }) => [key, answer]))
+  return new Map(
+    [...keys].flatMap(([key, names]) =>
+      names
+        .flatMap((name) => byName.get(name) ?? [])
+        .slice(0, 1)
+        .map((answer) => [key, answer] as const),
+    ),
+  )
 }

@@ -378,6 +378,11 @@ describe('a request that is repeated with its key after the erasure', () => {
   ])('%s is refused and sends nothing again', async (_, key, to) => {
     const { again } = await sentTwice(key, to)
     expect([again.statusCode, again.json().code]).toEqual([409, 'idempotency_key_reused'])
+    const message = { from: 'hello@acme.test', to, subject: 'x', text: 'x', idempotency_key: key }
+    const batch = await api.ask('POST', '/send/batch?mode=permissive', { body: { messages: [message] } })
+    expect(batch.json().data).toMatchObject([{ problem: { code: 'idempotency_key_reused' } }])
+    const kept = await sql('SELECT FROM valija.idempotency_keys WHERE key LIKE $1', [`%${to[0]}%`])
+    expect(kept.rowCount).toBe(0)
   })
 
   test('that names the person, of a mail to nobody else, is a new one', async () => {
