@@ -30,7 +30,7 @@ beforeAll(async () => {
   }
   const samples = fc.sample(oddRawMail, 300).map(({ bytes }) => bytes)
   raw = await Promise.all(samples.map((mail) => sign(mail)))
-  composed = await Promise.all(fc.sample(oddComposition, 200).map(async (mail) => sign(await mail)))
+  composed = await Promise.all(fc.sample(oddComposition, 200).map((mail) => sign(mail)))
 })
 
 /** The mails for which a verifier says otherwise, so that a failure shows them. */

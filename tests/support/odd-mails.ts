@@ -133,7 +133,7 @@ const mailbox = fc
   })
 
 /** A mail that Valija composes. */
-export const oddComposition: fc.Arbitrary<Promise<Buffer>> = fc
+export const oddComposition: fc.Arbitrary<Buffer> = fc
   .record({
     from: mailbox,
     replyTo: fc.array(mailbox, { maxLength: 2 }),

@@ -4,10 +4,10 @@
  */
 import { registerHooks } from 'node:module'
 
-const original = 'export async function compose('
-const poisoned = (source: string): string => `${source.replace(original, 'async function composeReally(')}
+const original = 'export function compose('
+const poisoned = (source: string): string => `${source.replace(original, 'function composeReally(')}
 import { writeSync } from 'node:fs'
-export async function compose(composition: Composition): Promise<Buffer> {
+export function compose(composition: Composition): Buffer {
   if (composition.subject.includes('poison: kills')) process.abort()
   if (composition.subject.includes('poison: hangs')) {
     writeSync(1, 'poison: the loop stands still\\n')

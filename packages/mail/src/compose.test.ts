@@ -219,6 +219,52 @@ describe('parts', () => {
     }
   })
 
+  it.each([
+    'text/plain\r\nBcc: v@evil.test',
+    'text/plain; charset=x\r\n\r\nbody',
+    'text/plain; a\r\nBcc: v@evil.test=b',
+    'image/png; \u00e9=1; x=\0',
+    'multi(x)part/mixed; boundary="b"',
+    '(c) multipart/mixed; boundary=b',
+    `image/${'x'.repeat(2_000)}`,
+    `image/png; a="${'x'.repeat(3_000)}"; ${'y'.repeat(3_000)}=1`,
+    "image/png; name=other.exe; name*0*=utf-8''evil.exe",
+    '',
+    ' ',
+    ';',
+    '\udc00/\0',
+  ])(
+    'an attachment of type %j keeps its name and content, and no other field comes of it',
+    async (contentType) => {
+      const attachments = [file({ contentType, filename: 'a.bin', content: Buffer.from('x\n') })]
+      expectSafeBytes(await sent({ attachments }))
+      const mail = await read({ attachments })
+      expect(mail.attachments).toHaveLength(1)
+      expect(mail.attachments[0]).toMatchObject({ filename: 'a.bin', disposition: 'attachment' })
+      expect(mail.attachments[0]?.mimeType).not.toMatch(/^(?:multipart|message)\//)
+      expect(Buffer.from(mail.attachments[0]?.content as ArrayBuffer).toString()).toBe('x\n')
+      expect(mail.text?.trim()).toBe('Hi Bob')
+      expect(mail.headers).toEqual((await read({ attachments: [file({})] })).headers)
+    },
+  )
+
+  it('a file name or a content id with what no header may hold ends no field and makes no long line', async () => {
+    for (const evil of [
+      'x\r\nBcc: v@evil.test\r\n\r\nbody',
+      '\0\x7f\t"',
+      'x'.repeat(5_000),
+      '\u00e9'.repeat(5_000),
+    ]) {
+      const attachments = [file({ filename: evil }), file({ filename: evil, contentId: evil })]
+      const change = { html: '<p>', attachments }
+      expectSafeBytes(await sent(change))
+      const mail = await read(change)
+      expect(mail.attachments).toHaveLength(2)
+      expect(mail.headers.map(({ key }) => key)).not.toContain('bcc')
+      expect(mail.html?.trim()).toBe('<p>')
+    }
+  })
+
   it('a message or multipart attached is sent as plain bytes', async () => {
     const content = Buffer.from('Subject: x\n\n\0bare\r')
     for (const change of [{ filename: 'x.eml' }, { contentType: 'multipart/mixed; boundary=b' }]) {
