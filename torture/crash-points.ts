@@ -54,7 +54,6 @@ export const wayOfAMail = [
   'packages/flows/src/mail-slots.ts',
   'packages/flows/src/pace-book.ts',
   'packages/flows/src/compositions.ts',
-  'packages/mail/src/compose.ts',
   'packages/flows/src/sign-mail.ts',
   'packages/courier/src/site-scheduler.ts',
   'packages/courier/src/open-first.ts',

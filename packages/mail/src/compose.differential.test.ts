@@ -92,7 +92,7 @@ const body = upTo(49).chain(
   (chance): fc.Arbitrary<string | null> => (chance === 25 ? longText : fc.option(bodyText)),
 )
 
-/** What the API takes. */
+/** What the API takes, and control characters. */
 const name = fc
   .oneof(
     fc.string({ maxLength: 255 }),
@@ -108,7 +108,7 @@ const name = fc
       'é'.repeat(255),
     ),
   )
-  .map((text) => text.replace(/[\p{Cc}/\\]/gu, '') || 'a')
+  .map((text) => text || 'a')
 const token = fc.string({ unit: fc.constantFrom(..."!#$%&'*+-.^_`{|}~aZ09"), minLength: 1, maxLength: 40 })
 const parameter = fc
   .tuple(
@@ -157,6 +157,49 @@ it('is what nodemailer makes of the same parts, octet by octet', { timeout: 3_60
     }),
     { numRuns: runs },
   )
+})
+
+const plain = { html: null, attachments: [], boundarySeed: about.boundarySeed }
+const units = [
+  'a',
+  'a ',
+  'a=',
+  'é',
+  '€',
+  '😀',
+  'word. ',
+  'word\n',
+  `${'x'.repeat(76)}\n`,
+  `${'x'.repeat(77)}\n`,
+]
+
+it('so is a text of any length around a line, the end of which may be white space', async () => {
+  for (const unit of units) {
+    for (const end of ['', ' ', ' \n', '\t', 'é']) {
+      for (let length = 45; length < 160; length += end === '' ? 1 : 13) {
+        const text = unit.repeat(length).slice(0, length) + end
+        expect(ours({ ...plain, text })).toBe(await theirs({ ...plain, text }))
+      }
+    }
+  }
+})
+
+it('so is a text of any length around a slice of 65,536 octets, and one of white space that is longer', async () => {
+  const slices = ['é', 'x', `${'x'.repeat(100)} `, `${'é'.repeat(40)}\n`, ' \n', '=  \n'].flatMap((unit) =>
+    [...Array(16).keys()].map(
+      (shift) => 'é'.repeat(8) + 'x'.repeat(shift) + unit.repeat(Math.ceil(66_000 / Buffer.byteLength(unit))),
+    ),
+  )
+  const white = [65_535, 65_536, 65_537, 140_000].map((length) => `é${' '.repeat(length)}`)
+  for (const text of [...slices, ...white])
+    expect(ours({ ...plain, text })).toBe(await theirs({ ...plain, text }))
+})
+
+it('so is a text of short lines around the 131,072 characters from which on it is encoded', async () => {
+  for (const more of [-1, 0, 1, 2]) {
+    const text = 'word\r\n'.repeat(21_845).slice(0, 131_070) + 'ab'.repeat(2).slice(0, 2 + more)
+    expect(ours({ ...plain, text })).toBe(await theirs({ ...plain, text }))
+  }
 })
 
 it('so is a file of any length around a line and a slice of base64', async () => {

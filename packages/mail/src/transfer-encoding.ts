@@ -53,11 +53,9 @@ for (let octet = 0; octet < 256; octet++) {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f]/
 
-/**
- * A slice escaped, and in lines; nothing stays in them between two calls. Room that is had anew for each text takes a fourth of the time.
- */
+/** Room for a slice, escaped; what stands in it after a call means nothing. Room that was had anew for each text took a fourth of the time. */
 const escapes = Buffer.allocUnsafeSlow(3 * SLICE_LENGTH + LINE_LENGTH)
-/** A line that is broken keeps half of its length or more. */
+/** The same in lines: one that is broken keeps two thirds of its length or more. */
 const wrapped = Buffer.allocUnsafeSlow(Math.ceil(1.1 * escapes.length))
 
 /** Encodes text whose line ends are CRLF. */
@@ -205,8 +203,7 @@ function wrap(limit: number): { from: number; to: number } {
   while (from < limit) {
     if (lineFeed < from) {
       lineFeed = escapes.indexOf(LF, from)
-      // What stands beyond the limit is of another slice.
-      if (lineFeed < 0 || lineFeed > limit) lineFeed = limit
+      if (lineFeed < 0) lineFeed = limit
     }
     const window = Math.min(from + LINE_LENGTH, limit)
     if (lineFeed < window) {
