@@ -51,7 +51,7 @@ import { hearRecalls, recalledForMs } from './recall-mail.ts'
 import type { ReportFields } from './report-fields.ts'
 import type { ReturnPaths } from './return-path.ts'
 import type { ChosenRoute, RouteChoice, RouteChooser, TakenWay } from './route-choice.ts'
-import { createSettleDesk, type SettleDesk } from './settle-desk.ts'
+import { createSettleDesk, roomPayload, type SettleDesk } from './settle-desk.ts'
 import { settleReport } from './settle-report.ts'
 import { type MailSigner, SigningError, signingOf } from './sign-mail.ts'
 import { simulateAttempt } from './simulate-attempt.ts'
@@ -350,7 +350,7 @@ async function leaseHint(parts: Parts, hint: Hint): Promise<InHand[]> {
     askedAtMs = performance.now()
     return leaseDeliveries(parts.database.engine, hint.ids)
   }, parts.stopping)
-  if (deliveries.length > 0) parts.wake.send('dispatch')
+  if (deliveries.length > 0) parts.wake.send('dispatch', roomPayload)
   const inHand = deliveries.map((delivery) => {
     const lease = parts.leases.add(delivery, askedAtMs)
     begin(parts, delivery, lease)

@@ -24,7 +24,7 @@ import {
 } from '@valija/store'
 import type { Admission } from './admit-deliveries.ts'
 import type { HandedQueue } from './hint-by-hand.ts'
-import { settledPayload } from './settle-desk.ts'
+import { laterPayload, roomPayload } from './settle-desk.ts'
 import { createSleeper } from './sleeper.ts'
 
 export interface Dispatcher {
@@ -52,6 +52,11 @@ const window = 128
 const givenOut = 3 / 4
 /** For each row to admit, so many of the oldest are looked at: some may be for a domain that has enough in flight. */
 const lookAhead = 8
+/**
+ * While rows are left, what workers are done with is made up for in one round after so long, at most: begun anew for each few of them, rounds
+ * and hints of a handful would take more of PostgreSQL than the mails. Whoever comes new is not kept waiting by it.
+ */
+const longestRestMs = 25
 /** When those say no, all that wait are looked through: so often, and no more than a twentieth of the time. */
 const deepEveryMs = 1_000
 const deepRest = 20
@@ -72,6 +77,7 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
   const { wake, queue, onError } = dependencies
   /** Rows wait that are due: what the workers are done with makes room for them. */
   let leavesDue = false
+  let restMs = 0
   const admit = createAdmitter(dependencies, () => {
     // Already now: what is settled while we look may be what there is room for.
     leavesDue = true
@@ -83,16 +89,21 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
     if (!queue.isUp) return sweepMs
     if (await yields()) return yieldMs
     if (await standsBy(dependencies)) return standbyMs
-    leavesDue = await admit()
-    if (leavesDue) return leaderBeatMs
+    const admitted = await admit()
+    leavesDue = admitted !== null
+    restMs = admitted === null ? 0 : (restMs + longestRestMs * (1 - admitted.part)) / 2
+    // There may be room for more yet, whatever the workers say.
+    if (admitted !== null) return admitted.part > 0 ? restMs : leaderBeatMs
     return Math.min(sweepMs, (await msUntilDue(dependencies.database.engine)) ?? sweepMs)
   }
-  const sleeper = createSleeper({ round, onError, afterErrorMs: 1_000 })
+  const sleeper = createSleeper({ round, onError, afterErrorMs: 1_000, restMs: () => restMs })
   let stopListening = () => {}
   return {
     start: () => {
       stopListening = wake.on('dispatch', (payload) => {
-        if (payload !== settledPayload || leavesDue) sleeper.wake()
+        const isOfRest = leavesDue && (payload === roomPayload || payload === laterPayload)
+        if (isOfRest) sleeper.nudge()
+        else if (payload !== roomPayload) sleeper.wake()
       })
       queue.onReconnect(sleeper.wake)
       sleeper.wake()
@@ -131,7 +142,7 @@ function createYielding({ queue, leadership }: DispatcherDependencies): () => Pr
   }
 }
 
-/** @returns a function that admits what may be admitted now, and says whether due rows were left */
+/** @returns a function that admits what may be admitted now; null when no due row is left, else which part of all that is in flight now was admitted by it */
 function createAdmitter(
   { database, queue, leadership, admission, rowsPerWorker }: DispatcherDependencies,
   onWaiting: () => void,
@@ -159,20 +170,23 @@ function createAdmitter(
     deepAfterMs = now + Math.max(deepEveryMs, (now - startedAtMs) * deepRest)
     return deepRows
   }
-  return async (): Promise<boolean> => {
-    for (;;) {
-      const waiting = await findWaitingStreams(database.engine)
-      if (waiting.length === 0) return false
-      onWaiting()
-      const underWay = await countInFlight(database.engine)
-      const quotas = share(fairShare, waiting, underWay, await rowsOfAll())
-      const rows = quotas.length === 0 ? [] : await pick(quotas, underWay)
-      // The workers wake us as soon as they have taken some, or are done with some.
-      if (rows.length === 0) return true
-      admission.hint(interleave(rows).map((row) => row.recipientId))
-    }
+  return async (): Promise<{ part: number } | null> => {
+    const waiting = await findWaitingStreams(database.engine)
+    if (waiting.length === 0) return null
+    onWaiting()
+    const underWay = await countInFlight(database.engine)
+    const quotas = share(fairShare, waiting, underWay, await rowsOfAll())
+    const rows = quotas.length === 0 ? [] : await pick(quotas, underWay)
+    // The workers wake us as soon as they have taken some, or are done with some.
+    if (rows.length === 0) return { part: 0 }
+    admission.hint(interleave(rows).map((row) => row.recipientId))
+    return { part: rows.length / (inFlightOf(underWay) + rows.length) }
   }
 }
+
+const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
+const inFlightOf = (entries: readonly InFlight[]) =>
+  sum(entries.map(({ admitted, leased }) => admitted + leased))
 
 /** @param most rows that all workers can hold together */
 function share(
@@ -182,9 +196,6 @@ function share(
   most: number,
 ): Quota[] {
   const nameOf = ({ tenantId, stream }: { tenantId: string; stream: string }) => `${tenantId}/${stream}`
-  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
-  const inFlightOf = (entries: readonly InFlight[]) =>
-    sum(entries.map(({ admitted, leased }) => admitted + leased))
   const streams = Map.groupBy(underWay, nameOf)
   const inFlight = inFlightOf(underWay)
   const shares = waiting.map((stream) => ({

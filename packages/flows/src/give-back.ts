@@ -7,6 +7,7 @@ import { type Database, isPassingDatabaseError, releaseLeases, type Wake } from 
 import { askPatiently } from './ask-patiently.ts'
 import { createBatcher } from './batcher.ts'
 import type { HeldLease, HeldLeases } from './held-leases.ts'
+import { laterPayload } from './settle-desk.ts'
 
 export interface GiveBackDesk {
   /**
@@ -58,7 +59,8 @@ export function createGiveBackDesk({
         releaseLeases(database.engine, held, { dueInMs: Math.max(0, stepOf(untilMs) - steadyNowMs()), hold })
       await askPatiently(ask, hurried)
     }
-    wake.send('dispatch')
+    const isLater = returns.every(({ untilMs }) => untilMs > now)
+    wake.send('dispatch', isLater ? laterPayload : '')
     return returns.map(() => undefined)
   }
   const batcher = createBatcher(release, { ...batchLimits, weigh: () => 1, isItemsFault: () => false })

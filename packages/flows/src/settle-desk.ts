@@ -52,8 +52,10 @@ export interface SettleDeskDependencies {
   onError: (error: Error) => void
 }
 
-/** With this the dispatcher is told that workers are done with rows, which is news only when it has more for them. */
-export const settledPayload = 'settled'
+/** With this the dispatcher is told that workers have taken rows or are done with some, which is news only when it has more for them. */
+export const roomPayload = 'settled'
+/** With this, that rows wait again, for a later time: news when nothing else keeps it going. */
+export const laterPayload = 'later'
 
 const batchLimits = { maxItems: 500, maxWeight: 500 }
 const retryPauseMs = 500
@@ -107,7 +109,7 @@ function openBook({ database, wake, onError }: SettleDeskDependencies) {
     isHeldUp = false
     if (hasWebhooks) wake.send('webhooks')
     const hasMore = settlements.some((settlement) => settlement.nextInMs !== null)
-    wake.send('dispatch', hasMore ? '' : settledPayload)
+    wake.send('dispatch', hasMore ? laterPayload : roomPayload)
     return settlements.map((settlement) => settled.has(settlement.recipientId))
   }
   /** Anything but refused data says nothing of these results: forgotten, they would be mails sent twice. */
