@@ -114,15 +114,17 @@ export async function describeStatements(installation: Installation, mails: numb
     exec: number
     rows: string
     wal: string
+    blocks: string
     query: string
   }>(
     `SELECT calls, total_plan_time AS plan, total_exec_time AS exec, rows, wal_bytes AS wal,
+       shared_blks_hit + shared_blks_read AS blocks,
        left(regexp_replace(query, '\\s+', ' ', 'g'), 90) AS query
      FROM pg_stat_statements ORDER BY total_plan_time + total_exec_time DESC LIMIT 25`,
   )
-  const lines = rows.map(({ calls, plan, exec, rows: count, wal, query }) => {
+  const lines = rows.map(({ calls, plan, exec, rows: count, wal, blocks, query }) => {
     const perMail = ((plan + exec) / mails).toFixed(4)
-    return `${perMail} ms/mail  calls ${calls}  plan ${plan.toFixed(0)}  exec ${exec.toFixed(0)} ms  rows ${count}  wal ${(Number(wal) / mails).toFixed(0)} B/mail  ${query}`
+    return `${perMail} ms/mail  calls ${calls}  plan ${plan.toFixed(0)}  exec ${exec.toFixed(0)} ms  rows ${count}  blocks ${(Number(blocks) / mails).toFixed(1)}/mail  wal ${(Number(wal) / mails).toFixed(0)} B/mail  ${query}`
   })
   return ['## PostgreSQL', '', ...lines, ''].join('\n')
 }
