@@ -53,10 +53,10 @@ const givenOut = 3 / 4
 /** For each row to admit, so many of the oldest are looked at: some may be for a domain that has enough in flight. */
 const lookAhead = 8
 /**
- * While rows are left, what workers are done with is made up for in one round after so long, at most: begun anew for each few of them, rounds
- * and hints of a handful would take more of PostgreSQL than the mails. Whoever comes new is not kept waiting by it.
+ * While rows are left, rounds follow one another so that each admits a third of what is in flight then: begun for each few rows that workers are
+ * done with, rounds and hints of a handful would take more of PostgreSQL than the mails. Whoever comes new is not kept waiting by it.
  */
-const longestRestMs = 25
+const rest = { part: 1 / 3, firstMs: 5, longestMs: 50 }
 /** When those say no, all that wait are looked through: so often, and no more than a twentieth of the time. */
 const deepEveryMs = 1_000
 const deepRest = 20
@@ -77,7 +77,8 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
   const { wake, queue, onError } = dependencies
   /** Rows wait that are due: what the workers are done with makes room for them. */
   let leavesDue = false
-  let restMs = 0
+  let restMs = rest.firstMs
+  let admittedAtMs = 0
   const admit = createAdmitter(dependencies, () => {
     // Already now: what is settled while we look may be what there is room for.
     leavesDue = true
@@ -89,9 +90,11 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
     if (!queue.isUp) return sweepMs
     if (await yields()) return yieldMs
     if (await standsBy(dependencies)) return standbyMs
+    const sinceMs = performance.now() - admittedAtMs
+    admittedAtMs += sinceMs
     const admitted = await admit()
     leavesDue = admitted !== null
-    restMs = admitted === null ? 0 : (restMs + longestRestMs * (1 - admitted.part)) / 2
+    restMs = admitted === null ? rest.firstMs : restAfter(restMs, admitted.part, sinceMs)
     // There may be room for more yet, whatever the workers say.
     if (admitted !== null) return admitted.part > 0 ? restMs : leaderBeatMs
     return Math.min(sweepMs, (await msUntilDue(dependencies.database.engine)) ?? sweepMs)
@@ -113,6 +116,17 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
       await sleeper.stop()
     },
   }
+}
+
+/**
+ * How long to rest for the next round to admit as much as it should; no more than twice as long as before, and no less than half.
+ *
+ * @param part what was admitted of what is in flight now
+ * @param sinceMs in which time workers had made room for it
+ */
+function restAfter(restMs: number, part: number, sinceMs: number): number {
+  const wantedMs = (sinceMs * rest.part) / part
+  return Math.min(rest.longestMs, Math.max(1, restMs / 2, Math.min(2 * restMs, wantedMs)))
 }
 
 /** Whether another process leads and does what it should. One that is stopped keeps its lock: two at once are less fair, but never wrong. */

@@ -63,4 +63,33 @@ describe('a sleeper', () => {
     await new Promise<void>((done) => setImmediate(done))
     expect(rounds).toBe(before)
   })
+
+  test('that is nudged rests first, and one that is woken does not', async () => {
+    const begins: number[] = []
+    const isBegun = Array.from({ length: 4 }, () => Promise.withResolvers<void>())
+    const sleeper = createSleeper({
+      round: async () => {
+        begins.push(performance.now())
+        // During a round as after it.
+        if (begins.length === 1) sleeper.nudge()
+        isBegun[begins.length - 1]?.resolve()
+        return 60_000
+      },
+      onError: () => {},
+      afterErrorMs: 60_000,
+      restMs: () => (begins.length === 3 ? 60_000 : 50),
+    })
+    sleeper.nudge()
+    await isBegun[1]?.promise
+    for (let call = 0; call < 5; call++) sleeper.nudge()
+    await isBegun[2]?.promise
+    sleeper.nudge()
+    sleeper.wake()
+    await isBegun[3]?.promise
+    await sleeper.stop()
+    expect(begins).toHaveLength(4)
+    const rests = begins.slice(1).map((begin, index) => begin - (begins[index] ?? 0))
+    // A timer may be early by a part of a millisecond.
+    expect(Math.min(...rests.slice(0, 2))).toBeGreaterThan(48)
+  })
 })

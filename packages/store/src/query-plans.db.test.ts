@@ -218,6 +218,32 @@ describe('with 100,000 rows waiting, no table is read whole', () => {
     expect(await tablesReadWhole(ask)).toEqual([])
   })
 
+  test('to admit rows, by a plan of the time when none waited', async () => {
+    const made = await createDatabase()
+    const pool = new pg.Pool({ connectionString: made.url, max: 1, options: '-c role=valija_engine' })
+    try {
+      const tenantId = nextId()
+      const quotas = [{ tenantId, stream: 'bulk' as const, count: 10, perDomain: 10 }]
+      // PostgreSQL keeps a plan from the sixth time on.
+      for (let time = 0; time < 8; time++) expect(await admitRows(pool, quotas, [], 8)).toEqual([])
+      await pool.query(
+        `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at)
+         SELECT uuidv7(), uuidv7(), $1, 'bulk', 'mx', 'b.test', 'waiting', now() - interval '1 h', now() + interval '1 d'
+         FROM generate_series(1, 2000)`,
+        [tenantId],
+      )
+      expect(await admitRows(pool, quotas, [], 8)).toHaveLength(10)
+      await pool.query('SELECT pg_stat_force_next_flush()')
+      const { rows } = await pool.query(
+        `SELECT seq_tup_read::int AS "read" FROM pg_stat_user_tables WHERE relid = 'valija.deliveries'::regclass`,
+      )
+      expect(rows).toEqual([{ read: 0 }])
+    } finally {
+      await pool.end()
+      await made.drop()
+    }
+  })
+
   test('to tell of who is late, and to cancel a message', async () => {
     const late = (pool: pg.Pool) => tellLate(pool, [leased], () => expect.unreachable())
     expect(await tablesReadWhole(late, { 'lock-late': [{ id: leased }] })).toEqual([])
