@@ -17,6 +17,8 @@
  *                                              delivery to exchangers makes use of); default none of it
  *     --out <file>                           where the report goes; default bench/RESULTS.md, with --quick nowhere
  *     --set <name>=<value>                   a PostgreSQL setting for Valija's database, to try what it is worth
+ *     --growth                               instead: with many waiting, domains and tenants, against none; writes bench/GROWTH.md
+ *       --waiting 10000,100000,1000000  --domains 1,100,10000  --tenants 1,100,1000
  *     --profile <folder>                     instead: one run with CPU profiles and PostgreSQL's statements, to profile.txt there
  *
  * Exit code 1 and no figures when a mail was lost, doubled or not recorded.
@@ -26,6 +28,8 @@ import path from 'node:path'
 import fastify from 'fastify/package.json' with { type: 'json' }
 import nodemailer from 'nodemailer/package.json' with { type: 'json' }
 import { headerComment } from '../tools/header-comment.ts'
+import { measureGrowth } from './growth.ts'
+import { formatGrowth } from './growth-report.ts'
 import { runIdle } from './idle.ts'
 import { mailServers } from './mail-servers.ts'
 import { createBodyWriter, plainReceipt } from './mails.ts'
@@ -39,6 +43,10 @@ import { runSingles } from './singles.ts'
 import { openStage, type Stage } from './stage.ts'
 import type { Installation } from './valija.ts'
 import { measureExchangers, measureMails, measureRealistic } from './variations.ts'
+
+const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(
+  ' ',
+)
 
 async function measureAll(stage: Stage, settings: Settings): Promise<Results> {
   const measurements: Measurement[] = []
@@ -65,9 +73,7 @@ async function measureAll(stage: Stage, settings: Settings): Promise<Results> {
   if (settings.parts.has('idle')) say('npm start, idle')
   const idle = settings.parts.has('idle') ? await runIdle(settings.idleS) : null
   return {
-    command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(
-      ' ',
-    ),
+    command,
     date: new Date(),
     mails: settings.mails,
     connections: settings.connections,
@@ -105,20 +111,31 @@ async function profile(stage: Stage, { queues, signings, workers }: Settings, fo
   say(`written: ${file}`)
 }
 
+async function grow(settings: Settings): Promise<void> {
+  const { mails } = settings
+  const rows = await measureGrowth(settings)
+  await publish(settings, formatGrowth({ command, date: new Date(), mails, rows }, []))
+}
+
+/** Shows a report, and writes it where it belongs. */
+async function publish({ out }: Settings, text: string): Promise<void> {
+  process.stdout.write(text)
+  if (out !== null) await writeFile(out, text)
+}
+
 async function main(): Promise<void> {
   if (process.argv.slice(2).some((argument) => argument === '--help' || argument === '-h')) {
     process.stdout.write(`${headerComment(await readFile(import.meta.filename, 'utf8'))}\n`)
     return
   }
   const settings = readSettings(process.argv.slice(2))
+  if (settings.isGrowth) return await grow(settings)
   const stage = await openStage(settings)
   // Its programs end, so what waits for them fails, and on the way out everything else is stopped and removed.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stage.close())
   try {
     if (settings.profileFolder !== null) return await profile(stage, settings, settings.profileFolder)
-    const text = formatResults(await measureAll(stage, settings), [])
-    process.stdout.write(text)
-    if (settings.out !== null) await writeFile(settings.out, text)
+    await publish(settings, formatResults(await measureAll(stage, settings), []))
   } finally {
     await stage.close()
   }

@@ -94,21 +94,25 @@ export function formatResults(results: Results, charts: { title: string; file: s
   return `${parts.join('\n\n')}\n`
 }
 
-function heading(results: Results): string {
+/** Processors, memory and system; no names. */
+export function describeMachine(): string {
   const cpu = os.cpus()
-  const type = statfsSync(os.tmpdir()).type
-  const versions = Object.entries(results.versions).map((version) => version.join(' '))
-  const machine = [
+  return [
     `${cpu.length} × ${cpu[0]?.model ?? 'unknown'}`,
     `${(os.totalmem() / 2 ** 30).toFixed(0)} GB`,
     `${os.type()} ${os.release().split('-')[0]}`,
-  ]
+  ].join(', ')
+}
+
+function heading(results: Results): string {
+  const type = statfsSync(os.tmpdir()).type
+  const versions = Object.entries(results.versions).map((version) => version.join(' '))
   const lines = table(
     ['', ''],
     [
       ['date', results.date.toISOString()],
       ['command', `\`${results.command}\``],
-      ['machine', machine.join(', ')],
+      ['machine', describeMachine()],
       ['versions', versions.join(', ')],
       [
         'durability',

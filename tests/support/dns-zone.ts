@@ -82,6 +82,8 @@ function cut(text: Buffer): Buffer[] {
 
 export class ZoneBook {
   private names = new Map<string, Map<ZoneType, (readonly string[])[]>>()
+  /** Every name that has one below it; null after a change. A zone may have ten thousand names. */
+  private above: Set<string> | null = null
   private readonly ttls = new Map<string, number>()
   /** How often each record set was given out, for those that alternate. */
   private readonly turns = new Map<string, number>()
@@ -94,6 +96,7 @@ export class ZoneBook {
 
   replace(zone: Zone): void {
     this.names.clear()
+    this.above = null
     this.ttls.clear()
     this.turns.clear()
     for (const [name, types] of Object.entries(zone)) {
@@ -111,12 +114,14 @@ export class ZoneBook {
     const sets = records.every((record) => typeof record === 'string') ? [records] : records
     const types = this.names.get(key) ?? new Map<ZoneType, (readonly string[])[]>()
     types.set(type, [...(sets as readonly (readonly string[])[])])
+    if (!this.names.has(key)) this.above = null
     this.names.set(key, types)
     this.ttls.set(`${key} ${type}`, ttl)
   }
 
   /** Without a type, the whole name. */
   remove(name: string, type?: ZoneType): void {
+    this.above = null
     if (type === undefined) this.names.delete(zoneName(name))
     else this.names.get(zoneName(name))?.delete(type)
   }
@@ -170,7 +175,13 @@ export class ZoneBook {
   }
 
   private hasBelow(name: string): boolean {
-    for (const key of this.names.keys()) if (key.endsWith(`.${name}`)) return true
-    return false
+    this.above ??= new Set([...this.names.keys()].flatMap(namesAbove))
+    return this.above.has(name)
   }
+}
+
+/** `a.b.c` → `b.c`, `c`. */
+function namesAbove(name: string): string[] {
+  const labels = name.split('.')
+  return labels.slice(1).map((_, index) => labels.slice(index + 1).join('.'))
 }
