@@ -15,7 +15,8 @@
  *     --connections <n>                      of the load; default 128
  *     --round-trip <ms>  --pause <ms>  --tls the sink is so far away, thinks so long after a final dot, offers TLS 1.3 (which only
  *                                              delivery to exchangers makes use of); default none of it
- *     --out <file>                           where the report goes; default bench/RESULTS.md, with --quick nowhere
+ *     --out <file>                           where the report goes; default bench/RESULTS.md, with --quick nowhere;
+ *                                              charts, and the data as JSON, into the folder `charts` beside it
  *     --set <name>=<value>                   a PostgreSQL setting for Valija's database, to try what it is worth
  *     --growth                               instead: with many waiting, domains and tenants, against none; writes bench/GROWTH.md
  *       --waiting 10000,100000,1000000  --domains 1,100,10000  --tenants 1,100,1000
@@ -28,6 +29,7 @@ import path from 'node:path'
 import fastify from 'fastify/package.json' with { type: 'json' }
 import nodemailer from 'nodemailer/package.json' with { type: 'json' }
 import { headerComment } from '../tools/header-comment.ts'
+import { drawGrowth, drawResults, type Figure } from './figures.ts'
 import { measureGrowth } from './growth.ts'
 import { formatGrowth } from './growth-report.ts'
 import { runIdle } from './idle.ts'
@@ -112,15 +114,26 @@ async function profile(stage: Stage, { queues, signings, workers }: Settings, fo
 }
 
 async function grow(settings: Settings): Promise<void> {
-  const { mails } = settings
   const rows = await measureGrowth(settings)
-  await publish(settings, formatGrowth({ command, date: new Date(), mails, rows }, []))
+  const results = { command, date: new Date(), mails: settings.mails, rows }
+  await publish(settings, results, drawGrowth(rows), (charts) => formatGrowth(results, charts))
 }
 
-/** Shows a report, and writes it where it belongs. */
-async function publish({ out }: Settings, text: string): Promise<void> {
-  process.stdout.write(text)
-  if (out !== null) await writeFile(out, text)
+/** Shows a report, and writes it where it belongs: its charts into a folder beside it, and what it was made of as JSON. */
+async function publish(
+  { out }: Settings,
+  results: object,
+  figures: Figure[],
+  format: (charts: { title: string; file: string }[]) => string,
+): Promise<void> {
+  process.stdout.write(format([]))
+  if (out === null) return
+  const folder = path.join(path.dirname(out), 'charts')
+  await mkdir(folder, { recursive: true })
+  for (const { file, svg } of figures) await writeFile(path.join(folder, file), svg)
+  await writeFile(out, format(figures.map(({ title, file }) => ({ title, file: `charts/${file}` }))))
+  const { name } = path.parse(out)
+  await writeFile(path.join(folder, `${name.toLowerCase()}.json`), `${JSON.stringify(results)}\n`)
 }
 
 async function main(): Promise<void> {
@@ -135,7 +148,9 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stage.close())
   try {
     if (settings.profileFolder !== null) return await profile(stage, settings, settings.profileFolder)
-    await publish(settings, formatResults(await measureAll(stage, settings), []))
+    const results = await measureAll(stage, settings)
+    const figures = drawResults(results.measurements)
+    await publish(settings, results, figures, (charts) => formatResults(results, charts))
   } finally {
     await stage.close()
   }
