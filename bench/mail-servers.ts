@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs'
 import { freePort } from '../tests/support/ports.ts'
 import { startPostfix } from '../tests/support/postfix.ts'
+import { findHaraka, startHaraka } from './haraka.ts'
 import type { Watched } from './measure.ts'
 import { noFigures, type Phase } from './phase.ts'
 import { startProgram } from './program.ts'
@@ -36,6 +37,14 @@ export const mailServers: readonly MailServerKind[] = [
         relay: { host: '127.0.0.1', port: sinkPort },
       })
       return { processes: { postfix: [postfix.process.pid] }, stop: postfix.stop }
+    },
+  },
+  {
+    name: 'Haraka',
+    absence: () => (findHaraka() === null ? 'neither in node_modules nor on the PATH' : null),
+    start: async (port, sinkPort) => {
+      const { pid, stop } = await startHaraka(findHaraka() ?? '', port, sinkPort)
+      return { processes: { haraka: [pid] }, stop }
     },
   },
 ]
