@@ -188,6 +188,21 @@ test('route: the tenant’s own and the operator’s are made, changed, paused, 
   })
 })
 
+test('suppression undo takes back what servers said, and nothing that people did', async () => {
+  await run('suppression', 'add', 'ann@undone.example')
+  await api.foundation.database.engine.query(
+    `INSERT INTO valija.suppressions (id, tenant_id, email, email_key, reason, created_at)
+     VALUES (uuidv7(), $1, 'bob@undone.example', 'bob@undone.example', 'mailbox_unknown', now())`,
+    [api.tenant.id],
+  )
+  const undo = ['suppression', 'undo', '--domain', 'undone.example', '--after', '2026-01-01T00:00:00Z']
+  expect((await run(...undo, '--dry-run')).out).toBe('1 entry would be removed\n')
+  expect((await run(...undo)).out).toBe('1 entry removed\n')
+  expect((await run(...undo)).out).toBe('0 entries removed\n')
+  expect(await run('suppression', 'undo', '--after', '2026-01-01T00:00:00Z')).toMatchObject({ code: 1 })
+  expect(await run('suppression', 'undo')).toMatchObject({ code: 2, err: '--after is missing.' })
+})
+
 test('tenant update holds bulk mail and lets it go, and inbox clear empties the inbox', async () => {
   expect(
     JSON.parse((await runAsOperator('tenant', 'update', 'default', '--bulk-paused', 'yes', '--json')).out),

@@ -2,11 +2,11 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { text as readText } from 'node:stream/consumers'
-import type { Input, Suppression, SuppressionImport, Valija } from '@valija/client'
+import type { Input, Suppression, SuppressionImport, SuppressionUndo, Valija } from '@valija/client'
 import { apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, FaultsFound, UsageError } from '../command.ts'
-import { given } from '../flag-values.ts'
-import { inCommands } from '../in-commands.ts'
+import { given, need } from '../flag-values.ts'
+import { counted, inCommands } from '../in-commands.ts'
 import { jsonFlag, listFlags, note, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
 type Query = Input<'GET /suppressions'>['query']
@@ -83,6 +83,38 @@ export const suppressionCommands: readonly Command[] = [
           await api.request('DELETE /suppressions/{id}', { path: { id } })
           print(`removed  ${id}  ${email}\n`)
         }
+    },
+  }),
+  command({
+    name: 'suppression undo',
+    summary: 'takes back together what servers wrongly said of mailboxes in a time',
+    details: 'What people said (manual, complaint, unsubscribe) is never among it.',
+    flags: {
+      provider: { type: 'string', value: '<provider>', help: 'whose servers said so, as entries name it' },
+      domain: { type: 'string', value: '<domain>', help: 'of the addresses; this, or --provider, or both' },
+      reason: { ...reason, help: 'mailbox_unknown, mailbox_disabled or mailbox_full; all three' },
+      after: { type: 'string', value: '<time>', help: 'entries that were added at or after' },
+      before: { type: 'string', value: '<time>', help: 'and before; now' },
+      'dry-run': { type: 'boolean', help: 'changes nothing, and tells how many there are' },
+      ...apiFlags,
+      ...jsonFlag,
+    },
+    example:
+      'suppression undo --provider microsoft --after 2026-11-24T08:00:00Z --before 2026-11-24T12:00:00Z --dry-run',
+    run: async ({ flags }) => {
+      const { provider, domain, reason, after, before, 'dry-run': isDry } = flags
+      const body = {
+        after: need('after', after),
+        ...given({ provider, domain, reason, before }),
+        dry_run: isDry,
+      } as SuppressionUndo
+      const made = await (await openApi(flags)).request('POST /suppressions/undo', {
+        body,
+        timeoutMs: 120_000,
+      })
+      if (flags.json) return printJson(made)
+      print(`${counted(made.count, 'entry', 'entries')} ${made.dry_run ? 'would be removed' : 'removed'}\n`)
+      if (made.more) note('There is more: ask again.')
     },
   }),
   command({
