@@ -16,7 +16,7 @@ const patience = {
 
 /** All that lies beside the code, by the ending of its name. */
 const beside = (ending: string) =>
-  ['packages', 'apps', 'tools', 'torture'].map((folder) => `${folder}/**/*${ending}`)
+  ['packages', 'apps', 'tools', 'torture', 'bench'].map((folder) => `${folder}/**/*${ending}`)
 
 export default defineConfig({
   test: {

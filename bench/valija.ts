@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { startEmbeddedPostgres } from '@valija/runtime'
 import pg from 'pg'
 import { freePort } from '../tests/support/ports.ts'
+import { NODE_COMPILE_CACHE } from '../tests/support/processes.ts'
 import { senderDomain } from './mails.ts'
 import type { Watched } from './measure.ts'
 
@@ -177,7 +178,14 @@ async function startApp({ name, args, env, folder, profileFolder }: AppOptions):
     ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
     : []
   const program = [...profiling, path.join(repository, 'apps/cli/src/main.ts'), ...args]
-  return startLogged({ name, command: process.execPath, args: program, env, folder, ready: /^valija ready/m })
+  return startLogged({
+    name,
+    command: process.execPath,
+    args: program,
+    env: { NODE_COMPILE_CACHE, ...env },
+    folder,
+    ready: /^valija ready/m,
+  })
 }
 
 async function startLogged(program: {
