@@ -16,7 +16,8 @@ export interface WebhookStanding {
 const givenUpMs = 86_400_000
 
 /**
- * @param countedAtMost rows of each endpoint that are looked at: counting costs some 1 ms for 10,000
+ * @param countedAtMost rows of each endpoint that are looked at: 10,000 of one took 91 ms, and 1,000 of each of a hundred 164 ms, with the answer of the
+ *   API, on two cores that had six times as much to do
  * @returns one for each, in their order
  */
 export async function readWebhookStandings(
