@@ -102,6 +102,9 @@ const name = fc
       '=?utf-8?Q?a?=',
       'a.eml',
       '-a.pdf',
+      'a\tb',
+      'a\x01.pdf',
+      'a\x7f',
       "it's.csv",
       '%41 "b".png',
       'x'.repeat(255),
@@ -177,7 +180,7 @@ it('so is a text of any length around a line, the end of which may be white spac
   for (const unit of units) {
     for (const end of ['', ' ', ' \n', '\t', 'é']) {
       for (let length = 45; length < 160; length += end === '' ? 1 : 13) {
-        const text = unit.repeat(length).slice(0, length) + end
+        const text = (length % 2 === 0 ? 'é' : '') + unit.repeat(length).slice(0, length) + end
         expect(ours({ ...plain, text })).toBe(await theirs({ ...plain, text }))
       }
     }
@@ -185,12 +188,17 @@ it('so is a text of any length around a line, the end of which may be white spac
 })
 
 it('so is a text of any length around a slice of 65,536 octets, and one of white space that is longer', async () => {
-  const slices = ['é', 'x', `${'x'.repeat(100)} `, `${'é'.repeat(40)}\n`, ' \n', '=  \n'].flatMap((unit) =>
-    [...Array(16).keys()].map(
-      (shift) => 'é'.repeat(8) + 'x'.repeat(shift) + unit.repeat(Math.ceil(66_000 / Buffer.byteLength(unit))),
-    ),
+  const shifts = [...Array(16).keys()]
+  const long = (unit: string) => unit.repeat(Math.ceil(66_000 / Buffer.byteLength(unit)))
+  const units = ['é', 'x', 'words of a ', `${'x'.repeat(60)} \n`, `${'é'.repeat(40)}\n`, ' \n', '=  \n']
+  const slices = units.flatMap((unit) =>
+    shifts.map((shift) => 'é'.repeat(8) + 'x'.repeat(shift) + long(unit)),
   )
-  const white = [65_535, 65_536, 65_537, 140_000].map((length) => `é${' '.repeat(length)}`)
+  const white = [65_535, 65_536, 65_537, 140_000].flatMap((length) =>
+    shifts
+      .slice(0, 5)
+      .map((shift) => `é${'x'.repeat(7 * shift)}${long('words of a ')}b${' '.repeat(length)}`),
+  )
   for (const text of [...slices, ...white])
     expect(ours({ ...plain, text })).toBe(await theirs({ ...plain, text }))
 })
