@@ -2,7 +2,7 @@
  * `npm run bench`: what Valija accepts and delivers, and what that costs, beside nodemailer's pool in a script and a bare
  * Fastify route, in interleaved rounds on the same machine. Linux only, because CPU time is read from /proc.
  *
- *   npm run bench                            5 rounds of 10,000 mails of everything; writes bench/RESULTS.md
+ *   npm run bench                            5 rounds of 10,000 mails of everything, more than an hour; writes bench/RESULTS.md
  *   npm run bench -- --quick                 1 round of 1,000 mails in less than 3 minutes, printed only: the main ratios
  *     --mails <n>  --rounds <n>              of each phase; default 10000 and 5
  *     --parts <some of them>                 throughput,mails,exchangers,realistic,singles,idle; default all
@@ -142,10 +142,10 @@ async function main(): Promise<void> {
     return
   }
   const settings = readSettings(process.argv.slice(2))
+  // What tests start their processes with ends its process at this signal; here everything is stopped in order (stage.ts).
+  process.removeAllListeners('SIGTERM')
   if (settings.isGrowth) return await grow(settings)
   const stage = await openStage(settings)
-  // Its programs end, so what waits for them fails, and on the way out everything else is stopped and removed.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stage.close())
   try {
     if (settings.profileFolder !== null) return await profile(stage, settings, settings.profileFolder)
     const results = await measureAll(stage, settings)

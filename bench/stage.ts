@@ -34,6 +34,8 @@ export interface Stage extends Required<Omit<StageOptions, 'sink'>> {
 /** A phase takes at most this long, or the run is void. */
 const patienceMs = 600_000
 
+const stopSignals = ['SIGINT', 'SIGTERM'] as const
+
 export async function openStage(options: StageOptions): Promise<Stage> {
   const sinkPort = await freePort()
   const sinkOptions: SinkOptions = {
@@ -45,7 +47,13 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   }
   const sink = startProgram('sink.ts', [`${sinkPort}`, JSON.stringify(sinkOptions)])
   const load = startProgram('load.ts')
-  const close = async () => void (await Promise.all([sink.end(), load.end()]))
+  const close = async () => {
+    for (const signal of stopSignals) process.off(signal, end)
+    await Promise.all([sink.end(), load.end()])
+  }
+  // Its programs end, so what waits for them fails, and on the way out everything else is stopped and removed.
+  const end = () => void close()
+  for (const signal of stopSignals) process.once(signal, end)
   try {
     await sink.ask('ready')
   } catch (error) {
