@@ -33,7 +33,8 @@ describe('the server', () => {
     const facts = await readServerFacts(target.url)
     expect(facts).toMatchObject({
       version: expect.any(Number),
-      fullPageWrites: true,
+      // As the tests' own cluster is set (tests/support/cluster.ts).
+      fullPageWrites: false,
       isReadOnly: false,
       localFolder: expect.stringMatching(/^\//),
       migrations: { pending: [], unknown: [] },
