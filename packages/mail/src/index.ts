@@ -14,6 +14,7 @@ export {
 } from './dmarc-report.ts'
 export * from './incoming/index.ts'
 export * from './mailbox.ts'
+export { type MimeMail, parseMime } from './parse-mime.ts'
 export * from './raw-message.ts'
 export * from './record-fault.ts'
 export * from './report-address.ts'

@@ -47,6 +47,8 @@ interface Field {
 
 /** RFC 5322 section 2.1.1, without the CRLF. */
 const MAX_LINE_OCTETS = 998
+/** Longer than any name and address: the library reads groups in a group anew, fifty deep. */
+const maxAddressField = 10_000
 /** Far above any real header; a bound on the number of fields. */
 export const maxHeaderOctets = 1_048_576
 export const headerTooLarge = `The header is larger than ${maxHeaderOctets} octets. Put an empty line between header and body.`
@@ -212,7 +214,7 @@ function readSingleMailbox(fields: Field[], name: 'from' | 'sender'): Parsed<Mai
   const field = fields.find((candidate) => candidate.name === name)
   if (field === undefined) return { ok: true, value: null }
   const title = name === 'from' ? 'From' : 'Sender'
-  const entries = addressParser(field.value)
+  const entries = field.value.length > maxAddressField ? [] : addressParser(field.value)
   const [entry] = entries
   if (entries.length !== 1 || entry?.address === undefined || !standsPlainly(entry.address, field.value)) {
     return refuse(`The ${title} field must hold exactly one address, as in "Ann" <ann@example.com>.`)

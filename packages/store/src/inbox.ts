@@ -2,8 +2,9 @@
  * The inbox: what the capture route caught, whole as it came over SMTP, with the few header fields that a list shows.
  */
 import { storableText, type Uuid } from '@valija/core'
+import { parseMime } from '@valija/mail'
 import type pg from 'pg'
-import PostalMime, { decodeWords, type Header } from 'postal-mime'
+import { decodeWords, type Header } from 'postal-mime'
 import { type Database, readAsTenant, writeAsTenant } from './database.ts'
 
 /** A mail as the capture receiver has it. */
@@ -143,7 +144,7 @@ export async function clearInbox(database: Database, tenantId: Uuid): Promise<vo
  * nothing in it: it was caught all the same, and its raw text can be read.
  */
 export async function parseMail(raw: Buffer): Promise<ParsedMail> {
-  const mail = await PostalMime.parse(raw).catch(() => null)
+  const mail = await parseMime(raw).catch(() => null)
   if (mail === null) return { headers: [], text: null, html: null, attachments: [] }
   return {
     headers: mail.headers.map((header: Header) => ({

@@ -5,7 +5,8 @@
  * off. In a bounce that is the returned mail's body, which nobody reads.
  */
 import { Buffer } from 'node:buffer'
-import PostalMime, { decodeWords, type Email } from 'postal-mime'
+import { decodeWords } from 'postal-mime'
+import { type MimeMail, parseMime } from '../parse-mime.ts'
 import { textOfHtml } from './text-of-html.ts'
 
 export interface Field {
@@ -81,15 +82,15 @@ export function textOf(octets: Buffer): string {
 }
 
 /** The library gives up on mails beyond its limits; what stands in their body is read all the same. */
-async function parse(octets: Buffer): Promise<Email | null> {
+async function parse(octets: Buffer): Promise<MimeMail | null> {
   try {
-    return await PostalMime.parse(octets, limits)
+    return await parseMime(octets, limits)
   } catch {
     return null
   }
 }
 
-function shownText(mail: Email | null): string {
+function shownText(mail: MimeMail | null): string {
   if (mail === null) return ''
   const text = mail.text ?? (mail.html === undefined ? '' : textOfHtml(mail.html))
   return text.replaceAll('\r\n', '\n').replaceAll('\r', '\n')
