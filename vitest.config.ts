@@ -57,7 +57,7 @@ export default defineConfig({
           ...patience,
           include: ['tests/t-*.test.ts'],
           globalSetup: ['tests/support/cluster.ts'],
-          // What is tested runs in processes of its own; loading the tools anew for each file took two seconds of the processor.
+          // What is tested runs in processes of its own, nearly all of it; loading the tools anew for each file took two seconds of the processor.
           isolate: false,
         },
       },

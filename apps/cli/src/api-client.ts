@@ -8,6 +8,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Valija } from '@valija/client'
 import { UsageError } from './command.ts'
+import { findByName } from './find-by-name.ts'
 
 const placeFlags = {
   url: { type: 'string', value: '<url>', help: 'where the API is; the npm start that runs here' },
@@ -61,12 +62,8 @@ export async function openApiAsOperator(flags: ApiFlags): Promise<Valija> {
 }
 
 /** @param tenant its id or its name @throws {Error} a sentence, when there is none of the name */
-export async function findTenant(operator: Valija, tenant: string): Promise<string> {
-  if (/^ten_[0-9a-f]{32}$/.test(tenant)) return tenant
-  for await (const { id, name } of operator.list('GET /tenants', { query: { limit: 100 } })) {
-    if (name === tenant) return id
-  }
-  throw new Error(`There is no tenant "${tenant}". "tenant list" shows all.`)
+export function findTenant(operator: Valija, tenant: string): Promise<string> {
+  return findByName('tenant', tenant, () => operator.list('GET /tenants', { query: { limit: 100 } }))
 }
 
 /** Somebody waits at a terminal: trouble is told soon. */

@@ -4,7 +4,6 @@
  * keeps no other waiting, and neither does one that fails.
  */
 import { erasurePurpose, formatId, hiddenKey, type Sealer, type Uuid } from '@valija/core'
-import type { Database, Wake } from '@valija/store'
 import {
   type ErasureProgress,
   findDueErasures,
@@ -17,8 +16,6 @@ import { type ErasureParts, stopMails } from './erase-person.ts'
 const everyMs = 30_000
 
 export interface ErasureRoundParts extends ErasureParts {
-  database: Database
-  wake: Pick<Wake, 'send'>
   sealer: Pick<Sealer, 'signingKeys'>
   isStopped: () => boolean
   /** Told of an erasure that failed; it is tried again, after pauses that grow. */

@@ -31,6 +31,15 @@ test.each([...samples, ...Object.entries(odd).map(([name, mail]) => [name, Buffe
   },
 )
 
+test('a header as large as it may be is read, whatever number of fields it has', async () => {
+  const header = 'X-Y: z\n'.repeat(1_000)
+  const maxHeadersSize = header.length - 1_000
+  expect((await parseMime(Buffer.from(`${header}\nbody`), { maxHeadersSize })).headers).toHaveLength(1_000)
+  await expect(
+    parseMime(Buffer.from(`${header}\nbody`), { maxHeadersSize: maxHeadersSize - 1 }),
+  ).rejects.toThrow(/header/i)
+})
+
 test.each(['From', 'To', 'Cc', 'Return-Path', ' To', 'reply-to '])(
   'groups in groups of a group in %s cost no more than other octets',
   async (name) => {

@@ -17,9 +17,15 @@ const CONTENT_FIELD = /^[ \t]*content-/i
 /** What the library tells of it, but for addresses, subject, dates and ids, which are in `headers`. */
 export type MimeMail = Pick<Email, 'headers' | 'text' | 'html' | 'attachments'>
 
+/** The library's own. */
+const usualHeadersSize = 2 * 1024 * 1024
+
 /** @throws what the library throws, for a mail beyond the limits that `options` give */
 export async function parseMime(raw: Buffer, options: PostalMimeOptions = {}): Promise<MimeMail> {
-  const { headers, text, html, attachments } = await PostalMime.parse(markFields(raw), options)
+  const marked = markFields(raw)
+  // The marks are none of the header's octets.
+  const maxHeadersSize = (options.maxHeadersSize ?? usualHeadersSize) + marked.length - raw.length
+  const { headers, text, html, attachments } = await PostalMime.parse(marked, { ...options, maxHeadersSize })
   const mail: MimeMail = { headers: headers.map(unmarked), attachments }
   if (text !== undefined) mail.text = text
   if (html !== undefined) mail.html = html

@@ -13,6 +13,7 @@ import {
   foldLines,
   parseHeaderValue,
 } from 'nodemailer/lib/mime-funcs'
+import { lettersPrevail } from './transfer-encoding.ts'
 
 export interface ComposedAttachment {
   filename: string
@@ -36,8 +37,8 @@ const NOT_OF_AN_ID = /[^!-;=?-~]/g
 const MAX_WORD_LENGTH = 900
 /** The whole encoded word with its frame stays below the 75 octets of RFC 2047 section 2. */
 const ENCODED_WORD_LENGTH = 52
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const CONTROL = /[\0-\x1f\x7f]/
+/** Of ASCII: others are in an encoded word anyway. */
+const CONTROL = /[^\P{Cc}\x80-\x9f]/u
 
 /** The id without its brackets, null for none. */
 export function contentIdOf({ contentId }: ComposedAttachment): string | null {
@@ -79,9 +80,4 @@ function legacyName(filename: string): string {
     ? encodeWord(filename, encoding, ENCODED_WORD_LENGTH)
     : encodeWords(filename, encoding, ENCODED_WORD_LENGTH, true)
   return name !== filename || /[\s'"\\;:/=(),<>@[\]?]|^-/.test(name) ? JSON.stringify(name) : name
-}
-
-function lettersPrevail(text: string): boolean {
-  const foreign = text.replace(/[\t\n\r -\x7f]/g, '').length
-  return foreign < text.replace(/[^A-Za-z]/g, '').length
 }

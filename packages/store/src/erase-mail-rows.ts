@@ -249,12 +249,15 @@ export async function eraseKeys(client: pg.PoolClient, mails: ErasedMails, hide:
     // Also as a part of a longer word: `welcome-ann@example.org`.
     const isNaming = key.toLowerCase().includes(mails.eraser.emailKey) || mails.eraser.text(key) !== key
     const name = isNaming ? hide(mails.tenantId, key) : key
-    const isForgotten = isNaming && mails.emptied.includes(messageId)
-    // Under the hidden name there is one already where a version before this one took the key for a new one.
-    await client.query(
-      'DELETE FROM valija.idempotency_keys WHERE tenant_id = $1 AND key = ANY ($2::text[])',
-      [mails.tenantId, [...(isForgotten ? [key] : []), ...(isNaming ? [name] : [])]],
-    )
+    if (isNaming) {
+      // Under the hidden name there is one already where a version before this one took the key for a new one.
+      const gone = mails.emptied.includes(messageId) ? [key, name] : [name]
+      await client.query(
+        'DELETE FROM valija.idempotency_keys WHERE tenant_id = $1 AND key = ANY ($2::text[])',
+        [mails.tenantId, gone],
+      )
+      if (gone.includes(key)) continue
+    }
     await client.query(
       'UPDATE valija.idempotency_keys SET key = $3, response = $4, body_hash = $5 WHERE tenant_id = $1 AND key = $2',
       [mails.tenantId, key, name, mails.eraser.text(response), randomBytes(32)],

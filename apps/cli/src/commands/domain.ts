@@ -1,7 +1,9 @@
 /** `valija domain …`: the domains that a tenant sends from, and what DNS says of them. */
-import type { Domain, Valija } from '@valija/client'
+import { domainToASCII } from 'node:url'
+import type { Domain } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
+import { findByName } from '../find-by-name.ts'
 import { given } from '../flag-values.ts'
 import { inCommands } from '../in-commands.ts'
 import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList } from '../output.ts'
@@ -120,15 +122,8 @@ export const domainCommands: readonly Command[] = [
 
 async function openDomain(flags: ApiFlags, [domain = '']: readonly string[]) {
   const api = await openApi(flags)
-  return { api, path: { id: await findDomain(api, domain) } }
-}
-
-async function findDomain(api: Valija, domain: string): Promise<string> {
-  if (domain.startsWith('dom_')) return domain
-  const wanted = new URL(`http://${domain}`).hostname // its A-label
-  for await (const { id, name } of api.list('GET /domains', { query: { limit: 100 } }))
-    if (name === wanted) return id
-  throw new Error(`There is no domain "${domain}". "domain list" shows all.`)
+  const all = () => api.list('GET /domains', { query: { limit: 100 } })
+  return { api, path: { id: await findByName('domain', domain, all, domainToASCII(domain)) } }
 }
 
 function showDomain(domain: Domain, { json }: { json: boolean }): void {

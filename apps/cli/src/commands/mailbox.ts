@@ -1,7 +1,8 @@
 /** `valija mailbox …`: the mailboxes in which bounces and complaints are looked for. */
-import type { Mailbox, MailboxChange, MailboxInput, Valija } from '@valija/client'
+import type { Mailbox, MailboxChange, MailboxInput } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command } from '../command.ts'
+import { findByName } from '../find-by-name.ts'
 import { changed, given, need, passwordFlag, readNumber, readPassword } from '../flag-values.ts'
 import { jsonFlag, listFlags, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
@@ -191,12 +192,6 @@ function showMailbox(mailbox: Mailbox, { json }: { json: boolean }): void {
 
 async function openMailbox(flags: ApiFlags, [mailbox = '']: readonly string[]) {
   const api = await openApi(flags)
-  return { api, path: { id: await findMailbox(api, mailbox) } }
-}
-
-async function findMailbox(api: Valija, mailbox: string): Promise<string> {
-  if (/^mbx_[0-9a-f]{32}$/.test(mailbox)) return mailbox
-  for await (const { id, name } of api.list('GET /mailboxes', { query: { limit: 100 } }))
-    if (name === mailbox) return id
-  throw new Error(`There is no mailbox "${mailbox}". "mailbox list" shows all.`)
+  const all = () => api.list('GET /mailboxes', { query: { limit: 100 } })
+  return { api, path: { id: await findByName('mailbox', mailbox, all) } }
 }

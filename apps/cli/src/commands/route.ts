@@ -2,6 +2,7 @@
 import type { Route, RouteChange, RouteInput, Valija } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi, openApiAsOperator } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
+import { findByName } from '../find-by-name.ts'
 import {
   changed,
   need,
@@ -145,14 +146,8 @@ function openApiFor(flags: RouteFlags): Promise<Valija> {
 
 async function openRoute(flags: RouteFlags, [route = '']: readonly string[]) {
   const api = await openApiFor(flags)
-  return { api, path: { id: await findRoute(api, route) } }
-}
-
-async function findRoute(api: Valija, route: string): Promise<string> {
-  if (/^rou_[0-9a-f]{32}$/.test(route)) return route
-  for await (const { id, name } of api.list('GET /routes', { query: { limit: 100 } }))
-    if (name === route) return id
-  throw new Error(`There is no route "${route}". "route list" shows all.`)
+  const all = () => api.list('GET /routes', { query: { limit: 100 } })
+  return { api, path: { id: await findByName('route', route, all) } }
 }
 
 /** The fields of a relay that were given. */

@@ -180,7 +180,7 @@ export const webhookCommands: readonly Command[] = [
     args: '<id>',
     summary: 'sends it a signed event now; exit code 1 when it does not take it',
     flags,
-    example: 'webhook test whk_0192f0c1a2b37c4d8e5f60718293a4b5',
+    example: `webhook test ${exampleId}`,
     run: async ({ args: [id = ''], flags }) => {
       const result = await (await openApi(flags)).request('POST /webhooks/{id}/test', { path: { id } })
       if (!result.ok) process.exitCode = 1
@@ -206,7 +206,7 @@ export const webhookCommands: readonly Command[] = [
       failed: { type: 'boolean', help: 'all that waits for a later try, now' },
       ...flags,
     },
-    example: 'webhook replay whk_0192f0c1a2b37c4d8e5f60718293a4b5 --after 2026-11-23T00:00:00Z',
+    example: `webhook replay ${exampleId} --after 2026-11-23T00:00:00Z`,
     run: async ({ args: [id = ''], flags }) => {
       const { event, after, before, type, failed } = flags
       if ([event, after, failed || undefined].filter((one) => one !== undefined).length !== 1)
@@ -223,7 +223,7 @@ export const webhookCommands: readonly Command[] = [
     args: '<id>',
     summary: 'it is told of nothing any more',
     flags: apiFlags,
-    example: 'webhook delete whk_0192f0c1a2b37c4d8e5f60718293a4b5',
+    example: `webhook delete ${exampleId}`,
     run: async ({ args: [id = ''], flags }) => {
       await (await openApi(flags)).request('DELETE /webhooks/{id}', { path: { id } })
       print(`deleted  ${id}\n`)

@@ -113,6 +113,14 @@ describe('200 tells whether its content is kept, as the list does', () => {
     const { data } = (await api.ask('GET', `/messages/${id}/events`)).json()
     const bounced = data.find((event: { type: string }) => event.type === 'message.bounced')
     expect(await contentOf(id)).toEqual({ state: 'sensitive', since: bounced.timestamp })
+    // A bounce that comes late is no end of the mail.
+    await api.foundation.database.engine.query(
+      `INSERT INTO valija.events (id, tenant_id, type, message_id, created_at, data)
+       SELECT overlay(id::text placing 'ffffffffffff' from 25)::uuid, tenant_id, 'message.bounced', message_id, created_at + interval '1 h', data
+       FROM valija.events WHERE message_id = $1 AND type = 'message.delivered'`,
+      [id.slice(4)],
+    )
+    expect(await contentOf(id)).toEqual({ state: 'sensitive', since: bounced.timestamp })
   })
 
   test('expired: its body was dropped with its day', async () => {
