@@ -34,10 +34,10 @@ export interface Dispatcher {
 
 export interface DispatcherDependencies {
   database: Database
-  wake: Wake
+  wake: Pick<Wake, 'on'>
   queue: Pick<HandedQueue, 'isUp' | 'isByHand' | 'onReconnect'>
   leadership: Leadership
-  admission: Admission
+  admission: Pick<Admission, 'hint'>
   /** How many rows a worker can hold at a time. */
   rowsPerWorker: number
   onError: (error: Error) => void

@@ -18,17 +18,21 @@ test('200: the webhook without its secret', async () => {
   expect(answer.json()).toEqual(made)
 })
 
-/** Writes what workers do: a try that failed, and that it waits. */
+/** Writes what workers do: a try, and, if it failed, that it waits. */
 async function fail(webhookId: string, statusCode: number | null, error: string | null) {
+  await note(webhookId, 'failed', statusCode, error)
+  await wait(webhookId, 1)
+}
+
+async function note(webhookId: string, outcome: string, statusCode: number | null, error: string | null) {
   const { database, nextId } = api.foundation
   const [id, eventId] = [nextId(), nextId()]
   await database.engine.query(
     `INSERT INTO valija.webhook_tries (id, tenant_id, webhook_id, event_id, event_type, number, outcome, status_code, error,
                                        started_at, duration_ms)
-     VALUES ($1, $2, $3, $4, 'message.delivered', 1, 'failed', $5, $6, now(), 12)`,
-    [id, api.tenant.id, webhookId.slice(4), eventId, statusCode, error],
+     VALUES ($1, $2, $3, $4, 'message.delivered', 1, $5, $6, $7, now(), 12)`,
+    [id, api.tenant.id, webhookId.slice(4), eventId, outcome, statusCode, error],
   )
-  await wait(webhookId, 1)
 }
 
 const wait = (webhookId: string, count: number) =>
@@ -50,6 +54,8 @@ describe('200 tells how it stands', () => {
     await fail(id, null, 'ECONNREFUSED')
     await change(id, "failing_since = '2026-01-02T03:04:05.678Z'")
     await fail(id, 503, null)
+    // Begun later, and over before that one had failed.
+    await note(id, 'delivered', 200, null)
     const standing = {
       failing_since: '2026-01-02T03:04:05.678Z',
       last_error: { status_code: 503, error: null, at: time },
