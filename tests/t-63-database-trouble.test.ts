@@ -34,7 +34,7 @@ test.each([
     await world.untilSent() // the key and the domain are known: what follows is the acceptance alone
     const before = await world.countMessages()
     const to = `commit-${key ?? 'keyless'}@example.org`
-    const cut = world.proxy.cutAfter('COMMIT')
+    const cut = world.proxy.cutAfter('accept-messages', 'COMMIT')
     const answer = await world.send(key, to)
     await cut
     expectUnavailable(answer)

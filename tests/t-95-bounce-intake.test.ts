@@ -300,7 +300,7 @@ test('kill -9 between the commit and its 250: the report comes again, and is app
   const smtp = await valija.addSmtp({ DATABASE_URL: proxy.urlFor(valija.databaseUrl) })
   const { id, mail } = await deliver('crash@example.org')
   const bounce = bounceOf(mail)
-  const isCommitted = proxy.holdAfter('COMMIT')
+  const isCommitted = proxy.holdAfter('apply-report', 'COMMIT')
   const first = handIn(smtp.port, mail.from, bounce)
   await isCommitted
   await smtp.process.kill()

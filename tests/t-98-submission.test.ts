@@ -386,7 +386,7 @@ test.concurrent('while PostgreSQL is away mail and logins are put off, nothing i
   const away = await valija.addSmtp({ ...world.tls, DATABASE_URL: proxy.urlFor(valija.databaseUrl) })
   const raw = mailWith('X-Valija-Idempotency-Key: away-1\r\n').replace('Hello', 'Away')
   const client = await openLoggedIn(away.submission, valija.tenantKey)
-  const committed = proxy.cutAfter('COMMIT')
+  const committed = proxy.cutAfter('accept-messages', 'COMMIT')
   const unsure = await handOver(client, raw)
   await committed
   expect(unsure).toMatch(/^451 4\.3\.0 /)
@@ -408,7 +408,7 @@ test.concurrent('while PostgreSQL is away mail and logins are put off, nothing i
   expect((await readMessage(valija.api, idIn(again))).id).toBe(idIn(again))
   // Killed between the commit and the reply.
   const last = raw.replace('away-1', 'away-2').replace('Away', 'Killed')
-  const isCommitted = proxy.holdAfter('COMMIT')
+  const isCommitted = proxy.holdAfter('accept-messages', 'COMMIT')
   const reply = handOver(client, last)
   await isCommitted
   await away.process.kill()

@@ -21,12 +21,12 @@ export type DatabaseProxy = {
   refuse: () => void
   mend: () => void
   /**
-   * Cuts the next connection on which the product says `text` (a statement's text or name), once PostgreSQL has answered it and before
-   * that answer gets through. Resolves when that has happened.
+   * Cuts the next connection on which the product says all of `texts` (of statements their text or name) one after the other, once
+   * PostgreSQL has answered the last and before that answer gets through. Resolves when that has happened.
    */
-  cutAfter: (text: string) => Promise<void>
+  cutAfter: (...texts: string[]) => Promise<void>
   /** The same, but the connection is silent from then on instead of cut: the product waits for the answer. */
-  holdAfter: (text: string) => Promise<void>
+  holdAfter: (...texts: string[]) => Promise<void>
   /** Connections that the product has here now, silenced ones apart. */
   readonly connections: number
   stop: () => Promise<void>
@@ -37,11 +37,13 @@ type Link = {
   server: net.Socket
   /** No octet passes any more. */
   isSilent: boolean
+  /** Of the trap's texts, how many the product has said here. */
+  heard: { trap: Trap; texts: number } | null
   /** The answer that is on its way ends the connection. */
   doom: Trap | null
 }
 
-type Trap = { text: string; isHeld: boolean; sprung: () => void }
+type Trap = { texts: readonly string[]; isHeld: boolean; sprung: () => void }
 
 /** The socket that a URL of the embedded PostgreSQL names. */
 function socketPath(directUrl: string): string {
@@ -70,9 +72,23 @@ function cut(weather: Weather, link: Link): void {
   link.server.destroy()
 }
 
+/** Others of the product's transactions end as well: it is the connection on which the texts before were said that is meant. */
+function hasHeardAll(trap: Trap, link: Link, chunk: Buffer): boolean {
+  if (link.heard?.trap !== trap) link.heard = { trap, texts: 0 }
+  for (const text of trap.texts.slice(link.heard.texts)) {
+    if (!chunk.includes(text)) return false
+    link.heard.texts += 1
+  }
+  return true
+}
+
+/** What is said may be answered together with what was said before it; of a COMMIT the answer has a name (CommandComplete). */
+const isAnswer = ({ texts }: Trap, chunk: Buffer): boolean =>
+  texts.at(-1) !== 'COMMIT' || chunk.includes('COMMIT')
+
 function toServer(weather: Weather, link: Link, chunk: Buffer): void {
   if (link.isSilent) return
-  if (weather.trap && chunk.includes(weather.trap.text)) {
+  if (weather.trap && hasHeardAll(weather.trap, link, chunk)) {
     link.doom = weather.trap
     weather.trap = null
   }
@@ -82,7 +98,7 @@ function toServer(weather: Weather, link: Link, chunk: Buffer): void {
 
 function toClient(weather: Weather, link: Link, chunk: Buffer): void {
   if (link.isSilent) return
-  if (link.doom === null) return void link.client.write(chunk)
+  if (link.doom === null || !isAnswer(link.doom, chunk)) return void link.client.write(chunk)
   if (link.doom.isHeld) link.isSilent = true
   else cut(weather, link)
   link.doom.sprung()
@@ -90,7 +106,7 @@ function toClient(weather: Weather, link: Link, chunk: Buffer): void {
 
 function join(weather: Weather, client: net.Socket): void {
   const server = net.connect(weather.target)
-  const link: Link = { client, server, isSilent: weather.isSilencing, doom: null }
+  const link: Link = { client, server, isSilent: weather.isSilencing, heard: null, doom: null }
   weather.links.add(link)
   client.on('data', (chunk: Buffer) => toServer(weather, link, chunk)).on('error', () => undefined)
   server.on('data', (chunk: Buffer) => toClient(weather, link, chunk)).on('error', () => undefined)
@@ -104,9 +120,9 @@ function join(weather: Weather, client: net.Socket): void {
   })
 }
 
-function setTrap(weather: Weather, text: string, isHeld: boolean): Promise<void> {
+function setTrap(weather: Weather, texts: readonly string[], isHeld: boolean): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
-  weather.trap = { text, isHeld, sprung: resolve }
+  weather.trap = { texts, isHeld, sprung: resolve }
   return promise
 }
 
@@ -150,8 +166,8 @@ export async function startDatabaseProxy(directUrl: string): Promise<DatabasePro
       server = create()
       void listen()
     },
-    cutAfter: (text) => setTrap(weather, text, false),
-    holdAfter: (text) => setTrap(weather, text, true),
+    cutAfter: (...texts) => setTrap(weather, texts, false),
+    holdAfter: (...texts) => setTrap(weather, texts, true),
     get connections() {
       return present().length
     },
