@@ -14,8 +14,6 @@ Commands that ask the API find the \`npm start\` that runs in the data folder, a
 \`--key-file\` with which key (a key on the command line is there for everybody on the machine to see). What only the operator may do goes with the
 operator's key: also \`VALIJA_ADMIN_KEY\`, if that is set, where \`--url\` is not given or has the origin of \`VALIJA_PUBLIC_URL\`. With \`--tenant\` the operator acts for a tenant.
 
-There are no commands for lists of routes, source addresses and reports: these are had by HTTP only ([the guide](api-guide.md)).
-
 Answers are tables for people, which are not wrapped or cut where standard output is no terminal, and JSON with \`--json\`; a list is then
 \`{"data": […], "next_cursor": …}\`. Notes and refusals are on standard error; with \`--json\` what is refused is
 a problem as JSON (\`code\`, \`status\`, \`detail\`, \`fix\`, \`errors\`, \`request_id\`): that of the API, or one of the command itself, whose status is null and whose code

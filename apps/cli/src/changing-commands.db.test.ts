@@ -1,10 +1,14 @@
-/** The commands that change webhooks, keys, templates, mailboxes and routes, at one real API. */
+/** The commands that change webhooks, keys, templates, mailboxes, routes, source addresses and domains, at one real API. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { parseId } from '@valija/core'
+import { keepReport } from '@valija/flows'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { dmarcXml } from '../../../tests/support/domain-reports.ts'
 import { adminKey, openTestApi, type TestApi } from '../../api/src/open-api.test-support.ts'
 import { catchMail } from '../../api/src/routes/inbox/catch-mail.test-support.ts'
+import { quarantine } from '../../api/src/routes/suppressions/suppressions.test-support.ts'
 import { runCommand } from './run-command.test-support.ts'
 
 let api: TestApi
@@ -186,6 +190,109 @@ test('route: the tenant’s own and the operator’s are made, changed, paused, 
   expect(await run('route', 'show', 'relay-1')).toMatchObject({
     ...{ code: 1, err: 'There is no route "relay-1". "route list" shows all.' },
   })
+})
+
+test('route-list: made for all, a stream or a domain, changed and deleted by what it is for', async () => {
+  for (const name of ['relay-8', 'relay-9']) await run('route', 'create', name, '--host', 'relay.example.com')
+  expect(
+    (await run('route-list', 'create', 'relay-8=3', '--backup', 'relay-9', '--stream', 'bulk')).out,
+  ).toMatch(/^mails +bulk\nroutes +relay-8=3\nbackups +relay-9$/m)
+  const ofDomain = ['--domain', 'Bücher.example', '--stream', 'bulk']
+  expect(await json('route-list', 'create', 'relay-9', ...ofDomain)).toMatchObject({
+    ...{ domain: 'xn--bcher-kva.example', stream: 'bulk' },
+    routes: [{ route: 'relay-9', weight: 1, backup: false }],
+  })
+  expect((await run('route-list', 'show', 'bücher.example/bulk')).out).toMatch(/^routes +relay-9$/m)
+  expect((await run('route-list', 'update', 'bulk', 'relay-9', 'relay-8=2')).out).toMatch(
+    /^routes +relay-9 relay-8=2\nbackups +-$/m,
+  )
+  expect((await run('route-list', 'list')).out).toMatch(
+    /^id +mails +routes +backups\nrtl_\S+ +xn--bcher-kva\.example\/bulk +relay-9 +-\nrtl_\S+ +bulk +relay-9 relay-8=2 +-\n$/,
+  )
+  const shared = await runAsOperator('route-list', 'create', 'capture', '--shared')
+  expect(shared.out).toMatch(/^mails +all$/m)
+  expect((await runAsOperator('route-list', 'delete', 'all', '--shared')).out).toMatch(/^deleted {2}rtl_/)
+  expect(await run('route-list', 'create', 'relay-8=x')).toMatchObject({ code: 2 })
+  expect(await run('route-list', 'create', 'relay-7')).toMatchObject({
+    ...{
+      code: 1,
+      err: expect.stringMatching(/^<route\[=weight\]>: There is no route "relay-7": see "route list"/),
+    },
+  })
+  expect(await run('route-list', 'delete', 'all')).toMatchObject({
+    ...{ code: 1, err: 'There is no route-list "all". "route-list list" shows all.' },
+  })
+})
+
+test('source-ip: made with a warm-up, changed, paused, resumed and deleted by its address', async () => {
+  const create = ['source-ip', 'create', '192.0.2.10']
+  const name = ['--ehlo-name', 'mail1.example.com']
+  expect(await runAsOperator(...create)).toMatchObject({ code: 2, err: '--ehlo-name is missing.' })
+  expect((await runAsOperator(...create, ...name, '--warm-up', '50,100', '--pool', 'bulk')).out).toMatch(
+    /^pool +bulk$[\s\S]*^health +unbound$[\s\S]*^warm-up +50, 100 a day$/m,
+  )
+  expect((await runAsOperator('source-ip', 'list')).out).toMatch(
+    /^src_\S+ +192\.0\.2\.10 +mail1\.example\.com +bulk +1 +enabled +stage 1 of 2 +unbound +-$/m,
+  )
+  const rates = ['--warm-up', 'yes', '--max-deferral-rate', '0.2', '--ipv6', '2001:db8::10']
+  const changed = await runAsOperator('source-ip', 'update', '192.0.2.10', ...rates, '--json')
+  expect(JSON.parse(changed.out)).toMatchObject({ ipv6: '2001:db8::10', warm_up: { max_deferral_rate: 0.2 } })
+  const cold = await runAsOperator('source-ip', 'update', '192.0.2.10', '--warm-up', 'no', '--ipv6', 'none')
+  expect(cold.out).toMatch(/^IPv6 +-$[\s\S]*^warm-up +-$/m)
+  expect(await runAsOperator('source-ip', 'update', '192.0.2.10', '--warm-up', 'slow')).toMatchObject({
+    code: 2,
+  })
+  expect((await runAsOperator('source-ip', 'pause', '192.0.2.10')).out).toMatch(/^state +paused$/m)
+  expect((await runAsOperator('source-ip', 'resume', '192.0.2.10')).out).toMatch(/^state +enabled$/m)
+  expect((await runAsOperator('source-ip', 'delete', '192.0.2.10')).out).toMatch(/^deleted {2}src_/)
+  expect(await runAsOperator('source-ip', 'show', '192.0.2.10')).toMatchObject({
+    ...{ code: 1, err: 'There is no source-ip "192.0.2.10". "source-ip list" shows all.' },
+  })
+  expect(await run('source-ip', 'list')).toMatchObject({ code: 1, err: expect.stringContaining('operator') })
+})
+
+test('domain: changed by its name, and its reports by day with what failed and what to do', async () => {
+  await run('domain', 'add', 'told.example')
+  const host = ['--return-path-host', 'back', '--algorithm', 'rsa']
+  expect(await json('domain', 'update', 'told.example', ...host)).toMatchObject({ dkim_algorithms: ['rsa'] })
+  expect((await run('domain', 'reports', 'told.example')).out).toBe('Nobody has reported anything.\n')
+  const { id } = await json<{ id: string }>('domain', 'show', 'told.example')
+  const forged = { ip: '198.51.100.7', dkim: 'fail', spf: 'fail', disposition: 'reject', count: 5, auth: '' }
+  const begin = Math.floor(Date.now() / 1000) - 86_400
+  const about = { domain: 'told.example', begin, end: begin + 3_600 }
+  const content = Buffer.from(dmarcXml([{ count: 40 }, forged], about))
+  await keepReport(
+    { database: api.foundation.database },
+    {
+      ...{ domainId: parseId('domain', id) ?? '', tenantId: null },
+      attachments: [{ filename: null, contentType: '', content }],
+    },
+  )
+  expect((await run('domain', 'reports', 'told.example')).out).toMatch(
+    /^day .*\n\S+ +45 +40 +0 +5 +- +-\n\n198\.51\.100\.7, From \S+: 5 did not pass, 5 of them put aside or refused\n {2}198\.51.*\n {2}\S.*\n$/,
+  )
+  expect(await json('domain', 'reports', 'told.example', '--all')).toMatchObject({
+    ...{ data: [{ dmarc: { messages: 45 } }], next_cursor: null, totals: { dmarc: { passed: 40 } } },
+  })
+})
+
+test('tls-report: how TLS went with receivers, for the operator', async () => {
+  await api.foundation.database.engine.query(
+    `INSERT INTO valija.tls_reports (day, domain, policy, mx, result, sessions)
+     VALUES (current_date, 'example.com', 'sts', 'mx.example.com', 'certificate-expired', 3)`,
+  )
+  expect((await runAsOperator('tls-report', '--domain', 'example.com')).out).toMatch(
+    /^day .*\n\S+ +example\.com +sts +mx\.example\.com +certificate-expired +3\n$/,
+  )
+})
+
+test('suppression confirm puts in force what was held back', async () => {
+  await run('suppression', 'add', 'held@example.org')
+  await quarantine(api, 'held@example.org')
+  expect((await run('suppression', 'confirm', 'held@example.org')).out).toMatch(
+    /^active {2}sup_\w+ {2}held@example\.org\n$/,
+  )
+  expect(await run('suppression', 'confirm', 'nobody@example.org')).toMatchObject({ code: 1 })
 })
 
 test('suppression undo takes back what servers said, and nothing that people did', async () => {

@@ -10,11 +10,14 @@ import { mailboxCommands } from './commands/mailbox.ts'
 import { messageCommands } from './commands/message.ts'
 import { queueCommands } from './commands/queue.ts'
 import { routeCommands } from './commands/route.ts'
+import { routeListCommands } from './commands/route-list.ts'
 import { sendCommand } from './commands/send.ts'
+import { sourceCommands } from './commands/source-ip.ts'
 import { statsCommand } from './commands/stats.ts'
 import { suppressionCommands } from './commands/suppression.ts'
 import { templateCommands } from './commands/template.ts'
 import { tenantCommands } from './commands/tenant.ts'
+import { tlsReportCommand } from './commands/tls-report.ts'
 import { webhookCommands } from './commands/webhook.ts'
 import { whyCommand } from './commands/why.ts'
 import { jsonFlag } from './output.ts'
@@ -79,6 +82,9 @@ export const commands: readonly Command[] = [
   ...inboxCommands,
   ...mailboxCommands,
   ...routeCommands,
+  ...routeListCommands,
+  ...sourceCommands,
+  tlsReportCommand,
   ...eraseCommands,
   ...queueCommands,
   ...webhookCommands,

@@ -56,7 +56,8 @@ export async function printList<T>(
   if (next_cursor !== null) note(`There is more: --all, or --cursor ${next_cursor}`)
 }
 
-async function readPages<T>(listing: Listing<T>, { cursor, all }: ListFlags): Promise<Page<T>> {
+/** The page that was asked for, or all in one. What else the first one says stays with it. */
+export async function readPages<T>(listing: Listing<T>, { cursor, all }: ListFlags): Promise<Page<T>> {
   const page = await listing.page(cursor)
   while (all && page.next_cursor !== null) {
     const next = await listing.page(page.next_cursor)

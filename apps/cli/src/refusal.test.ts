@@ -47,6 +47,8 @@ describe('a fault', () => {
     ['key update', '/recipients/1', '--recipient (number 2)'],
     ['mailbox update', '/password', '--password-file'],
     ['route create', '/name', '<name>'],
+    ['route-list create', '/routes/1/route', '<route[=weight]>'],
+    ['source-ip create', '/warm_up/caps/1', '--warm-up'],
   ])('of %s at %s is told at %s, without a word of JSON', (name, path, flag) => {
     expect(refusalText(invalid({ path, message: 'Is wrong.' }), named(name))).toBe(`${flag}: Is wrong.`)
   })

@@ -92,7 +92,11 @@ const otherNames: Readonly<Record<string, string>> = {
 }
 
 /** Fields that are arguments, by another name. */
-const argumentNames: Readonly<Record<string, string>> = { email: 'address', name: 'domain' }
+const argumentNames: Readonly<Record<string, string>> = {
+  email: 'address',
+  name: 'domain',
+  routes: 'route[=weight]',
+}
 
 /** @param path of a fault: a JSON pointer into the body, or the name of a query key @returns the flag or argument that it came from */
 function placeOf(path: string, { flags = {}, args = '' }: Command): string {

@@ -1,13 +1,14 @@
 /** `valija domain …`: the domains that a tenant sends from, and what DNS says of them. */
 import { domainToASCII } from 'node:url'
-import type { Domain } from '@valija/client'
+import type { Domain, DomainChange } from '@valija/client'
 import { type ApiFlags, apiFlags, openApi } from '../api-client.ts'
 import { type Command, command, UsageError } from '../command.ts'
 import { findByName } from '../find-by-name.ts'
-import { given } from '../flag-values.ts'
+import { changed, given, readList, readYesNo } from '../flag-values.ts'
 import { inCommands } from '../in-commands.ts'
-import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList } from '../output.ts'
+import { jsonFlag, listFlags, note, pageQuery, print, printJson, printList, readPages } from '../output.ts'
 import { printDomain } from '../show-domain.ts'
+import { type DomainReports, printDomainReports } from '../show-domain-reports.ts'
 
 const flags = { ...apiFlags, ...jsonFlag }
 
@@ -104,6 +105,58 @@ export const domainCommands: readonly Command[] = [
     run: async ({ args, flags }) => {
       const { api, path } = await openDomain(flags, args)
       showDomain(await api.request('POST /domains/{id}/rotate-dkim', { path, body: null }), flags)
+    },
+  }),
+  command({
+    name: 'domain update',
+    args: '<domain>',
+    summary: 'changes how its mails are signed, where bounces come back to, who stands in for it',
+    flags: {
+      algorithm: { type: 'string', multiple: true, value: '<rsa|ed25519>', help: 'how its mails are signed' },
+      'return-path-host': {
+        type: 'string',
+        value: '<host>',
+        help: 'the name below it that bounces come back to',
+      },
+      vouched: { type: 'string', value: '<yes|no>', help: 'the operator stands in for it; with --tenant' },
+      dkim: { type: 'string', value: '<yes|no>', help: 'of a vouched one: signed without looking at DNS' },
+      ...flags,
+    },
+    example: 'domain update acme.example --algorithm rsa',
+    run: async ({ args, flags }) => {
+      const body = changed(
+        {
+          dkim_algorithms: readList(flags.algorithm) as DomainChange['dkim_algorithms'],
+          return_path_host: flags['return-path-host'],
+          vouched: readYesNo('vouched', flags.vouched),
+          dkim: readYesNo('dkim', flags.dkim),
+        },
+        ['algorithm', 'return-path-host', 'vouched', 'dkim'],
+      )
+      const { api, path } = await openDomain(flags, args)
+      showDomain(await api.request('PATCH /domains/{id}', { path, body }), flags)
+    },
+  }),
+  command({
+    name: 'domain reports',
+    args: '<domain>',
+    summary: 'what others report of mails in its name (DMARC) and of TLS with its hosts, by day',
+    details: 'And over all days: what failed, what that means and what to do.',
+    flags: {
+      after: { type: 'string', value: '<time>', help: 'from its day on' },
+      before: { type: 'string', value: '<time>', help: 'days that begin before it' },
+      ...apiFlags,
+      ...listFlags,
+    },
+    example: 'domain reports acme.example --after 2026-11-01T00:00:00Z',
+    run: async ({ args, flags }) => {
+      const { api, path } = await openDomain(flags, args)
+      const query = { ...given({ after: flags.after, before: flags.before }), ...pageQuery(flags) }
+      const listing = api.list('GET /domains/{id}/reports', { path, query })
+      // Each page has the totals of all.
+      const reports = (await readPages(listing, flags)) as DomainReports
+      if (flags.json) printJson(reports)
+      else printDomainReports(reports)
     },
   }),
   command({

@@ -14,7 +14,8 @@ import {
 } from '../flag-values.ts'
 import { jsonFlag, listFlags, pageQuery, print, printFields, printJson, printList } from '../output.ts'
 
-const sharedFlag = {
+/** What is the operator's own, and that of no tenant. */
+export const sharedFlag = {
   shared: { type: 'boolean', help: 'with the operator’s key: the operator’s own, for all tenants' },
 } as const
 const flags = { ...sharedFlag, ...apiFlags, ...jsonFlag }
@@ -136,9 +137,9 @@ export const routeCommands: readonly Command[] = [
   }),
 ]
 
-type RouteFlags = ApiFlags & { shared: boolean }
+export type RouteFlags = ApiFlags & { shared: boolean }
 
-function openApiFor(flags: RouteFlags): Promise<Valija> {
+export function openApiFor(flags: RouteFlags): Promise<Valija> {
   if (!flags.shared) return openApi(flags)
   if (flags.tenant !== undefined) throw new UsageError('Say one of --shared and --tenant.')
   return openApiAsOperator(flags)

@@ -86,6 +86,25 @@ export const suppressionCommands: readonly Command[] = [
     },
   }),
   command({
+    name: 'suppression confirm',
+    args: '<address>…',
+    summary: 'what was held back (quarantined) of an address, or an entry by its id, is in force',
+    flags: { ...apiFlags, ...jsonFlag },
+    example: 'suppression confirm ann@example.org',
+    run: async ({ args, flags }) => {
+      const api = await openApi(flags)
+      for (const one of args)
+        for (const { id } of await findEntries(api, one)) {
+          const entry = await api.request('PATCH /suppressions/{id}', {
+            path: { id },
+            body: { status: 'active' },
+          })
+          if (flags.json) printJson(entry)
+          else print(`${entry.status}  ${id}  ${entry.email}\n`)
+        }
+    },
+  }),
+  command({
     name: 'suppression undo',
     summary: 'takes back together what servers wrongly said of mailboxes in a time',
     details: 'What people said (manual, complaint, unsubscribe) is never among it.',
@@ -184,7 +203,7 @@ async function checkAddresses(addresses: readonly string[]): Promise<void> {
 async function findEntries(
   api: Valija,
   wanted: string,
-  stream: string | undefined,
+  stream?: string,
 ): Promise<{ id: string; email: string }[]> {
   if (/^sup_[0-9a-f]{32}$/.test(wanted))
     return [await api.request('GET /suppressions/{id}', { path: { id: wanted } })]
