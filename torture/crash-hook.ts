@@ -55,7 +55,7 @@ function obey({ kind, copies, logFile, target }: CrashOrder): void {
     load: (url, context, nextLoad) => {
       const copy = url.startsWith('file:') ? copies[fileURLToPath(url)] : undefined
       if (copy === undefined) return nextLoad(url, context)
-      return { format: 'module-typescript', shortCircuit: true, source: readFileSync(copy, 'utf8') }
+      return { format: 'module', shortCircuit: true, source: readFileSync(copy, 'utf8') }
     },
   })
 }

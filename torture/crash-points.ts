@@ -9,6 +9,7 @@
  * stack traces stay true.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { stripTypeScriptTypes } from 'node:module'
 import path from 'node:path'
 import ts from 'typescript'
 import { changeSource, type SourceChange } from './guards.ts'
@@ -98,7 +99,8 @@ export function prepareSources(
     const text = changeSource(file, readFileSync(path.join(root, file), 'utf8'), changes)
     const copy = path.join(folder, file.replaceAll('/', '+'))
     const isOnTheWay = withPoints && (wayOfAMail as readonly string[]).includes(file)
-    writeFileSync(copy, isOnTheWay ? markAwaits(file, text, points) : text)
+    // Without types, once for all processes; what stands where stays.
+    writeFileSync(copy, stripTypeScriptTypes(isOnTheWay ? markAwaits(file, text, points) : text))
     copies[path.join(root, file)] = copy
   }
   return { points, copies }
