@@ -86,16 +86,8 @@ test('webhook: shown, changed, disabled and enabled, with its tries and what wai
 })
 
 test('key: what it may do is changed, and none takes a bound away', async () => {
-  const { id } = await json<{ id: string }>(
-    'key',
-    'create',
-    '--name',
-    'shop',
-    '--scope',
-    'send',
-    '--scope',
-    'read',
-  )
+  const grants = ['--scope', 'send', '--scope', 'read', '--limit', 'requests_per_minute=60']
+  const { id } = await json<{ id: string }>('key', 'create', '--name', 'shop', ...grants)
   const bounds = [
     '--domain',
     'acme.test',
@@ -105,13 +97,18 @@ test('key: what it may do is changed, and none takes a bound away', async () => 
     'recipients_per_day=5',
   ]
   expect(await json('key', 'update', id, '--scope', 'send', ...bounds)).toMatchObject({
-    ...{ name: 'shop', scopes: ['send'], domains: ['acme.test'], limits: { recipients_per_day: 5 } },
+    ...{
+      name: 'shop',
+      scopes: ['send'],
+      domains: ['acme.test'],
+      limits: { recipients_per_day: 5, requests_per_minute: 60 },
+    },
   })
   const lifted = ['--domain', 'none', '--expires', 'none', '--limit', 'recipients_per_day=none']
   expect(await json('key', 'update', id, ...lifted)).toMatchObject({
     domains: [],
     expires_at: null,
-    limits: {},
+    limits: { requests_per_minute: 60 },
   })
   expect((await run('key', 'show', id)).out).toMatch(/^scopes +send$/m)
   expect(await run('key', 'update', id, '--limit', 'queued=5')).toMatchObject({

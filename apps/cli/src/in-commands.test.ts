@@ -29,6 +29,10 @@ test.each([
   ['make it by POST /routes.', 'make it by "route create".'],
   [`resume it (POST /routes/rou_${id.slice(4)}/resume)`, `resume it ("route resume rou_${id.slice(4)}")`],
   ['change it by PATCH /route-lists/:id.', 'change it by "route-list update <id> …".'],
+  [
+    'move it: PATCH /messages/:id with {"send_at": null} (npm run valija -- message move <id> --now).',
+    'move it: "message move <id> --now".',
+  ],
   ['see GET /erasures.', 'see GET /erasures.'],
 ])('%s', (text, told) => {
   expect(inCommands(text)).toBe(told)

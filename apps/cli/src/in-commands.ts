@@ -60,8 +60,12 @@ const commandOf: Readonly<Record<string, string>> = {
 const request =
   /\b(GET|POST|PATCH) (\/[a-z-]+)(\/(?::id|[a-z]{3}_[0-9a-f]{32}))?(\/[a-z-]+)?(?:\?(\w+)=([^\s,;)]*[^\s,;:.)])?)?(?: with \{?"(\w+)": ?"?(\w+)"?\}?)?/g
 
+/** A request with the command beside it. */
+const told = /\b(?:GET|POST|PATCH) \/\S+(?: with \{[^}]*\})? \(npm run valija -- ([^)]+)\)/g
+
 export function inCommands(text: string): string {
   return text
+    .replace(told, '"$1"')
     .replace(request, (all: string, method: string, ...parts: (string | undefined)[]) => {
       const [collection, id, action = '', key, value = '…', field, to] = parts
       const name = `${method} ${collection}${id === undefined ? '' : '/:id'}${action}${key === undefined ? '' : `?${key}`}${field === undefined ? '' : ` ${field}=${to}`}`

@@ -109,6 +109,8 @@ test('a mail of standard input is sent as its bytes, of whatever character set',
   expect(await read('--from', 'a@b.test', '--to', 'c@d.test', '--raw', '-')).toMatchObject({
     raw: bytes.toString('base64'),
   })
+  vi.spyOn(process, 'stdin', 'get').mockReturnValue(Readable.from(['Typed']) as typeof process.stdin)
+  expect(await read(...least, '--text', '-', '--html', '<p>')).toMatchObject({ text: 'Typed', html: '<p>' })
 })
 
 test('a mail that is waited for is asked for again while the API gives no answer, and no longer than is patient', async () => {

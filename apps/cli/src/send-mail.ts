@@ -81,7 +81,8 @@ async function readContent(flags: SendFlags, declared: Declared): Promise<Partia
   }
   const file = flags['html-file']
   const html = file === undefined ? flags.html : (await readNamed('html-file', file)).toString()
-  const text = flags.text ?? (html === undefined ? await readStandardInput() : undefined)
+  const isRead = flags.text === '-' || (flags.text === undefined && html === undefined)
+  const text = isRead ? await readStandardInput() : flags.text
   return { subject: need('subject', subject), ...given({ text, html, attachments }) }
 }
 

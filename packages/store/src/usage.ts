@@ -124,10 +124,11 @@ async function lockCounters(client: pg.PoolClient, draws: readonly Draw[]) {
     })
     rows = await lockRows(client, wanted)
   }
-  const nowMs = rows[0]?.nowMs ?? 0
+  // In whole milliseconds, as windows end: one that begins now is as long as is said, and not a part of one longer.
+  const nowMs = Math.ceil(rows[0]?.nowMs ?? 0)
   for (const { ownerId, name, emailKey, used, endsAtMs, isTold } of rows) {
     const counter = wanted.get(nameOf(ownerId, name, emailKey))!
-    const newEndMs = Math.ceil(windowEndMs(counter.limit.name, nowMs))
+    const newEndMs = windowEndMs(counter.limit.name, nowMs)
     // One that ends later than one that begins now was begun by a clock that was ahead (clock-jumps.ts).
     if (endsAtMs > nowMs && endsAtMs <= newEndMs + aheadMs) Object.assign(counter, { used, endsAtMs, isTold })
     else counter.endsAtMs = newEndMs

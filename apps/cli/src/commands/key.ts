@@ -30,6 +30,12 @@ const grantFlags = {
   },
   route: { type: 'string', value: '<route>', help: 'the route that its mails take' },
   expires: { type: 'string', value: '<time>', help: 'when it stops to work' },
+  limit: {
+    type: 'string',
+    multiple: true,
+    value: '<name=number>',
+    help: `what it may do at most: ${usageLimitNames.join(', ')}`,
+  },
 } as const
 
 export const keyCommands: readonly Command[] = [
@@ -40,11 +46,12 @@ export const keyCommands: readonly Command[] = [
     flags: { ...grantFlags, ...flags },
     example: 'key create --name shop --scope send --scope read',
     run: async ({ flags }) => {
-      const { name, scope, domain, network, recipient, route, expires } = flags
+      const { name, scope, domain, network, recipient, route, expires, limit } = flags
       const body = {
         name: need('name', name),
         scopes: scope as KeyInput['scopes'],
         ...given({ domains: domain, networks: network, recipients: recipient, route, expires_at: expires }),
+        ...given({ limits: keyLimitsOf(limit) }),
       }
       const made = await (await openApi(flags)).request('POST /keys', { body })
       if (flags.json) printJson(made)
@@ -86,17 +93,10 @@ export const keyCommands: readonly Command[] = [
       'A list that is given stands in the place of the former one; none empties it, and takes away a route, a time or a limit. Limits that are not named stay as they are.',
     flags: {
       ...grantFlags,
-      limit: {
-        type: 'string',
-        multiple: true,
-        value: '<name=number>',
-        help: `what it may do at most: ${usageLimitNames.join(', ')}`,
-      },
       ...flags,
     },
     example: 'key update key_0192f0c1a2b37c4d8e5f60718293a4b5 --scope send --limit recipients_per_day=1000',
     run: async ({ args: [id = ''], flags }) => {
-      const limits = limitsOf(readPairs('limit', flags.limit), usageLimitNames)
       const body = changed(
         {
           name: flags.name,
@@ -106,9 +106,9 @@ export const keyCommands: readonly Command[] = [
           recipients: readList(flags.recipient),
           route: readOrNone(flags.route),
           expires_at: readOrNone(flags.expires),
-          limits: flags.limit.length === 0 ? undefined : (limits as KeyChange['limits']),
+          limits: keyLimitsOf(flags.limit),
         },
-        [...Object.keys(grantFlags), 'limit'],
+        Object.keys(grantFlags),
       )
       showKey(await (await openApi(flags)).request('PATCH /keys/{id}', { path: { id }, body }), flags)
     },
@@ -125,6 +125,11 @@ export const keyCommands: readonly Command[] = [
     },
   }),
 ]
+
+function keyLimitsOf(limits: readonly string[]): KeyChange['limits'] {
+  if (limits.length === 0) return undefined
+  return limitsOf(readPairs('limit', limits), usageLimitNames) as KeyChange['limits']
+}
 
 function showKey(key: Key, { json }: { json: boolean }): void {
   if (json) return void printJson(key)

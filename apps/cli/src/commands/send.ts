@@ -17,7 +17,7 @@ export const sendFlags = {
   subject: text('<text>', 'its subject'),
   text: text(
     '<text>',
-    'its text; without --text, --html, --template and --raw it is read from standard input',
+    'its text; with -, and without --text, --html, --template and --raw, it is read from standard input',
   ),
   html: text('<html>', 'its HTML'),
   'html-file': text('<file>', 'a file with its HTML'),
