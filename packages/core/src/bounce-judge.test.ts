@@ -98,6 +98,40 @@ describe('words that are not those of one system', () => {
   })
 })
 
+describe('an address among the words', () => {
+  const refused = (text: string) => judge(reported({ text, replyCode: 550, phase: 'rcpt' }))
+
+  test('does not part them, and what the reporting host adds does not end them', () => {
+    expect(refused('550 mailbox <jo@example.net> unavailable (in reply to RCPT TO command)')).toMatchObject({
+      reason: 'mailbox_unknown',
+      evidence: 'rule',
+    })
+  })
+
+  test('stands for the recipient, as a guess', () => {
+    expect(refused('550 <jo@example.net>: out of use, retired')).toMatchObject({ evidence: 'guess' })
+    expect(refused('550 <jo@example.net> is not activated')).toMatchObject({
+      reason: 'mailbox_disabled',
+      evidence: 'guess',
+    })
+  })
+
+  test('is no word itself', () => {
+    expect(refused('550 nospam@example.org: go away').reason).toBe('rejected')
+  })
+})
+
+test('a report around an answer that says nothing is read for a guess', () => {
+  const said = { text: 'could not be delivered', context: "L'adresse n'existe pas." }
+  expect(judge(reported(said))).toMatchObject({
+    reason: 'mailbox_unknown',
+    bounceType: 'soft',
+    evidence: 'guess',
+  })
+  expect(judge(reported({ ...said, action: 'delayed' })).reason).toBe('network')
+  expect(judge(reported({ ...said, status: '5.2.2' })).reason).toBe('mailbox_full')
+})
+
 describe('no such user', () => {
   const unknown = { replyCode: 550, text: '550 no such user' }
 

@@ -69,7 +69,8 @@ export function createBounceJudge(rules: BounceRules): JudgeBounce {
 /** What passes by itself, and was waited for in vain where a report says that time is over. */
 const passing: ReadonlySet<Reason> = new Set(['throttled', 'greylisted', 'other'])
 
-function read({ first, late, words, bare }: BounceRules, reported: ReportedRecipient): Reading {
+function read(rules: BounceRules, reported: ReportedRecipient): Reading {
+  const { first, late, words } = rules
   const reading = readByRules(first, reported)
   const isFound = reading.evidence === 'rule'
   if (isFound && !(passing.has(reading.reason) && reported.status?.startsWith('4.'))) return reading
@@ -78,14 +79,26 @@ function read({ first, late, words, bare }: BounceRules, reported: ReportedRecip
   if (!isFound && isEarly && (reported.replyCode ?? 0) >= 500) return { ...reading, reason: 'policy' }
   const last = readByRules(late, reported)
   if (last.evidence === 'rule') return last
-  const worded = isFound ? null : readByWords(words, reported, reading)
+  const worded = isFound ? null : readByWords([first, words], reported, reading)
   if (worded !== null) return worded
-  const guessed = reading.evidence === 'guess' ? readByWords(bare, reported, reading) : null
+  const guessed = reading.evidence === 'guess' ? guess(rules, reported, reading) : null
   if (guessed !== null) return { ...guessed, evidence: 'guess' }
   // Nothing but "it is late": the host is not reached yet.
   if (reported.action === 'delayed' && reading.evidence === 'guess') return { ...reading, reason: 'network' }
   return reading
 }
+
+/** By a single word of what was said, else by what the report says around it. */
+function guess({ first, late, words, bare }: BounceRules, reported: ReportedRecipient, reading: Reading) {
+  const bareWord = readByWords([bare], reported, reading)
+  const { context, action } = reported
+  if (bareWord !== null || context === undefined || action === 'delayed' || !saysNothing.has(reading.reason))
+    return bareWord
+  return readByWords([late, words, first], { ...reported, text: context }, reading)
+}
+
+/** Reasons of a code that says nothing. */
+const saysNothing: ReadonlySet<Reason> = new Set(['rejected', 'other'])
 
 /** Causes whose words are plainer than the status beside them: 5.1.1 and 5.5.0 are sent with anything. */
 const plain: ReadonlySet<Reason> = new Set([
@@ -104,15 +117,56 @@ function sayMore(reason: Reason, { evidence, reason: byCode }: Reading): boolean
   return plain.has(reason) && ['mailbox_unknown', 'mailbox_disabled', 'protocol', 'other'].includes(byCode)
 }
 
-/** Null when the words say nothing, or less than the code. */
+/** Null when the words say nothing, or less than the code. Asked again without what stands between the words. */
 function readByWords(
-  rules: readonly ReplyRule[],
+  files: readonly (readonly ReplyRule[])[],
   reported: ReportedRecipient,
   byCode: Reading,
 ): Reading | null {
-  const reading = readByRules(rules, reported, ['body', 'rcpt'])
-  return reading.evidence === 'rule' && sayMore(reading.reason, byCode) ? reading : null
+  const { unnamed, bare, inPlace } = wordsOf(reported)
+  const reading =
+    readFirst(files, { ...reported, text: unnamed }, byCode) ??
+    readFirst(files, { ...reported, text: bare }, byCode)
+  if (reading !== null || byCode.evidence !== 'guess') return reading
+  const guessed = readFirst(files, { ...reported, text: inPlace }, byCode)
+  return guessed === null ? null : { ...guessed, evidence: 'guess' }
 }
+
+function readFirst(
+  files: readonly (readonly ReplyRule[])[],
+  reported: ReportedRecipient,
+  byCode: Reading,
+): Reading | null {
+  for (const rules of files) {
+    const reading = readByRules(rules, reported, ['body', 'rcpt'])
+    if (reading.evidence === 'rule' && sayMore(reading.reason, byCode)) return reading
+  }
+  return null
+}
+
+/**
+ * What was said, where names of people and hosts are no words (`nospam@full.example.net` says nothing of spam): with one address
+ * for all; without any, `550 mailbox <jo@example.net> unavailable` → `550 mailbox unavailable`; and with a word for the
+ * recipient's, `550 <jo@example.net>: not in use` → `550 recipient not in use`.
+ */
+function wordsOf({ text, address }: ReportedRecipient) {
+  // What the reporting host adds behind.
+  const said = text.replace(/\s{0,9}\(in reply to [^()]{1,40}\)\s{0,9}$/i, '')
+  const own = address?.toLowerCase() ?? null
+  const replaced = (insteadOf: (named: string) => string) =>
+    said
+      .replace(QUOTED_ADDRESS, insteadOf)
+      .replace(/\s{2,9}/g, ' ')
+      .trim()
+  return {
+    unnamed: said.replace(ADDRESS, 'jo@example.net'),
+    bare: replaced(() => ' '),
+    inPlace: replaced((named) => (own !== null && named.toLowerCase().includes(own) ? ' recipient ' : ' ')),
+  }
+}
+
+const ADDRESS = /[^\s<>()[\]",;:@\\]{1,128}@[\p{L}\p{N}._-]{1,255}/gu
+const QUOTED_ADDRESS = /[<("'[]{0,2}[^\s<>()[\]",;:@\\'"]{1,128}@[\p{L}\p{N}._-]{1,255}[>)"'\]]{0,2}:?/gu
 
 /** @param unsaid the phases to try where the report names none */
 function readByRules(

@@ -4,13 +4,20 @@
  */
 import { hasDeliveryStatus, readDeliveryStatus, specificStatus } from './delivery-status.ts'
 import type { DeliveryAction, ReportedRecipient } from './incoming-mail.ts'
-import { isFailureReport, isLikelyReport, senderOf } from './mail-character.ts'
+import { isFailureReport, isFromDaemon, isLikelyReport, senderOf } from './mail-character.ts'
 import { type MailParts, takeApart, textOf } from './mail-parts.ts'
 import { readNotice } from './notice-json.ts'
 import { originalFields } from './original-traces.ts'
 import { reportLines } from './report-text.ts'
 import { findAddress, findAddresses } from './reported-address.ts'
-import { FAILURE, readTextReport, type Said, saidAnywhere, type TextRecipient } from './text-report.ts'
+import {
+  contextOf,
+  FAILURE,
+  readTextReport,
+  type Said,
+  saidAnywhere,
+  type TextRecipient,
+} from './text-report.ts'
 
 const STATUS_TYPE = /^message\/(?:global-)?delivery-status$/
 const MAX_STATUS = 262_144
@@ -24,7 +31,14 @@ const GIVEN_UP =
   /permanent(?:ly)? (?:error|fail|fatal)|given up|giving up|gave up|not (?:be )?(?:tried|retried|retry)|will not|final|fatal errors|returned to sender|could not be delivered/i
 
 /** @returns nobody when the mail is no bounce */
-export async function readBounce(mail: MailParts, depth = 0): Promise<ReportedRecipient[]> {
+export async function readBounce(mail: MailParts): Promise<ReportedRecipient[]> {
+  const recipients = await readRecipients(mail)
+  const [only, another] = recipients
+  if (only === undefined || another !== undefined) return recipients
+  return [{ ...only, context: contextOf(reportLines(readableText(mail))) }]
+}
+
+async function readRecipients(mail: MailParts, depth = 0): Promise<ReportedRecipient[]> {
   const stated = statedRecipients(mail)
   if (stated.length > 0) {
     if (stated.every(isComplete)) return stated
@@ -127,11 +141,13 @@ async function toldByText(mail: MailParts): Promise<ReportedRecipient[]> {
   }))
 }
 
-/** What reads like a report but comes from nobody who makes them: taken as second-hand, and only with a server's own answer. */
+/** What reads like a report but comes from nobody who makes them, and so only with a server's own answer, or over a list: second-hand. */
 async function likelyTold(mail: MailParts): Promise<ReportedRecipient[]> {
   const told = await toldByText(mail)
   const isAnswered = told.every(({ replyCode, status }) => replyCode !== null || status !== null)
-  return isAnswered ? told.map((recipient) => ({ ...recipient, isSecondHand: true })) : []
+  return isAnswered || isFromDaemon(mail)
+    ? told.map((recipient) => ({ ...recipient, isSecondHand: true }))
+    : []
 }
 
 /** Exim and Google name the recipients in a field, whatever the text says. */
@@ -161,7 +177,7 @@ function actionOf(mail: MailParts, text: string): DeliveryAction {
 async function nestedBounce(mail: MailParts): Promise<ReportedRecipient[]> {
   for (const part of mail.parts) {
     if (part.type !== 'message/rfc822') continue
-    const recipients = await readBounce(await takeApart(part.content), 1)
+    const recipients = await readRecipients(await takeApart(part.content), 1)
     if (recipients.length > 0) return recipients
   }
   return []

@@ -31,10 +31,21 @@ export function readDeliveryStatus(text: string): ReportedRecipient[] {
   if (ofMessage === undefined) return []
   const reportingHost = hostOf(ofMessage.get('reporting-mta') ?? null)
   const blocks = isRecipient(ofMessage) ? [ofMessage, ...others] : others
-  return blocks
+  const recipients = blocks
     .filter(isRecipient)
     .slice(0, MAX_RECIPIENTS)
     .map((fields) => toRecipient(fields, reportingHost))
+  return onceEach(recipients)
+}
+
+/** Systems that expand aliases tell the same address again with each. */
+function onceEach(recipients: readonly ReportedRecipient[]): ReportedRecipient[] {
+  const seen = new Set<string>()
+  return recipients.filter(({ address, action }) => {
+    if (address === null) return true
+    const key = `${action} ${address.toLowerCase()}`
+    return !seen.has(key) && seen.add(key)
+  })
 }
 
 function isRecipient(fields: Fields): boolean {

@@ -35,6 +35,8 @@ export interface ReportedRecipient {
   /** The host that made the report. */
   reportingHost: string | null
   phase: ReportedPhase | null
+  /** What else the report says to people, where it is about one recipient; at most 2,000 characters, without addresses. */
+  context?: string
   /** Set when a person forwarded the report: good to know, but nobody is suppressed by it. */
   isSecondHand?: true
 }

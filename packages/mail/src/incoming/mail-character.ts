@@ -42,7 +42,7 @@ export function senderOf(mail: MailParts): 'system' | 'doubtful' | 'person' {
   const from = (mail.field('from') ?? '').slice(0, 500)
   if (FAILURE_TYPE.test(mail.field('content-type') ?? '') || mail.field('x-failed-recipients') !== null)
     return 'system'
-  if (['list-id', 'list-unsubscribe', 'list-post'].some((name) => mail.field(name) !== null)) return 'person'
+  if (isFromList(mail)) return 'person'
   if (/^\s{0,5}(?:<>)?\s{0,5}$/.test(from) || DAEMON_ADDRESS.test(from) || DAEMON_NAME.test(from))
     return 'system'
   const isMachine = MACHINE_ADDRESS.test(from)
@@ -65,13 +65,25 @@ export function isFailureReport(mail: MailParts, text: string): boolean {
  * people forward, answer or open tickets with does not.
  */
 export function isLikelyReport(mail: MailParts, text: string): boolean {
-  const isList = ['list-id', 'list-unsubscribe', 'list-post'].some((name) => mail.field(name) !== null)
-  if (isList || isAutoReply(mail) || isAutomatic(mail) || isChallenge(mail)) return false
+  if (isAutoReply(mail) || isChallenge(mail)) return false
+  // A mail system's report that went over a list, which put its fields on it.
+  if (isFromList(mail))
+    return isFromDaemon(mail) && (FAILURE_SENTENCE.test(text.slice(0, 8_000)) || saysFailure(mail))
+  if (isAutomatic(mail)) return false
   if (NO_MAIL.test(text.slice(0, 2_000))) return false
   return (
     REPORT_SUBJECT.test((mail.field('subject') ?? '').slice(0, 500)) &&
     FAILURE_SENTENCE.test(text.slice(0, 8_000))
   )
+}
+
+function isFromList(mail: MailParts): boolean {
+  return ['list-id', 'list-unsubscribe', 'list-post'].some((name) => mail.field(name) !== null)
+}
+
+/** Whether its address is one that only mail systems have. */
+export function isFromDaemon(mail: MailParts): boolean {
+  return DAEMON_ADDRESS.test((mail.field('from') ?? '').slice(0, 500))
 }
 
 /** Whether the subject, or the type, says that something was not delivered. */

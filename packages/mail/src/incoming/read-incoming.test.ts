@@ -64,6 +64,7 @@ describe('a delivery status (RFC 3464)', () => {
           remoteHost: 'inner.example.net',
           reportingHost: 'mx.example.net',
           phase: null,
+          context: 'Your mail could not be delivered.',
         },
       ],
       original: {
@@ -115,6 +116,60 @@ describe('a complaint (RFC 5965)', () => {
       original: { messageId: '<1@example.com>', recipientToken: 'opaque' },
     })
   })
+})
+
+describe('a report for people', () => {
+  const report = (fields: string[], lines: string[]) =>
+    readIncoming(
+      mail('From: MAILER-DAEMON@mx.example.net', 'Subject: Undelivered mail', ...fields, '', ...lines, ''),
+    )
+
+  it('that went over a list is second-hand, whatever it quotes', async () => {
+    const posted = await report(['List-Id: <talk.example.org>'], ['Undeliverable: jo@example.net'])
+    expect(posted).toMatchObject({ recipients: [{ address: 'jo@example.net', isSecondHand: true }] })
+  })
+
+  it('whose answer is only a code takes the words from beside it', async () => {
+    const told = await report(
+      [],
+      [
+        "Your mail to jo@example.net couldn't be delivered.",
+        '',
+        "jo wasn't found there.",
+        '',
+        'Status code: 550 5.1.10',
+      ],
+    )
+    expect(told).toMatchObject({
+      recipients: [{ status: '5.1.10', text: expect.stringContaining("wasn't found") }],
+    })
+  })
+
+  it('ends where the returned mail begins, quoted or not, and takes no version for a status', async () => {
+    const told = await report(
+      [],
+      [
+        'Failed to deliver to jo@example.net',
+        '',
+        '>Return-Path: <hi@example.com>',
+        '>Subject: tool 2.3.0: 550 bugs',
+      ],
+    )
+    expect(told).toMatchObject({ recipients: [{ address: 'jo@example.net', status: null, replyCode: null }] })
+  })
+})
+
+it('a delivery status tells each address once, however often an alias led to it', async () => {
+  const block = ['', 'Final-Recipient: rfc822; jo@example.net', 'Action: failed', 'Status: 5.4.6']
+  const report = mail(
+    'From: postmaster@example.net',
+    'Subject: failed',
+    '',
+    'Reporting-MTA: dns; mx',
+    ...block,
+    ...block,
+  )
+  expect(await readIncoming(report)).toMatchObject({ recipients: [{ address: 'jo@example.net' }] })
 })
 
 it('anything else is not acted on', async () => {

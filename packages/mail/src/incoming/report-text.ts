@@ -17,7 +17,7 @@ const RETURNED_FOLLOWS = [
 ]
 /** A returned header may also come without announcement. */
 const TRACE_FIELD =
-  /^(?:return-path|received|dkim-signature|domainkey-signature|x-received|arc-seal|delivered-to):[ \t]/i
+  /^(?:> ?)?(?:return-path|received|dkim-signature|domainkey-signature|x-received|arc-seal|delivered-to):[ \t]/i
 
 /** Fields of the machine-readable part, where it stands in the text. */
 const STATUS_FIELD =

@@ -34,6 +34,7 @@ export const FAILURE =
 const DAEMON =
   /^(?:mailer-?daemon|postmaster|post[_.]master|mail-?daemon|abuse|noreply|no-reply|webmaster|hostmaster|support|helpdesk|help)@/i
 const MAX_TEXT = 1_000
+const MAX_CONTEXT = 2_000
 /** Addresses of a line that are looked at. */
 const MAX_IN_LINE = 8
 /** What stands further before an address says nothing of it. */
@@ -200,6 +201,14 @@ function nextOther(mentions: readonly Mention[], index: number): Mention | undef
   return undefined
 }
 
+/** All that a report says, but for addresses and what any report says. */
+export function contextOf(lines: readonly string[]): string {
+  const told = lines
+    .map((line) => withoutAddresses(line).trim())
+    .filter((line) => line !== '' && !NO_CAUSE.test(line))
+  return told.join(' ').slice(0, MAX_CONTEXT)
+}
+
 export type Said = Omit<TextRecipient, 'address'>
 
 /** The reply that the lines quote, else the sentences that name a cause. */
@@ -218,13 +227,35 @@ function poorlySaid(lines: readonly string[]): Said | null {
 /** @param at the line of the reply that the paragraph is; -1 when it is none */
 function saidIn(paragraph: string, lines: readonly string[], at: number): Said {
   const all = lines.join(' ').slice(0, 4_000)
-  const status = statusInText(paragraph) ?? (at >= 0 ? null : statusInText(all))
+  const status = failureIn(paragraph) ?? (at >= 0 ? null : failureIn(all))
+  const reply = replyIn(paragraph)
+  const said = at >= 0 && isOnlyCode(reply) ? `${reply} ${causeIn(without(lines, at)) ?? ''}`.trim() : reply
   return {
-    text: replyIn(paragraph).slice(0, MAX_TEXT),
+    text: said.slice(0, MAX_TEXT),
     replyCode: codeInText(paragraph, status?.[0] ?? null),
     status,
     phase: phaseBefore(lines, at) ?? phaseInText(paragraph) ?? phaseInTranscript(lines) ?? phaseInText(all),
   }
+}
+
+/** A success is not what a report of a failure is about: such numbers are versions. */
+function failureIn(text: string): string | null {
+  const status = statusInText(text)
+  return status?.startsWith('2.') ? null : status
+}
+
+/** `Status code: 550 5.1.10`: the words are elsewhere. */
+function isOnlyCode(reply: string): boolean {
+  return !/[\p{L}]{3}/u.test(
+    reply.replace(
+      /\b(?:status|code|smtp|esmtp|error|reply|response|returned|remote|server|mta|host|said|dsn)\b/gi,
+      '',
+    ),
+  )
+}
+
+function without(lines: readonly string[], at: number): string[] {
+  return lines.filter((_line, index) => index !== at)
 }
 
 /** Replies that leave the cause to the line before. */
