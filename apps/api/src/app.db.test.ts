@@ -1,5 +1,6 @@
 /** What holds for every route, asked of every route that the API's own description names; and the app's bounds. */
 import { connect, type Socket } from 'node:net'
+import { scopes } from '@valija/core'
 import { Ajv } from 'ajv'
 import { fullFormats } from 'ajv-formats/dist/formats.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -11,6 +12,7 @@ interface Operation {
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   url: string
   isOpen: boolean
+  isOperators: boolean
   hasBody: boolean
 }
 
@@ -31,12 +33,16 @@ beforeAll(async () => {
   })
   const { paths } = (await api.ask('GET', '/openapi.json', { key: null })).json()
   operations = Object.entries(
-    paths as Record<string, Record<string, { security: object[]; requestBody?: object }>>,
+    paths as Record<
+      string,
+      Record<string, { security: object[]; description: string; requestBody?: object }>
+    >,
   ).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({
       method: method.toUpperCase() as Operation['method'],
       url: path.replaceAll(/\{\w+\}/g, '0'),
       isOpen: operation.security.length === 0,
+      isOperators: operation.description.includes('Only with the operator’s'),
       hasBody: operation.requestBody !== undefined,
     })),
   )
@@ -80,6 +86,25 @@ describe('every route', () => {
     for (const { method, url, isOpen } of operations) {
       const answer = await api.ask(method, url, { key: null })
       if (!isOpen) expect([method, url, answer.statusCode]).toEqual([method, url, 401])
+    }
+  })
+
+  test('knows no tenant that there is not, and no caller who has no request left', async () => {
+    const tenant = { ...asOperator(), 'valija-tenant': `ten_${'0'.repeat(32)}` }
+    const body = { name: 'spent', scopes: [...scopes], limits: { requests_per_minute: 1 } }
+    const { key } = (await api.ask('POST', '/keys', { body })).json()
+    await api.ask('GET', '/keys', { key })
+    for (const { method, url, isOpen, isOperators } of operations) {
+      if (isOpen) continue
+      const unknown = await api.ask(method, url, { key: null, headers: tenant })
+      const { statusCode, headers } = await api.ask(method, url, { key })
+      expect([method, url, unknown.statusCode, statusCode]).toEqual([
+        method,
+        url,
+        404,
+        isOperators ? 403 : 429,
+      ])
+      if (!isOperators) expect(Number(headers['retry-after'])).toBeGreaterThan(0)
     }
   })
 
