@@ -16,7 +16,7 @@ const fields: StoredBody = {
     to: [mailbox('c@d.test')],
     cc: [],
     subject: 'Grüße ✓',
-    text: 'line\r\n'.repeat(500),
+    text: 'a “line” for 5 €: \\ "\t\u{1F4E7}\r\n'.repeat(500),
     html: null,
     headers: [['X-Order', '42']],
     attachments: [

@@ -5,7 +5,7 @@
  * Layout: version (1 octet) · length of the head (4, big endian) · head: JSON, zstd · the attachments' octets, one after
  * the other, as they are (most formats are compressed already); or, for a raw mail, its octets, zstd.
  */
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { Composition } from '@valija/mail'
 
 interface Personal {
@@ -34,7 +34,6 @@ const prefixLength = 5
 
 interface FieldsHead extends Personal {
   kind: 'fields'
-  composition: Omit<Composition, 'attachments' | 'date'> & { date: string }
   attachments: {
     filename: string
     contentType: string | null
@@ -42,6 +41,7 @@ interface FieldsHead extends Personal {
     disposition: 'attachment' | 'inline' | null
     length: number
   }[]
+  composition: Omit<Composition, 'attachments' | 'date'> & { date: string }
 }
 
 type Head = FieldsHead | (Personal & { kind: 'raw'; needsSmtpUtf8: boolean })
@@ -50,19 +50,40 @@ export function encodeBody(body: StoredBody): Buffer {
   const personal = body.unsubscribeBase === undefined ? {} : { unsubscribeBase: body.unsubscribeBase }
   if (body.kind === 'raw') {
     const { needsSmtpUtf8 } = body
-    return join({ kind: 'raw', needsSmtpUtf8, ...personal }, [zstdCompressSync(body.bytes)])
+    const head: Head = { kind: 'raw', needsSmtpUtf8, ...personal }
+    return join(Buffer.from(JSON.stringify(head)), [compress(body.bytes)])
   }
-  const { attachments, date, ...rest } = body.composition
-  const head: FieldsHead = {
+  const { attachments, date, text, html, ...rest } = body.composition
+  const head: Omit<FieldsHead, 'composition'> & { composition: object } = {
     kind: 'fields',
     ...personal,
-    composition: { ...rest, date: date.toISOString() },
     attachments: attachments.map(({ content, ...attachment }) => ({ ...attachment, length: content.length })),
+    // Last, so that the two texts can be put behind its other fields.
+    composition: { ...rest, date: date.toISOString() },
   }
   return join(
-    head,
+    withTexts(JSON.stringify(head), text, html),
     attachments.map((attachment) => attachment.content),
   )
+}
+
+/**
+ * A head with its two long fields, in UTF-8. V8 escapes a text of single octets in a quarter of the time that one with a euro sign in it
+ * takes, and what JSON escapes is ASCII: so what it is given are the octets of the UTF-8, as if each were a character.
+ *
+ * @param head ends with the object that they belong into, and is not empty
+ */
+function withTexts(head: string, text: string | null, html: string | null): Buffer {
+  const texts = `,"text":${toJsonOctets(text)},"html":${toJsonOctets(html)}}}`
+  const open = head.slice(0, -2)
+  const bytes = Buffer.allocUnsafe(Buffer.byteLength(open) + texts.length)
+  bytes.write(texts, bytes.write(open), 'latin1')
+  return bytes
+}
+
+/** JSON in UTF-8, a character for each octet. */
+function toJsonOctets(text: string | null): string {
+  return text === null ? 'null' : JSON.stringify(Buffer.from(text).toString('latin1'))
 }
 
 /** @throws {Error} for a blob of another version or one that was damaged */
@@ -86,10 +107,24 @@ export function decodeBody(blob: Buffer): StoredBody {
   }
 }
 
-function join(head: Head, parts: Buffer[]): Buffer {
-  const packed = zstdCompressSync(JSON.stringify(head))
+function join(head: Buffer, parts: Buffer[]): Buffer {
+  const packed = compress(head)
   const prefix = Buffer.alloc(prefixLength)
   prefix[0] = version
   prefix.writeUInt32BE(packed.length, 1)
   return Buffer.concat([prefix, packed, ...parts])
+}
+
+/** Level 1: the usual level takes a third more time, half as much again on a busy machine, for a blob that is a twentieth smaller. */
+const level = { [constants.ZSTD_c_compressionLevel]: 1 }
+const smallBytes = 16 * 1024
+/** Of what most mails are: the table of repetitions, which is cleared for each, fits into the cache, and a chunk holds the answer. */
+const small = { params: { ...level, [constants.ZSTD_c_hashLog]: 12 }, chunkSize: 8 * 1024 }
+const large = { params: level, chunkSize: 64 * 1024 }
+
+function compress(bytes: Buffer): Buffer {
+  return zstdCompressSync(bytes, {
+    ...(bytes.length <= smallBytes ? small : large),
+    pledgedSrcSize: bytes.length,
+  })
 }
