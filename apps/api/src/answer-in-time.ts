@@ -58,17 +58,12 @@ export async function lookUpInTime<T>(request: FastifyRequest, lookUp: Promise<T
 }
 
 /** Settles as `work` does, if that is in time; what it comes to later is nobody's any more. */
-async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
+function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
       const detail = 'The database did not answer in time; whether the request was carried out is not known.'
       reject(new ProductError('database_unavailable', { detail, retryAfterS: 5 }))
     }, limitMs)
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -24,6 +24,7 @@ import { registerJsonBody } from './json-body.ts'
 import { registerDocs, registerOpenApi } from './openapi.ts'
 import { createNotFound, Problem, sendError } from './problem.ts'
 import { registerRateLimitHeaders } from './rate-limit-headers.ts'
+import { createRequestLog } from './request-log.ts'
 import { type App, problems, type RouteScope, strictObject } from './route.ts'
 import { routeGroups } from './routes/index.ts'
 import { registerSecurityHeaders } from './security-headers.ts'
@@ -50,6 +51,7 @@ export async function buildApp(dependencies: ApiDependencies, isDescribed = fals
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     requestIdHeader: false,
+    childLoggerFactory: createRequestLog,
     genReqId: createRequestIds(),
     bodyLimit: bodyLimitBytes,
     requestTimeout: requestTimeoutMs,
@@ -141,12 +143,13 @@ function refuseWhileClosing(app: App): void {
   app.addHook('preClose', async () => {
     isClosing = true
   })
-  app.addHook('onRequest', async () => {
-    if (isClosing)
-      throw new ProductError('overloaded', { detail: 'This process is stopping.', retryAfterS: 1 })
+  app.addHook('onRequest', (_request, _reply, done) => {
+    const detail = 'This process is stopping.'
+    done(isClosing ? new ProductError('overloaded', { detail, retryAfterS: 1 }) : undefined)
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (isClosing) reply.header('connection', 'close')
+    done()
   })
 }
 

@@ -48,10 +48,9 @@ export function registerAudit(app: App, { database }: ApiDependencies): void {
     request.audited = { tenantId, keyId: caller.keyId, clientIp: ip, requestId: id, action }
     asAudited(request.audited, () => done())
   })
-  app.addHook('onSend', async (request, reply) => {
-    if (request.audited === null || reply.statusCode >= 300) return
+  const noteInTime = async (request: FastifyRequest, audited: AuditedRequest) => {
     const { id } = request.params as { id?: string }
-    const noted = noteRequest(database, request.audited, id ?? null)
+    const noted = noteRequest(database, audited, id ?? null)
     const late = new AbortController()
     const tooLate = delay(noteMs, undefined, { signal: late.signal }).then(() => {
       throw new Error(`PostgreSQL did not note it within ${noteMs} ms.`)
@@ -62,5 +61,9 @@ export function registerAudit(app: App, { database }: ApiDependencies): void {
     late.abort()
     tooLate.catch(() => undefined)
     noted.catch(() => undefined)
+  }
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    if (request.audited === null || reply.statusCode >= 300) return done()
+    noteInTime(request, request.audited).then(() => done(), done)
   })
 }

@@ -10,11 +10,13 @@ import { type UsageState, usageLimits, windowS } from '@valija/core'
 import type { App } from './route.ts'
 
 export function registerRateLimitHeaders(app: App): void {
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, _payload, done) => {
     const states = request.caller?.limits.seen ?? []
-    if (states.length === 0) return
-    reply.header('ratelimit-policy', states.map(policyOf).join(', '))
-    reply.header('ratelimit', states.map(stateOf).join(', '))
+    if (states.length > 0) {
+      reply.header('ratelimit-policy', states.map(policyOf).join(', '))
+      reply.header('ratelimit', states.map(stateOf).join(', '))
+    }
+    done()
   })
 }
 

@@ -3,7 +3,7 @@
  * 6 characters) lets a mistyped key be refused without a query. At rest only the SHA-256 of the whole key is kept: with
  * that many random bits a slow hash adds nothing.
  */
-import { createHash, randomInt } from 'node:crypto'
+import { hash, randomInt } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -39,7 +39,7 @@ export function isPlausibleApiKey(text: string): boolean {
 
 /** SHA-256 of a key, 32 octets, by which it is looked up. */
 export function hashApiKey(key: string): Buffer {
-  return createHash('sha256').update(key).digest()
+  return hash('sha256', key, 'buffer')
 }
 
 function checksum(body: string): string {

@@ -7,7 +7,8 @@ import { isIPv6 } from 'node:net'
  * @param address as a socket tells it (RFC 4291 section 2.2)
  */
 export function peerOf(address: string): string {
-  if (!isIPv6(address) || address.startsWith('::ffff:')) return address.replace('::ffff:', '')
+  if (!address.includes(':') || address.startsWith('::ffff:') || !isIPv6(address))
+    return address.replace('::ffff:', '')
   const [head = '', tail] = address.replace(/%.*$/, '').split('::')
   const before = head === '' ? [] : head.split(':')
   const after = tail === undefined || tail === '' ? [] : tail.split(':')

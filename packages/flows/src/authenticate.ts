@@ -65,7 +65,8 @@ const rememberedKeys = 10_000
 /** A key with its networks made ready to be asked. */
 interface Credential extends KeyCredential {
   allowed: BlockList | null
-  known: Pick<CallerLimits, 'usage' | 'size' | 'isSuspended'>
+  /** Whom it stands for; what a request finds of the limits is each request's own. */
+  caller: Caller
 }
 
 /** @throws {RangeError} when the operator's key is empty: it would then match an empty token */
@@ -77,7 +78,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     const found = await findKeyByHash(database.engine, Buffer.from(hashHex, 'hex'))
     if (found === null) return null
     const allowed = found.networks.length > 0 ? toBlockList(found.networks) : null
-    return { ...found, allowed, known: limitsOf(found) }
+    return { ...found, allowed, caller: toCaller(found) }
   })
   const tenants = createBriefMemory(rememberedKeys, (id: string) => findTenantToActFor(database.engine, id))
   const stopListening = wake.on('keys', (changed) => {
@@ -95,7 +96,8 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     checkKey(key, ip, clock.nowMs())
     if (tenant !== undefined)
       throw refuseTenantHeader('only the operator’s key acts for a tenant; leave it out')
-    return toCaller(key)
+    const { caller } = key
+    return { ...caller, limits: { ...caller.limits, seen: [] } }
   }
   return { authenticate, close: stopListening }
 }
@@ -190,7 +192,7 @@ function toBlockList(networks: readonly string[]): BlockList {
   return list
 }
 
-function toCaller(key: Credential): Caller {
+function toCaller(key: KeyCredential): Caller {
   return {
     tenantId: key.tenantId,
     keyId: key.id,
@@ -201,15 +203,16 @@ function toCaller(key: Credential): Caller {
     isOperator: false,
     isDefaultTenant: key.isDefaultTenant,
     queuedLimit: key.queuedLimit,
-    limits: { ...key.known, seen: [] },
+    limits: limitsOf(key),
   }
 }
 
-function limitsOf({ id, tenantId, limits, tenantLimits, isSuspended }: KeyCredential) {
+function limitsOf({ id, tenantId, limits, tenantLimits, isSuspended }: KeyCredential): CallerLimits {
   return {
     isSuspended,
     usage: [...usageLimitsOf('tenant', tenantId, tenantLimits), ...usageLimitsOf('key', id, limits)],
     size: [...sizeLimitsOf('tenant', tenantLimits), ...sizeLimitsOf('key', limits)],
+    seen: [],
   }
 }
 
