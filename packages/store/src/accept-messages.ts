@@ -209,6 +209,7 @@ const firstKey = firstRecipient + recipientColumns
 const keyColumns = 6
 const firstEvent = firstKey + keyColumns
 const share = `$${firstEvent + eventParameterCount}::integer`
+const recipientCounts = `$${firstEvent + eventParameterCount + 1}::integer[]`
 
 const liveStates = recipientStates
   .filter((state) => !isEnd(state))
@@ -224,7 +225,8 @@ const countUpTo = (condition: string, limit: string): string =>
 
 /*
  * The last row, of no recipient and with the state `told`, is there when webhooks have something to tell.
- * $1…$24 messages (with bodies: one blob, $18, and the offset and length of each) · recipients · idempotency rows · events · share.
+ * $1…$24 messages (with bodies: one blob, $18, and the offset and length of each) · recipients · idempotency rows · events · share ·
+ * how many recipients each message has: to count them here is to look through those of the whole batch for each message.
  * `share` says how many rows each tenant may have admitted at once: the first of them. A row that is not due yet waits in any case.
  * Rows that are `suppressed` are the hits of messages that were left out.
  */
@@ -232,10 +234,10 @@ const insertSql = `
 WITH given_message AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
       $9::text[], $10::text[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::boolean[], $16::boolean[], $17::text[],
-      $19::boolean[], $20::boolean[], $21::uuid[], $22::timestamptz[], $23::text[], $24::integer[])
+      $19::boolean[], $20::boolean[], $21::uuid[], $22::timestamptz[], $23::text[], $24::integer[], ${recipientCounts})
     AS input (id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags, metadata,
       send_at, expires_at, rfc_message_id, is_simulated, require_tls, slice, is_sensitive, is_sandbox, resent_from, late_at,
-      template_slug, template_version)
+      template_slug, template_version, recipient_count)
 ), given_recipient AS MATERIALIZED (
   SELECT input.*, m.tenant_id, m.stream, m.send_at, m.expires_at, m.late_at
   FROM unnest($25::uuid[], $26::uuid[], $27::integer[], $28::text[], $29::text[], $30::text[], $31::text[], $32::text[],
@@ -256,9 +258,8 @@ WITH given_message AS MATERIALIZED (
     template_slug, template_version, late_after, recipient_count)
   SELECT id, tenant_id, created_at, stream, delivery, from_header, from_email, from_domain, subject, tags::text[],
     metadata::jsonb, send_at, expires_at, rfc_message_id, is_simulated, require_tls, is_sensitive, is_sandbox, resent_from,
-    template_slug, template_version, extract(epoch FROM late_at - coalesce(send_at, created_at))::integer,
-    (SELECT count(*) FROM new_recipient AS r WHERE r.message_id = m.id)
-  FROM new_message AS m
+    template_slug, template_version, extract(epoch FROM late_at - coalesce(send_at, created_at))::integer, recipient_count
+  FROM new_message
 ), body AS (
   INSERT INTO valija.bodies (message_id, tenant_id, content)
   SELECT id, tenant_id, substr($18::bytea, split_part(slice, ':', 1)::integer, split_part(slice, ':', 2)::integer) FROM new_message AS m
@@ -332,6 +333,7 @@ export async function insertMessages(
       ...keyParameters(messages),
       ...eventParameters(messages.flatMap((message) => message.events)),
       limits.directShare,
+      messages.map(({ recipients }) => recipients.length),
     ],
   })
   const admitted = new Map<Uuid, Uuid[]>()
@@ -373,7 +375,7 @@ function messageParameters(messages: readonly NewMessage[]): unknown[] {
   return [
     messages.map((message) => message.id),
     messages.map((message) => message.tenantId),
-    messages.map((message) => new Date(message.createdAtMs)),
+    messages.map((message) => timeOf(message.createdAtMs)),
     messages.map((message) => message.stream),
     messages.map((message) => message.delivery),
     messages.map((message) => message.fromHeader),
@@ -382,8 +384,8 @@ function messageParameters(messages: readonly NewMessage[]): unknown[] {
     messages.map((message) => message.subject),
     messages.map((message) => arrayLiteral(message.tags)),
     messages.map((message) => JSON.stringify(message.metadata)),
-    messages.map((message) => (message.sendAtMs === null ? null : new Date(message.sendAtMs))),
-    messages.map((message) => new Date(message.expiresAtMs)),
+    messages.map((message) => timeOf(message.sendAtMs)),
+    messages.map((message) => timeOf(message.expiresAtMs)),
     messages.map((message) => message.rfcMessageId),
     messages.map((message) => message.isSimulated),
     messages.map((message) => message.requireTls),
@@ -392,10 +394,15 @@ function messageParameters(messages: readonly NewMessage[]): unknown[] {
     messages.map((message) => message.isSensitive),
     messages.map((message) => message.isSandbox),
     messages.map((message) => message.resentFrom),
-    messages.map((message) => (message.lateAtMs === null ? null : new Date(message.lateAtMs))),
+    messages.map((message) => timeOf(message.lateAtMs)),
     messages.map((message) => message.template?.slug ?? null),
     messages.map((message) => message.template?.version ?? null),
   ]
+}
+
+/** As text: pg spells out a Date in the process's time zone, field by field. */
+function timeOf(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
 }
 
 /** A `text[]` inside an array of texts: PostgreSQL's arrays have no rows of different lengths. */
@@ -433,6 +440,6 @@ function keyParameters(messages: readonly NewMessage[]): unknown[] {
     rows.map((row) => row.bodyHash),
     rows.map((row) => row.message.id),
     rows.map((row) => row.response),
-    rows.map((row) => new Date(row.expiresAtMs)),
+    rows.map((row) => timeOf(row.expiresAtMs)),
   ]
 }

@@ -96,7 +96,7 @@ export function eventParameters(events: readonly NewEvent[]): unknown[] {
     events.map((event) => event.tenantId),
     events.map((event) => event.type),
     events.map((event) => event.messageId),
-    events.map((event) => new Date(event.createdAtMs)),
+    events.map((event) => new Date(event.createdAtMs).toISOString()),
     events.map((event) => JSON.stringify(event.data)),
   ]
 }
