@@ -3,6 +3,7 @@
  * it. Whoever changes a recipient's state writes its events in the same transaction, so neither can be there alone.
  */
 import { type EventType, namedOnlyEventTypes, type Uuid } from '@valija/core'
+import { textArray, uuidArray } from './array-parameters.ts'
 
 export interface NewEvent {
   id: Uuid
@@ -92,11 +93,11 @@ const writeSql = `event AS (
 /** The parameters for `eventExpressions`. */
 export function eventParameters(events: readonly NewEvent[]): unknown[] {
   return [
-    events.map((event) => event.id),
-    events.map((event) => event.tenantId),
-    events.map((event) => event.type),
-    events.map((event) => event.messageId),
+    uuidArray(events.map((event) => event.id)),
+    uuidArray(events.map((event) => event.tenantId)),
+    textArray(events.map((event) => event.type)),
+    uuidArray(events.map((event) => event.messageId)),
     events.map((event) => new Date(event.createdAtMs).toISOString()),
-    events.map((event) => JSON.stringify(event.data)),
+    textArray(events.map((event) => JSON.stringify(event.data))),
   ]
 }

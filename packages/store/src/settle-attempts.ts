@@ -12,6 +12,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { isInState } from './admission.ts'
+import { textArray, uuidArray } from './array-parameters.ts'
 import { inTransaction } from './database.ts'
 import { eraseLateAttempts } from './erase-mail-rows.ts'
 import {
@@ -82,9 +83,9 @@ const firstEvent = firstAttempt + attemptColumns
 const firstEventOwner = firstEvent + eventParameterCount
 
 /*
- * `locked` is every row that the settlement may speak for, taken in one order by all (lease-deliveries.ts), `held` the same
- * with its next time. The state changes only where the present one is among those it may follow, and a recipient
- * whose state does not change gets no event either. next_attempt_at is what the delivery row says, so people and queue
+ * `held` is every row that the settlement may speak for, taken in one order by all (lease-deliveries.ts), with what came of it and its next
+ * time: nothing is joined with the input again, which PostgreSQL takes for ten rows, and would look through for each row.
+ * The state changes only where the present one is among those it may follow, and a recipient whose state does not change gets no event either. next_attempt_at is what the delivery row says, so people and queue
  * never see different times. An attempt was made in any case; one that is there already was written by a commit whose
  * answer was lost. Events need no such care: what that commit settled is not held any more.
  *
@@ -102,37 +103,34 @@ WITH input AS MATERIALIZED (
       $14::integer[], $15::integer[])
     AS input (recipient_id, epoch, is_fact, status, status_before, reason, reply, enhanced_status, attempts, next_in_ms,
       delivered_at, size_bytes, seq, event_count, retry_steps)
-), locked AS MATERIALIZED (
-  SELECT d.recipient_id, input.next_in_ms, input.retry_steps
+), held AS MATERIALIZED (
+  SELECT input.*, d.due_at
   FROM (SELECT * FROM input ORDER BY recipient_id) AS input CROSS JOIN LATERAL (
-    SELECT d.recipient_id FROM valija.deliveries AS d
+    SELECT CASE WHEN input.next_in_ms IS NOT NULL
+        THEN least(${extendedSql('d', 'deliveries')}, now() + make_interval(secs => input.next_in_ms / 1000)) END AS due_at
+    FROM valija.deliveries AS d
     WHERE d.recipient_id = input.recipient_id
       AND ((input.is_fact AND input.next_in_ms IS NULL) OR (d.epoch = input.epoch AND ${isInState('d.state', 'leased')}))
     FOR UPDATE) AS d
 ), ended AS (
-  DELETE FROM valija.deliveries AS d USING locked
-  WHERE d.recipient_id = locked.recipient_id AND locked.next_in_ms IS NULL
-  RETURNING d.recipient_id, NULL::timestamptz AS due_at
+  DELETE FROM valija.deliveries AS d USING held
+  WHERE d.recipient_id = held.recipient_id AND held.next_in_ms IS NULL
 ), kept AS (
   UPDATE valija.deliveries AS d
-  SET state = 'waiting', leased_until = NULL, crashes = 0, dot_epoch = NULL, retry_steps = locked.retry_steps,
-    due_at = least(${extendedSql('d', 'deliveries')}, now() + make_interval(secs => locked.next_in_ms / 1000))
-  FROM locked
-  WHERE d.recipient_id = locked.recipient_id AND locked.next_in_ms IS NOT NULL
-  RETURNING d.recipient_id, d.due_at
-), held AS MATERIALIZED (
-  SELECT * FROM ended UNION ALL SELECT * FROM kept
+  SET state = 'waiting', leased_until = NULL, crashes = 0, dot_epoch = NULL, retry_steps = held.retry_steps, due_at = held.due_at
+  FROM held
+  WHERE d.recipient_id = held.recipient_id AND held.next_in_ms IS NOT NULL
 ), recipient AS (
   UPDATE valija.recipients AS r
-  SET status = coalesce(input.status, r.status), reason = CASE WHEN input.status IS NULL THEN r.reason ELSE input.reason END,
-    reply = coalesce(input.reply, r.reply), enhanced_status = CASE WHEN input.reply IS NULL THEN r.enhanced_status ELSE input.enhanced_status END,
-    attempts = input.attempts, next_attempt_at = CASE WHEN input.status = ANY (ARRAY[${liveStates}]) THEN held.due_at END,
-    delivered_at = coalesce(input.delivered_at, r.delivered_at), size_bytes = coalesce(input.size_bytes, r.size_bytes),
-    seq = input.seq + greatest(0, r.seq - (input.seq - input.event_count))
-  FROM input JOIN held USING (recipient_id)
-  WHERE r.id = input.recipient_id AND r.id = ANY ($1::uuid[]) AND r.id BETWEEN $16::uuid AND $17::uuid
-    AND (input.status IS NULL OR r.status = ANY (string_to_array(input.status_before, ',')))
-  RETURNING r.id AS recipient_id, r.seq - input.seq AS ahead
+  SET status = coalesce(held.status, r.status), reason = CASE WHEN held.status IS NULL THEN r.reason ELSE held.reason END,
+    reply = coalesce(held.reply, r.reply), enhanced_status = CASE WHEN held.reply IS NULL THEN r.enhanced_status ELSE held.enhanced_status END,
+    attempts = held.attempts, next_attempt_at = CASE WHEN held.status = ANY (ARRAY[${liveStates}]) THEN held.due_at END,
+    delivered_at = coalesce(held.delivered_at, r.delivered_at), size_bytes = coalesce(held.size_bytes, r.size_bytes),
+    seq = held.seq + greatest(0, r.seq - (held.seq - held.event_count))
+  FROM held
+  WHERE r.id = held.recipient_id AND r.id = ANY ($1::uuid[]) AND r.id BETWEEN $16::uuid AND $17::uuid
+    AND (held.status IS NULL OR r.status = ANY (string_to_array(held.status_before, ',')))
+  RETURNING r.id AS recipient_id, r.seq - held.seq AS ahead
 ), attempt AS (
   INSERT INTO valija.attempts (id, message_id, recipient_id, tenant_id, number, outcome, reason, started_at, report)
   SELECT a.id, a.message_id, a.recipient_id, a.tenant_id, a.number, a.outcome, a.reason, a.started_at, a.report::jsonb
@@ -213,8 +211,8 @@ async function settle(
       ids.at(-1),
       ...attemptParameters(attempts),
       ...eventParameters(events),
-      events.map((event) => event.id),
-      owners,
+      uuidArray(events.map((event) => event.id)),
+      uuidArray(owners),
     ],
   })
   return {
@@ -238,14 +236,14 @@ function oneEach(settlements: readonly Settlement[]): Settlement[] {
 
 function settlementParameters(settlements: readonly Settlement[]): unknown[] {
   return [
-    settlements.map((row) => row.recipientId),
+    uuidArray(settlements.map((row) => row.recipientId)),
     settlements.map((row) => row.epoch),
     settlements.map((row) => row.isFact),
-    settlements.map((row) => row.change?.to ?? null),
-    settlements.map((row) => row.change?.from.join(',') ?? null),
-    settlements.map((row) => row.reason),
-    settlements.map((row) => row.reply),
-    settlements.map((row) => row.enhancedStatus),
+    textArray(settlements.map((row) => row.change?.to ?? null)),
+    textArray(settlements.map((row) => row.change?.from.join(',') ?? null)),
+    textArray(settlements.map((row) => row.reason)),
+    textArray(settlements.map((row) => row.reply)),
+    textArray(settlements.map((row) => row.enhancedStatus)),
     settlements.map((row) => row.attempts),
     settlements.map((row) => row.nextInMs),
     settlements.map((row) => row.deliveredAt),
@@ -258,14 +256,14 @@ function settlementParameters(settlements: readonly Settlement[]): unknown[] {
 
 function attemptParameters(rows: readonly (NewAttempt & { settlement: Settlement })[]): unknown[] {
   return [
-    rows.map((row) => row.id),
-    rows.map((row) => row.settlement.messageId),
-    rows.map((row) => row.settlement.recipientId),
-    rows.map((row) => row.settlement.tenantId),
+    uuidArray(rows.map((row) => row.id)),
+    uuidArray(rows.map((row) => row.settlement.messageId)),
+    uuidArray(rows.map((row) => row.settlement.recipientId)),
+    uuidArray(rows.map((row) => row.settlement.tenantId)),
     rows.map((row) => row.number),
-    rows.map((row) => row.outcome),
-    rows.map((row) => row.reason),
+    textArray(rows.map((row) => row.outcome)),
+    textArray(rows.map((row) => row.reason)),
     rows.map((row) => row.startedAt),
-    rows.map((row) => JSON.stringify(row.report)),
+    textArray(rows.map((row) => JSON.stringify(row.report))),
   ]
 }
