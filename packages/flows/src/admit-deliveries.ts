@@ -22,7 +22,7 @@ export interface AdmissionDependencies {
 }
 
 /** Rows in one hint: enough to make the queue's cost per mail vanish, few enough to spread over workers. */
-const rowsPerHint = 64
+const rowsPerHint = 32
 
 export function createAdmission({ database, queue, wake, onError }: AdmissionDependencies): Admission {
   const underWay = new Set<Promise<void>>()

@@ -57,34 +57,6 @@ describe('a batch', () => {
   })
 })
 
-describe('a batch that is gathered', () => {
-  const openGathering = (forMs: number, enough: () => number) => {
-    const batches: number[][] = []
-    const run = async (items: number[]) => {
-      batches.push(items)
-      return items
-    }
-    return { batches, batcher: createBatcher<number, number>(run, { ...limits, gather: { forMs, enough } }) }
-  }
-
-  test('begins when there is enough, and the first after a rest at once', async () => {
-    const { batches, batcher } = openGathering(3_600_000, () => 3)
-    await batcher.add(1)
-    const others = [batcher.add(2), batcher.add(3)]
-    await new Promise<void>((resolve) => setTimeout(resolve))
-    expect(batches).toEqual([[1]])
-    await Promise.all([...others, batcher.add(4)])
-    expect(batches).toEqual([[1], [2, 3, 4]])
-  })
-
-  test('begins with what there is when enough does not come in time', async () => {
-    const { batches, batcher } = openGathering(5, () => 100)
-    await batcher.add(1)
-    await Promise.all([batcher.add(2), batcher.add(3)])
-    expect(batches).toEqual([[1], [2, 3]])
-  })
-})
-
 describe('a line with limits', () => {
   const line = { maxItems: 10, refuse: (why: string) => new Error(why) }
 

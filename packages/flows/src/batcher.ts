@@ -1,6 +1,6 @@
 /**
  * Batches that form by themselves: what arrives while the last batch runs goes with the next. No timer, so an idle system
- * answers at once and a busy one shares its commits. Where a batch costs much and nobody waits for it, more of them may be gathered.
+ * answers at once and a busy one shares its commits.
  */
 
 export interface Batcher<Item, Result> {
@@ -20,15 +20,6 @@ export interface BatchLimits<Item> {
   isItemsFault: (error: unknown) => boolean
   /** How much may wait; absent: all that comes, for as long as it takes. */
   line?: LineLimits<Item>
-  /** Absent: the next batch begins as soon as the last one has ended. */
-  gather?: GatherLimits
-}
-
-/** What comes within `forMs` of the last batch's end waits for others, until there are `enough()`. What comes later is not kept waiting. */
-export interface GatherLimits {
-  forMs: number
-  /** Asked with each item that comes. */
-  enough: () => number
 }
 
 export interface LineLimits<Item> {
@@ -52,11 +43,9 @@ export function createBatcher<Item, Result>(
   limits: BatchLimits<Item>,
 ): Batcher<Item, Result> {
   const waiting = createLine<Item, Result>(limits)
-  const gathering = createGathering(limits.gather, () => waiting.length)
   let running: Promise<void> | null = null
 
   const runOne = async (batch: Waiting<Item, Result>[]): Promise<void> => {
-    if (batch.length === 0) return
     try {
       const results = await run(batch.map((entry) => entry.item))
       batch.forEach((entry, index) => {
@@ -73,51 +62,16 @@ export function createBatcher<Item, Result>(
   const runAll = async (): Promise<void> => {
     // One turn of the event loop: requests that were read together go together.
     await new Promise<void>((resolve) => setImmediate(resolve))
-    while (waiting.length > 0) {
-      await gathering.over()
-      await runOne(waiting.take())
-      gathering.begin()
-    }
+    for (let batch = waiting.take(); batch.length > 0; batch = waiting.take()) await runOne(batch)
     running = null
   }
   return {
     add: (item) =>
       new Promise<Result>((resolve, reject) => {
-        if (!waiting.push({ item, resolve, reject })) return
-        gathering.look()
-        running ??= runAll()
+        if (waiting.push({ item, resolve, reject })) running ??= runAll()
       }),
     drain: async () => {
       while (running) await running
-    },
-  }
-}
-
-/** Says when the next batch may begin. */
-function createGathering(limits: GatherLimits | undefined, count: () => number) {
-  let begunAtMs = Number.NEGATIVE_INFINITY
-  let end = () => {}
-  const isEnough = (): boolean => limits === undefined || count() >= limits.enough()
-  return {
-    begin: () => {
-      begunAtMs = performance.now()
-    },
-    /** Something has come. */
-    look: () => {
-      if (isEnough()) end()
-    },
-    /** Resolves when there is enough, or it has gone on for long enough. */
-    over: (): Promise<void> | undefined => {
-      const leftMs = begunAtMs + (limits?.forMs ?? 0) - performance.now()
-      if (leftMs <= 0 || isEnough()) return undefined
-      return new Promise((resolve) => {
-        const timer = setTimeout(() => end(), leftMs)
-        end = () => {
-          clearTimeout(timer)
-          end = () => {}
-          resolve()
-        }
-      })
     },
   }
 }
@@ -165,10 +119,7 @@ function createLine<Item, Result>(limits: BatchLimits<Item>) {
       if (line) lookBy(line.beginByMs(entry.item))
       return true
     },
-    get length() {
-      return entries.length
-    },
-    /** The next batch; empty when all that waited was late. */
+    /** The next batch; empty when nothing waits. */
     take: (): Entry[] => {
       refuseLate()
       return entries.splice(0, countThatFit(entries, limits))

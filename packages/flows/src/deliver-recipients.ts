@@ -228,11 +228,11 @@ function openParts(
   stopping: AbortSignal,
   hurried: AbortSignal,
 ): { parts: Parts; heldBack: HeldBack } {
-  const { database, clock, nextId, wake, mailLog, judge, retryPolicy, maxHandedOver, onError } = dependencies
+  const { database, clock, nextId, wake, mailLog, judge, retryPolicy, onError } = dependencies
   const leases = createHeldLeases(database, onError)
   const backDesk = createGiveBackDesk({ database, wake, leases, hurried, onError })
   const { sites, heldBack } = openSites(dependencies, backDesk)
-  const desk = createSettleDesk({ database, wake, mailLog, leases, maxHandedOver, onError })
+  const desk = createSettleDesk({ database, wake, mailLog, leases, onError })
   const judging = { nextId, nowMs: clock.nowMs, judge, retryPolicy, random: Math.random }
   const parts: Parts = {
     ...dependencies,
@@ -241,7 +241,7 @@ function openParts(
     desk,
     backDesk,
     dots: createDotMarks(database, leases, onError),
-    handOvers: createHandOvers(maxHandedOver),
+    handOvers: createHandOvers(dependencies.maxHandedOver),
     isolation: openIsolation(dependencies, { leases, desk, backDesk, judging, stopping }),
     judging,
     sites,

@@ -56,7 +56,7 @@ const lookAhead = 8
  * While rows are left, rounds follow one another so that each admits a third of what is in flight then: begun for each few rows that workers are
  * done with, rounds and hints of a handful would take more of PostgreSQL than the mails. Whoever comes new is not kept waiting by it.
  */
-const rest = { part: 1 / 3, firstMs: 5, longestMs: 150 }
+const rest = { part: 1 / 3, firstMs: 5, longestMs: 50 }
 /** When those say no, all that wait are looked through: so often, and no more than a twentieth of the time. */
 const deepEveryMs = 1_000
 const deepRest = 20

@@ -46,7 +46,7 @@ afterAll(async () => {
 
 const openDesk = (engine = database.engine) =>
   createSettleDesk({
-    ...{ database: { ...database, engine }, wake, mailLog: log, leases, maxHandedOver: 100 },
+    ...{ database: { ...database, engine }, wake, mailLog: log, leases },
     onError: (error) => void trouble.push(error),
   })
 

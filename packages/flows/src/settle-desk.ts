@@ -1,5 +1,5 @@
 /**
- * Settling in batches: results that come while one commit runs share the next; with many mails in hand, more of them share it. A result is never forgotten: while
+ * Settling in batches: results that come while one commit runs share the next. A result is never forgotten: while
  * PostgreSQL is away, reads only, or fails in a way that nobody foresaw, it is kept and written first when that is over, and
  * its lease keeps anybody else from sending the mail again for as long as that can be.
  *
@@ -48,9 +48,7 @@ export interface SettleDeskDependencies {
   database: Database
   wake: Wake
   mailLog: MailLog
-  leases: Pick<HeldLeases, 'drop' | 'size'>
-  /** Mails at most that are past their final dot and not on record yet. */
-  maxHandedOver: number
+  leases: HeldLeases
   onError: (error: Error) => void
 }
 
@@ -60,26 +58,12 @@ export const roomPayload = 'settled'
 export const laterPayload = 'later'
 
 const batchLimits = { maxItems: 500, maxWeight: 500 }
-/**
- * A commit costs PostgreSQL as much as the rows of ten results (1.5 ms of processor time, and 0.15 ms for each). So with much in hand results wait
- * for one another: for a third of what is in hand, or of what may be handed over and not on record, which keeps the other two thirds
- * in conversation; and never for longer than this. Whoever has little in hand, or had no commit just now, waits for nothing.
- */
-const gather = { part: 1 / 3, forMs: 50 }
 const retryPauseMs = 500
 
 export function createSettleDesk(dependencies: SettleDeskDependencies): SettleDesk {
-  const { mailLog, leases, maxHandedOver, onError } = dependencies
+  const { mailLog, leases, onError } = dependencies
   const book = openBook(dependencies)
-  const batcher = createBatcher(book.commit, {
-    ...batchLimits,
-    weigh: () => 1,
-    isItemsFault: isDataError,
-    gather: {
-      forMs: gather.forMs,
-      enough: () => Math.min(leases.size, maxHandedOver) * gather.part,
-    },
-  })
+  const batcher = createBatcher(book.commit, { ...batchLimits, weigh: () => 1, isItemsFault: isDataError })
   const underWay = new Set<Promise<void>>()
 
   const settleOne = async (settlement: Settlement): Promise<boolean> => {

@@ -94,7 +94,7 @@ function completed(
   const names = [recipient.address, recipient.originalAddress].map((one) => one?.toLowerCase())
   const same = told.find(({ address }) => names.includes(address.toLowerCase()))
   const other = same ?? (told.length === 1 ? told[0] : undefined)
-  const said = other ?? (recipient.text === '' ? general : null)
+  const said = other ?? (recipient.text === '' && saysMore(general, recipient) ? general : null)
   if (said === null) return recipient
   const isPoor = recipient.text === '' || (recipient.replyCode === null && said.replyCode !== null)
   return {
@@ -105,6 +105,11 @@ function completed(
     status: specificStatus(recipient.status, said.status),
     phase: recipient.phase ?? said.phase,
   }
+}
+
+/** Sentences without an answer or an address may be anybody's, a disclaimer's too: a status that means one thing is better. */
+function saysMore(general: Said | null, { status }: ReportedRecipient): boolean {
+  return status === null || /\.0$/.test(status) || (general?.replyCode ?? general?.status ?? null) !== null
 }
 
 function toldRecipients(mail: MailParts, senders: readonly string[]): TextRecipient[] {

@@ -88,7 +88,7 @@ function toRecipient(fields: Fields, reportingHost: string | null): ReportedReci
   const final = reportedAddress(fields.get('final-recipient') ?? null)
   const original = reportedAddress(fields.get('original-recipient') ?? null)
   const actual = reportedAddress(fields.get('x-actual-recipient') ?? null)
-  const diagnostic = withoutType(fields.get('diagnostic-code') ?? '')
+  const diagnostic = withoutType(fields.get('diagnostic-code') || answerOf(fields))
   return {
     address: final ?? original ?? actual,
     originalAddress: original,
@@ -103,6 +103,18 @@ function toRecipient(fields: Fields, reportingHost: string | null): ReportedReci
     reportingHost,
     phase: phaseInText(diagnostic),
   }
+}
+
+/** A field of the system's own, such as X-Supplementary-Info, that quotes an answer with its code. */
+function answerOf(fields: Fields): string {
+  for (const [name, value] of fields) {
+    if (
+      /^x-.{0,50}(?:info|diagnos|reason|error|response|reply|text)/.test(name) &&
+      codeInText(value) !== null
+    )
+      return replyIn(value)
+  }
+  return ''
 }
 
 /** `smtp; 550 5.1.1 …` → `550 5.1.1 …` */

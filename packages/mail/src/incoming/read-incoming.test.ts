@@ -172,6 +172,18 @@ it('a delivery status tells each address once, however often an alias led to it'
   expect(await readIncoming(report)).toMatchObject({ recipients: [{ address: 'jo@example.net' }] })
 })
 
+it('a delivery status without a diagnostic takes an answer from a field beside it, and no disclaimer', async () => {
+  const failed = ['Final-Recipient: rfc822; jo@example.net', 'Action: failed']
+  const head = ['From: postmaster@example.net', 'Subject: failed', '', 'Reporting-MTA: dns; mx', '']
+  const beside = mail(...head, ...failed, 'Status: 5.0.0', 'X-Supplementary-Info: <smtp; 550 no such user>')
+  expect(await readIncoming(beside)).toMatchObject({
+    recipients: [{ replyCode: 550, text: '550 no such user>' }],
+  })
+  const disclaimer = 'This mail is confidential and not for unknown people.'
+  const plain = mail(...head, ...failed, 'Status: 5.1.1', '', disclaimer)
+  expect(await readIncoming(plain)).toMatchObject({ recipients: [{ status: '5.1.1', text: '' }] })
+})
+
 it('anything else is not acted on', async () => {
   expect(await readIncoming(mail('From: jo@example.net', 'Subject: Hello', '', 'Hello!'))).toEqual({
     kind: 'other',
