@@ -73,8 +73,9 @@ async function finishOneByOne(times: number, payload: string): Promise<number[]>
 }
 
 test('what workers are done with one by one is made up for in rounds that rest for longer and longer', async () => {
-  const pausesMs = await finishOneByOne(16, roomPayload)
-  expect(Math.min(...pausesMs.slice(-6))).toBeGreaterThan(longestRestMs * 0.8)
+  // A round that takes its time makes the pause before its end longer and the one after it shorter: what counts is what they come to.
+  const pausesMs = (await finishOneByOne(16, roomPayload)).slice(-10)
+  expect(pausesMs.reduce((sum, ms) => sum + ms) / pausesMs.length).toBeGreaterThan(longestRestMs * 0.8)
 })
 
 test('whoever comes new is admitted without a rest', async () => {

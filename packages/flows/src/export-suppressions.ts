@@ -1,6 +1,7 @@
 /** A suppression list as a table (GET /suppressions/export): a page at a time, so that its length is nobody's burden. */
 import { type Caller, type Uuid, writeCsvLine } from '@valija/core'
 import { listSuppressions, type StoredSuppression } from '@valija/store'
+import { askPatiently } from './ask-patiently.ts'
 import {
   type SuppressionDesk,
   type SuppressionRequest,
@@ -24,19 +25,22 @@ const columns = [
 const pageRows = 1_000
 
 /**
- * The first page is read before anything is answered, so that trouble with it can still be said.
+ * The first page is read before anything is answered, so that trouble with it can still be said. Later nothing can be said but by cutting the
+ * answer off, so PostgreSQL is then waited for, for half a minute.
  *
+ * @param stop nobody reads any more
  * @returns the text in pieces; what is added meanwhile is not in it
  */
 export async function exportSuppressions(
-  { database }: SuppressionDesk,
-  { tenantId }: Caller,
+  { database }: Pick<SuppressionDesk, 'database'>,
+  { tenantId }: Pick<Caller, 'tenantId'>,
   request: Omit<SuppressionRequest, 'limit' | 'cursor'>,
+  stop: AbortSignal,
 ): Promise<AsyncGenerator<string>> {
   const search = searchOf(request)
   const read = (after: Uuid | null) =>
     listSuppressions(database, tenantId, search, { limit: pageRows, after })
-  return writePages(await read(null), read)
+  return writePages(await read(null), (after) => askPatiently(() => read(after), stop))
 }
 
 async function* writePages(

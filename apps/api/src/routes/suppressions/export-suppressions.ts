@@ -38,7 +38,9 @@ export const exportSuppressionsRoute: RoutePlugin = (app, { database, wake, next
       },
     },
     async (request, reply) => {
-      const lines = await exportSuppressions(desk, callerOf(request), request.query)
+      const stop = new AbortController()
+      reply.raw.once('close', () => stop.abort())
+      const lines = await exportSuppressions(desk, callerOf(request), request.query, stop.signal)
       return reply
         .type('text/csv; charset=utf-8')
         .header('content-disposition', 'attachment; filename="suppressions.csv"')

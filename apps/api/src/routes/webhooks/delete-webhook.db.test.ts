@@ -1,5 +1,7 @@
 /** DELETE /webhooks/:id. */
+import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { until } from '../../../../../tests/support/until.ts'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { expectHidden, expectScope } from '../keys/refusals.test-support.ts'
 
@@ -21,6 +23,25 @@ test('204: it is gone with what it had still to be told', async () => {
   expect((await api.ask('DELETE', `/webhooks/${id}`)).statusCode).toBe(204)
   expect((await waiting()).rowCount).toBe(0)
   expect((await api.ask('DELETE', `/webhooks/${id}`)).statusCode).toBe(404)
+})
+
+test('204: a mail that is accepted while it goes is accepted all the same', async () => {
+  const id = await add()
+  const { url } = api.foundation.database
+  const [deleting, looking] = [new pg.Client(url), new pg.Client(url)]
+  await Promise.all([deleting.connect(), looking.connect()])
+  await deleting.query('BEGIN')
+  await deleting.query('DELETE FROM valija.webhooks WHERE id = $1', [id.slice(4)])
+  const sent = api.send()
+  await until('the mail waits for the webhook', async () => {
+    const waiting = await looking.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    )
+    return waiting.rowCount === 1
+  })
+  await deleting.query('COMMIT')
+  await sent // which throws unless the answer is 202
+  await Promise.all([deleting.end(), looking.end()])
 })
 
 test('401 and 403 without a key that has the scope manage', () =>
