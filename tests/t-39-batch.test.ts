@@ -58,23 +58,25 @@ test('strict: every mail arrives with its file, or none is kept and every fault 
   }
 })
 
-test.runIf(isLong)(
-  'a thousand mails of 10 KB, each with a file of 5 KB, have their 202 in under 2 s at the best of five',
-  async () => {
-    const took: number[] = []
-    for (const round of ['first', 'second', 'third', 'fourth', 'fifth']) {
-      const html = `<p>${'A line of a receipt, as they come. '.repeat(285)}</p>`
-      const messages = mails(1_000, round, (i) => ({ html, attachments: [attachment(i)] }))
-      const began = performance.now()
-      const { json } = expectStatus(await valija.api<Accepted>('POST', '/send/batch', { messages }), 202)
-      took.push(Math.round(performance.now() - began))
-      expect(json.data).toHaveLength(1_000)
-      await until('all of it arrives', () => arrived(round).length === 1_000, 300_000)
-    }
-    expect(Math.min(...took), `took ${took.join(', ')} ms`).toBeLessThan(2_000)
-  },
-  timeFor(60_000),
-)
+// In the long form alone: a time that other tests beside it would spoil.
+if (isLong)
+  test(
+    'a thousand mails of 10 KB, each with a file of 5 KB, have their 202 in under 2 s at the best of five',
+    async () => {
+      const took: number[] = []
+      for (const round of ['first', 'second', 'third', 'fourth', 'fifth']) {
+        const html = `<p>${'A line of a receipt, as they come. '.repeat(285)}</p>`
+        const messages = mails(1_000, round, (i) => ({ html, attachments: [attachment(i)] }))
+        const began = performance.now()
+        const { json } = expectStatus(await valija.api<Accepted>('POST', '/send/batch', { messages }), 202)
+        took.push(Math.round(performance.now() - began))
+        expect(json.data).toHaveLength(1_000)
+        await until('all of it arrives', () => arrived(round).length === 1_000, 300_000)
+      }
+      expect(Math.min(...took), `took ${took.join(', ')} ms`).toBeLessThan(2_000)
+    },
+    timeFor(60_000),
+  )
 
 test('permissive: the others arrive, and each has its answer in its place', async () => {
   const messages = mails(4, 'loose', (i) =>

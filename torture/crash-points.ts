@@ -94,16 +94,28 @@ export function prepareSources(
   const points: CrashPoint[] = []
   const copies: Record<string, string> = {}
   const changed = changes.map(({ file }) => file)
-  mkdirSync(folder, { recursive: true })
   for (const file of new Set([...changed, ...(withPoints ? wayOfAMail : [])])) {
     const text = changeSource(file, readFileSync(path.join(root, file), 'utf8'), changes)
-    const copy = path.join(folder, file.replaceAll('/', '+'))
     const isOnTheWay = withPoints && (wayOfAMail as readonly string[]).includes(file)
-    // Without types, once for all processes; what stands where stays.
-    writeFileSync(copy, stripTypeScriptTypes(isOnTheWay ? markAwaits(file, text, points) : text))
-    copies[path.join(root, file)] = copy
+    copies[path.join(root, file)] = writeCopy(
+      folder,
+      file,
+      isOnTheWay ? markAwaits(file, text, points) : text,
+    )
   }
   return { points, copies }
+}
+
+/**
+ * Writes what the hook is to hand out for `file`: without types, once for all processes; what stands where stays.
+ *
+ * @returns where it is
+ */
+export function writeCopy(folder: string, file: string, text: string): string {
+  const copy = path.join(folder, file.replaceAll('/', '+'))
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(copy, stripTypeScriptTypes(text))
+  return copy
 }
 
 /** The text with every await marked; adds its two points to the list. */

@@ -5,11 +5,11 @@
  *
  *     const worker = await valija.addWorker(dieAt(folder, { process: 'worker', file: 'packages/…', awaits: 'commit(', when: 'after' }))
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type CrashOrder, orderVariable } from '../../torture/crash-hook.ts'
-import { type CrashPoint, markAwaits } from '../../torture/crash-points.ts'
+import { type CrashPoint, markAwaits, writeCopy } from '../../torture/crash-points.ts'
 import { REPOSITORY } from './processes.ts'
 
 export type DeathAt = {
@@ -29,12 +29,9 @@ export function dieAt(folder: string, { process, file, awaits, when }: DeathAt):
   const marked = markAwaits(file, text, points)
   const point = points.find(({ name }) => name === `${placeOf(file, text, awaits)} ${when}`)
   if (point === undefined) throw new Error(`${file} awaits nothing at ${JSON.stringify(awaits)}`)
-  const copy = path.join(folder, file.replaceAll('/', '+'))
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(copy, marked)
   const order: CrashOrder = {
     kind: process,
-    copies: { [original]: copy },
+    copies: { [original]: writeCopy(folder, file, marked) },
     logFile: path.join(folder, 'points.log'),
     target: { points: [point.id], passage: 1, afterMs: 0 },
   }
