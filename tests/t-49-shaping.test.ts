@@ -95,19 +95,17 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
       const seen = watch(peers)
       const count = 80
       const to = Array.from({ length: count }, (_, i) => `r${i}@${domains[i % domains.length]}`)
-      const startedAt = performance.now()
       const id = await post(api, mail({ to }))
       await until('the first thirty', () => (seen.arrivals.length >= 30 ? true : null))
       // What the queue's store held of them is gone: limits are not kept there.
       await redis?.command('FLUSHALL')
       expect((await untilEnded(api, id, 40_000)).status).toBe('delivered')
-      const seconds = (performance.now() - startedAt) / 1_000
 
       expect(peers.map(({ mails }) => mails.length)).toEqual(peers.map(() => count / peers.length))
       expect(seen.highestOpen()).toBeLessThanOrEqual(connectionLimit)
       expect(seen.busiestSecond()).toBeLessThanOrEqual(perSecond)
-      // And it is used: not much slower than allowed, after the careful start with a site that nobody knows yet.
-      expect(seconds).toBeLessThan(8 + (2.5 * count) / perSecond)
+      // And it is used, after the careful start with a site that nobody knows yet: so in its best second, however busy this machine is.
+      expect(seen.busiestSecond()).toBeGreaterThan(perSecond / 2)
       expect(workers).toHaveLength(2)
     },
   )
