@@ -63,7 +63,8 @@ export async function openApiAsOperator(flags: ApiFlags): Promise<Valija> {
 
 /** @param tenant its id or its name @throws {Error} a sentence, when there is none of the name */
 export function findTenant(operator: Valija, tenant: string): Promise<string> {
-  return findByName('tenant', tenant, () => operator.list('GET /tenants', { query: { limit: 100 } }))
+  const all = () => operator.list('GET /tenants', { query: { limit: 100 } })
+  return findByName('tenant', tenant, all, ({ name }) => name)
 }
 
 /** Somebody waits at a terminal: trouble is told soon. */

@@ -1,8 +1,11 @@
-/** Asking PostgreSQL again while it is away: else a moment's absence would cost every mail in hand the 30 s of its lease. */
+/**
+ * Asking PostgreSQL again while it is away: else a moment's absence would cost every mail in hand the 30 s of its lease, and an answer
+ * that has begun its end.
+ */
 import { isPassingDatabaseError, leaseMs } from '@valija/store'
 import { pauseUnless } from './pause.ts'
 
-/** While PostgreSQL is away it is asked again this often, for as long as a lease holds; then the sweep mends it anyway. */
+/** While PostgreSQL is away it is asked again this often, for as long as a lease holds: of a mail, the sweep mends it anyway then. */
 const awayPauseMs = 500
 
 /** @param stop ends the asking: the last error is thrown */

@@ -11,6 +11,16 @@ import { printDomain } from '../show-domain.ts'
 import { type DomainReports, printDomainReports } from '../show-domain-reports.ts'
 
 const flags = { ...apiFlags, ...jsonFlag }
+const changeFlags = {
+  algorithm: { type: 'string', multiple: true, value: '<rsa|ed25519>', help: 'how its mails are signed' },
+  'return-path-host': {
+    type: 'string',
+    value: '<host>',
+    help: 'the name below it that bounces come back to',
+  },
+  vouched: { type: 'string', value: '<yes|no>', help: 'the operator stands in for it; with --tenant' },
+  dkim: { type: 'string', value: '<yes|no>', help: 'of a vouched one: signed without looking at DNS' },
+} as const
 
 export const domainCommands: readonly Command[] = [
   command({
@@ -111,17 +121,7 @@ export const domainCommands: readonly Command[] = [
     name: 'domain update',
     args: '<domain>',
     summary: 'changes how its mails are signed, where bounces come back to, who stands in for it',
-    flags: {
-      algorithm: { type: 'string', multiple: true, value: '<rsa|ed25519>', help: 'how its mails are signed' },
-      'return-path-host': {
-        type: 'string',
-        value: '<host>',
-        help: 'the name below it that bounces come back to',
-      },
-      vouched: { type: 'string', value: '<yes|no>', help: 'the operator stands in for it; with --tenant' },
-      dkim: { type: 'string', value: '<yes|no>', help: 'of a vouched one: signed without looking at DNS' },
-      ...flags,
-    },
+    flags: { ...changeFlags, ...flags },
     example: 'domain update acme.example --algorithm rsa',
     run: async ({ args, flags }) => {
       const body = changed(
@@ -131,7 +131,7 @@ export const domainCommands: readonly Command[] = [
           vouched: readYesNo('vouched', flags.vouched),
           dkim: readYesNo('dkim', flags.dkim),
         },
-        ['algorithm', 'return-path-host', 'vouched', 'dkim'],
+        Object.keys(changeFlags),
       )
       const { api, path } = await openDomain(flags, args)
       showDomain(await api.request('PATCH /domains/{id}', { path, body }), flags)
@@ -176,7 +176,8 @@ export const domainCommands: readonly Command[] = [
 async function openDomain(flags: ApiFlags, [domain = '']: readonly string[]) {
   const api = await openApi(flags)
   const all = () => api.list('GET /domains', { query: { limit: 100 } })
-  return { api, path: { id: await findByName('domain', domain, all, domainToASCII(domain)) } }
+  const id = await findByName('domain', domain, all, ({ name }) => name, domainToASCII(domain))
+  return { api, path: { id } }
 }
 
 function showDomain(domain: Domain, { json }: { json: boolean }): void {

@@ -193,5 +193,5 @@ function showMailbox(mailbox: Mailbox, { json }: { json: boolean }): void {
 async function openMailbox(flags: ApiFlags, [mailbox = '']: readonly string[]) {
   const api = await openApi(flags)
   const all = () => api.list('GET /mailboxes', { query: { limit: 100 } })
-  return { api, path: { id: await findByName('mailbox', mailbox, all) } }
+  return { api, path: { id: await findByName('mailbox', mailbox, all, ({ name }) => name) } }
 }

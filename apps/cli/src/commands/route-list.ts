@@ -93,13 +93,10 @@ export const routeListCommands: readonly Command[] = [
 
 async function openList(flags: RouteFlags, [list = '']: readonly string[]) {
   const api = await openApiFor(flags)
-  async function* all() {
-    for await (const one of api.list('GET /route-lists', { query: { limit: 100 } }))
-      yield { id: one.id, name: mailsOf(one) }
-  }
+  const all = () => api.list('GET /route-lists', { query: { limit: 100 } })
   const [first = '', ...stream] = list.split('/')
   const name = [domainToASCII(first), ...stream].join('/')
-  return { api, path: { id: await findByName('route-list', list, all, name) } }
+  return { api, path: { id: await findByName('route-list', list, all, mailsOf, name) } }
 }
 
 /** What a list is called by. A stream is no domain's name: that has a dot. */

@@ -148,7 +148,7 @@ export function openApiFor(flags: RouteFlags): Promise<Valija> {
 async function openRoute(flags: RouteFlags, [route = '']: readonly string[]) {
   const api = await openApiFor(flags)
   const all = () => api.list('GET /routes', { query: { limit: 100 } })
-  return { api, path: { id: await findByName('route', route, all) } }
+  return { api, path: { id: await findByName('route', route, all, ({ name }) => name) } }
 }
 
 /** The fields of a relay that were given. */

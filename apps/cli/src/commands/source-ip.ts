@@ -128,11 +128,8 @@ async function changeSource(args: readonly string[], body: SourceChange, flags: 
 
 async function openSource(flags: ApiFlags, [address = '']: readonly string[]) {
   const api = await openApiAsOperator(flags)
-  async function* all() {
-    for await (const one of api.list('GET /source-ips', { query: { limit: 100 } }))
-      yield { id: one.id, name: one.address }
-  }
-  return { api, path: { id: await findByName('source-ip', address, all) } }
+  const all = () => api.list('GET /source-ips', { query: { limit: 100 } })
+  return { api, path: { id: await findByName('source-ip', address, all, (source) => source.address) } }
 }
 
 /** The fields that were given; undefined where nothing was. */

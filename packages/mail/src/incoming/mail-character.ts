@@ -5,6 +5,7 @@
  * A bounce without machine-readable part is believed only from a mail system: a person who forwards one, or writes about one, is
  * no reason to act.
  */
+import { inMoreLanguages } from './failure-words.ts'
 import type { MailParts } from './mail-parts.ts'
 
 const DAEMON_ADDRESS =
@@ -23,8 +24,9 @@ const NO_MAIL =
 const REPORT_SUBJECT =
   /^\s{0,5}(?:undeliver|(?:mail |e-?mail |message )?delivery (?:fail|error|status|report|problem|has failed|incomplete)|(?:mail|message|e-?mail) (?:was |is |could |has )?(?:not (?:be |been )?deliver|undeliver|fail|delivery)|return(?:ed)? (?:mail|to sender)|fail(?:ure|ed) (?:notice|mail|delivery)|non[- ]?deliver|non remis|unzustellbar|zustellung)/i
 /** A sentence about a delivery that failed; the subject need not say it. */
-const FAILURE_SENTENCE =
-  /(?:not|n.t|unable|fail\w{0,3}|cannot|problems?|errors?|impossible|trouble)\b[^\n]{0,80}\b(?:deliver|reach|transmit|sen[dt]\b|sending)|(?:deliver|transmi|sen[dt]\b|sending|message|mail)\w{0,6}\b[^\n]{0,80}(?:not be|n.t be|not been|fail|unable|impossible|error|problem|reject|refus|abort|delayed|bounced|blocked)|undeliver|returned mail|mail ?box[^\n]{0,40} full|not (?:a )?member|over quota|unknown user|user unknown|no such user|quota exceeded|konnte nicht|nicht zugestellt|n'a pas (?:encore )?pu|no (?:se )?(?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|できません|配信|失敗|недоставл|не доставл|退信|无法|nie (?:zosta[lł]|mo[zż]na)|kon (?:\S{1,12} ){0,3}niet|impossibile|non pu[oò]|실패|없습니다|kunde inte|kunne ikke|nelze|edilemedi|無法|失敗|退信|неможлив|не вдалося|не доставлено|не знайдено|تعذر|فشل|لم يتم|غير موجود|δεν ήταν δυνατ|απέτυχε|αποτυχία|δεν υπάρχει|נכשל|לא ניתן|לא נמסר|không thể|thất bại|không tồn tại|nem (?:siker[uü]lt|lehet|k[eé]zbes)|k[eé]zbes[ií]thetetlen|megtelt|nu (?:a putut|poate|exist)|nelivrat|tidak (?:dapat|ditemukan)|ไม่สามารถ|ไม่พบ/i
+const FAILURE_SENTENCE = inMoreLanguages(
+  /(?:not|n.t|unable|fail\w{0,3}|cannot|problems?|errors?|impossible|trouble)\b[^\n]{0,80}\b(?:deliver|reach|transmit|sen[dt]\b|sending)|(?:deliver|transmi|sen[dt]\b|sending|message|mail)\w{0,6}\b[^\n]{0,80}(?:not be|n.t be|not been|fail|unable|impossible|error|problem|reject|refus|abort|delayed|bounced|blocked)|undeliver|returned mail|mail ?box[^\n]{0,40} full|not (?:a )?member|over quota|unknown user|user unknown|no such user|quota exceeded|konnte nicht|nicht zugestellt|n'a pas (?:encore )?pu|no (?:se )?(?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|できません|配信|失敗|недоставл|не доставл|退信|无法|nie (?:zosta[lł]|mo[zż]na)|kon (?:\S{1,12} ){0,3}niet|impossibile|non pu[oò]|실패|없습니다|kunde inte|kunne ikke|nelze|edilemedi/i,
+)
 const FAILURE_TYPE = /report-type="?delivery-status/i
 
 const REPLY_SUBJECT =

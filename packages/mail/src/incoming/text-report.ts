@@ -4,6 +4,7 @@
  * Every line that names an address is a *mention*; how the line does it tells how likely its address is the recipient. The lines
  * from one mention to the next belong to it. The best kind of mention that a report has decides who its recipients are.
  */
+import { inMoreLanguages } from './failure-words.ts'
 import type { ReportedPhase } from './incoming-mail.ts'
 import { codeInText, phaseInText, phaseOfCommand, replyIn, statusInText } from './reply-in-text.ts'
 import { type FoundAddress, findAddresses } from './reported-address.ts'
@@ -28,8 +29,9 @@ interface Mention {
 }
 
 /** Words of failure, in the languages that mail systems speak. */
-export const FAILURE =
-  /(?:could|can|was|were|is|are|do|does|did|has|have) ?(?:not|n.t)\b|cannot|undeliver|(?:not|n't|cannot|could not|unable to|failed to|failure to|impossible to|unsuccessful) (?:be )?(?:deliver|reach|send|sent|accept)|deliver(?:y|ies) .{0,40}fail|delivery (?:error|problem|status)|fail(?:ed|ure)|fatal error|unable to|impossible|reject|refused|bounced?\b|returned (?:mail|to sender)|unknown|no such|not exist|doesn.t exist|not (?:found|listed|known|local)|invalid|disabled|inactive|suspended|blocked|denied|quota|full\b|exceed|expired|delayed|deferred|timed? ?out|unrout|giving up|error|couldn.t|wasn.t able|unzustellbar|konnte nicht|nicht zugestellt|non remis|n'a pas (?:encore )?pu|no pudo|no (?:se )?(?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|impossibile|non (?:è|e) stato|できません|配信|失敗|送信|不明|недоставл|не доставл|не может|не найден|не существует|переполнен|退信|失败|无法|不存在|已满|見つか|満杯|一杯|超え|nie (?:mo[żz]na|zosta[łl]|istnieje)|brak takiego|niet (?:worden )?(?:bezorg|afgelever)|onbekend|bestaat niet|non pu[oò]|non esiste|inesistente|sconosciut|scadut|pien[ao]|inconnue?|introuvable|pleine?\b|satur[ée]|desconocid|no existe|no encontrad|llen[oa]\b|demasiado|desconhecid|n[ãa]o (?:existe|encontrad)|chei[oa]\b|lotad[oa]|unbekannt|existiert nicht|nicht gefunden|voll\b|gesperrt|실패|없습니다|초과|kunde inte|kunne ikke|finns inte|neexistuje|nelze|edilemedi|bulunamad|無法|失敗|退信|неможлив|не вдалося|не доставлено|не знайдено|تعذر|فشل|لم يتم|غير موجود|δεν ήταν δυνατ|απέτυχε|αποτυχία|δεν υπάρχει|נכשל|לא ניתן|לא נמסר|không thể|thất bại|không tồn tại|nem (?:siker[uü]lt|lehet|k[eé]zbes)|k[eé]zbes[ií]thetetlen|megtelt|nu (?:a putut|poate|exist)|nelivrat|tidak (?:dapat|ditemukan)|ไม่สามารถ|ไม่พบ/i
+export const FAILURE = inMoreLanguages(
+  /(?:could|can|was|were|is|are|do|does|did|has|have) ?(?:not|n.t)\b|cannot|undeliver|(?:not|n't|cannot|could not|unable to|failed to|failure to|impossible to|unsuccessful) (?:be )?(?:deliver|reach|send|sent|accept)|deliver(?:y|ies) .{0,40}fail|delivery (?:error|problem|status)|fail(?:ed|ure)|fatal error|unable to|impossible|reject|refused|bounced?\b|returned (?:mail|to sender)|unknown|no such|not exist|doesn.t exist|not (?:found|listed|known|local)|invalid|disabled|inactive|suspended|blocked|denied|quota|full\b|exceed|expired|delayed|deferred|timed? ?out|unrout|giving up|error|couldn.t|wasn.t able|unzustellbar|konnte nicht|nicht zugestellt|non remis|n'a pas (?:encore )?pu|no pudo|no (?:se )?(?:pudo|ha podido)|n[ãa]o (?:p[oô]de|foi poss)|impossibile|non (?:è|e) stato|できません|配信|失敗|送信|不明|недоставл|не доставл|не может|не найден|не существует|переполнен|退信|失败|无法|不存在|已满|見つか|満杯|一杯|超え|nie (?:mo[żz]na|zosta[łl]|istnieje)|brak takiego|niet (?:worden )?(?:bezorg|afgelever)|onbekend|bestaat niet|non pu[oò]|non esiste|inesistente|sconosciut|scadut|pien[ao]|inconnue?|introuvable|pleine?\b|satur[ée]|desconocid|no existe|no encontrad|llen[oa]\b|demasiado|desconhecid|n[ãa]o (?:existe|encontrad)|chei[oa]\b|lotad[oa]|unbekannt|existiert nicht|nicht gefunden|voll\b|gesperrt|실패|없습니다|초과|kunde inte|kunne ikke|finns inte|neexistuje|nelze|edilemedi|bulunamad/i,
+)
 
 const DAEMON =
   /^(?:mailer-?daemon|postmaster|post[_.]master|mail-?daemon|abuse|noreply|no-reply|webmaster|hostmaster|support|helpdesk|help)@/i
