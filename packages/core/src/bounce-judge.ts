@@ -124,11 +124,15 @@ function readByWords(
   byCode: Reading,
 ): Reading | null {
   const { unnamed, bare, inPlace } = wordsOf(reported)
-  const reading =
-    readFirst(files, { ...reported, text: unnamed }, byCode) ??
-    readFirst(files, { ...reported, text: bare }, byCode)
+  const asked = new Set<string>()
+  const ask = (text: string): Reading | null => {
+    if (asked.has(text)) return null
+    asked.add(text)
+    return readFirst(files, { ...reported, text }, byCode)
+  }
+  const reading = ask(unnamed) ?? ask(bare)
   if (reading !== null || byCode.evidence !== 'guess') return reading
-  const guessed = readFirst(files, { ...reported, text: inPlace }, byCode)
+  const guessed = ask(inPlace)
   return guessed === null ? null : { ...guessed, evidence: 'guess' }
 }
 
@@ -175,9 +179,16 @@ function readByRules(
   unsaid: readonly Phase[] = ['rcpt', 'body'],
 ): Reading {
   const reply = replyOf(reported)
-  const phases = reported.phase === null ? unsaid : [reported.phase]
-  const readings = phases.map((phase) => readRefusal(rules, phase, reply, reported.remoteHost))
-  return readings.find(({ evidence }) => evidence === 'rule') ?? (readings[0] as Reading)
+  const [phase, ...others] = reported.phase === null ? unsaid : [reported.phase]
+  const reading = readRefusal(rules, phase as Phase, reply, reported.remoteHost)
+  if (reading.evidence === 'rule') return reading
+  for (const other of others) {
+    // Those that were of the phases before have said no: their patterns are what costs.
+    const left = rules.filter(({ phases }) => phases?.includes(phase as Phase) === false)
+    const found = readRefusal(left, other, reply, reported.remoteHost)
+    if (found.evidence === 'rule') return found
+  }
+  return reading
 }
 
 /** An answer to RCPT, or a status about addresses (RFC 3463 section 3.2; Microsoft's own have three digits, such as 5.1.351). */
