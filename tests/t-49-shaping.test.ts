@@ -161,9 +161,13 @@ describe('a site that answers 421', () => {
     await untilShown(sql)
     const types = expectStatus(await api<{ data: { type: string }[] }>('GET', '/events?limit=100'), 200)
     expect(types.json.data.map(({ type }) => type)).toContain('destination.throttled')
+    // Each mail taken gives it back a part of its connections. What one worker sent within the pause that the other one began proves
+    // nothing, so the ten need not suffice.
     await until(
       'the recovery',
       async () => {
+        await untilEnded(api, await post(api, mail({ to: 'another@busy.test' })))
+        await untilShown(sql)
         const { json } = await api<{ data: { type: string }[] }>(
           'GET',
           '/events?limit=100&type=destination.recovered',
