@@ -1,5 +1,6 @@
 /** POST /templates/:id/publish. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { until } from '../../../../../tests/support/until.ts'
 import { openTestApi, type TestApi } from '../../open-api.test-support.ts'
 import { expectFault, expectHidden, expectScope } from '../keys/refusals.test-support.ts'
 import { templatesOf } from './templates.test-support.ts'
@@ -92,4 +93,20 @@ test('401 and 403 without a key that has the scope manage', () =>
 test('404 hides other tenants’ templates', async () => {
   const { id } = await templatesOf(api, api.stranger.key).make('theirs', { publish: false })
   await expectHidden(api, 'POST', (given) => `/templates/${given}/publish`, id, {})
+})
+
+test('409 for a publication that a change overtakes', async () => {
+  const { id } = await templatesOf(api).make('overtaken', { publish: false })
+  await until('a publication that is overtaken', async () => {
+    const [change, ...publications] = await Promise.all([
+      api.ask('PATCH', `/templates/${id}`, { body: { text: 'later' } }),
+      ...Array.from({ length: 5 }, () => publish(id)),
+    ])
+    expect([200, 409]).toContain(change.statusCode)
+    const statuses = publications.map(({ statusCode }) => statusCode)
+    for (const status of statuses) expect([200, 409]).toContain(status)
+    const overtaken = publications.find(({ statusCode }) => statusCode === 409)
+    if (overtaken) expect(overtaken.json()).toMatchObject({ code: 'conflict', detail: expect.stringContaining('meanwhile') })
+    return overtaken !== undefined
+  })
 })
