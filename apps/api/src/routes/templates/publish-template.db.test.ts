@@ -106,7 +106,11 @@ test('409 for a publication that a change overtakes', async () => {
     const statuses = publications.map(({ statusCode }) => statusCode)
     for (const status of statuses) expect([200, 409]).toContain(status)
     const overtaken = publications.find(({ statusCode }) => statusCode === 409)
-    if (overtaken) expect(overtaken.json()).toMatchObject({ code: 'conflict', detail: expect.stringContaining('meanwhile') })
+    if (overtaken)
+      expect(overtaken.json()).toMatchObject({
+        code: 'conflict',
+        detail: expect.stringContaining('meanwhile'),
+      })
     return overtaken !== undefined
   })
 })
