@@ -34,8 +34,8 @@ const beside = (ending: string) =>
 
 export default defineConfig({
   test: {
-    // Most tests wait for databases, peers and leases, so three at a time pay even on two cores; four leave some too little of them.
-    maxWorkers: 3,
+    // What a test starts keeps a core busy: with three at a time on two cores none of them was idle, and a dozen processes waited for one.
+    maxWorkers: 2,
     reporters: ['default', 'tests/support/second-tries.ts'],
     projects: [
       {

@@ -1,4 +1,4 @@
-/** vitest's reporter of tests that were green at their second try only (vitest.config.ts says which get one): a line each, with what was wrong. */
+/** vitest's reporter of tests that were green at their second try only (vitest.config.ts says which get one): each with what was wrong. */
 import type { Reporter, TestCase } from 'vitest/node'
 
 export default class SecondTries implements Reporter {
@@ -6,8 +6,10 @@ export default class SecondTries implements Reporter {
 
   onTestCaseResult(test: TestCase): void {
     if (test.diagnostic()?.flaky !== true) return
-    const why = test.result().errors?.[0]?.message.split('\n')[0] ?? 'an unknown failure'
-    this.#lines.push(`second try: ${test.module.relativeModuleId} > ${test.fullName}: ${why}\n`)
+    const why = test.result().errors?.[0]?.message ?? 'an unknown failure'
+    this.#lines.push(
+      `second try: ${test.module.relativeModuleId} > ${test.fullName}: ${why.replaceAll('\n', '\n  ')}\n`,
+    )
   }
 
   onTestRunEnd(): void {
