@@ -54,6 +54,17 @@ describe('the rules', () => {
   })
 })
 
+describe('a guess', () => {
+  const unbared = createBounceJudge({ ...rules, bare: [] })
+  const guessed = loadReplyRules('bounces.bare').flatMap(({ lines, phases }) =>
+    (phases ?? ['rcpt', 'body']).flatMap((phase) => lines.map((line) => ({ phase, line }))),
+  )
+
+  test.each(guessed)('is not made a rule by a file that is asked before: $phase $line', ({ phase, line }) => {
+    expect(unbared({ ...fromLine(line), phase: phase as ReportedPhase }).evidence).not.toBe('rule')
+  })
+})
+
 describe('the table of samples', () => {
   test.each(samples)('is judged right: $phase $text', ({ phase, reasons, type, text }) => {
     const judgement = judge({ ...fromLine(text), phase })
@@ -95,6 +106,57 @@ describe('words that are not those of one system', () => {
     expect(judge(reported({ text: '550 error unknown', phase: 'body', replyCode: 550 })).reason).toBe(
       'rejected',
     )
+  })
+})
+
+describe('words of the sender, of hosts and of other mails', () => {
+  test.each([
+    '550 <hi@acme.com> does not exist',
+    '550 MX record for sender doesn’t exist',
+    "550 MX record for sender doesn't exist",
+    '550 a TXT record does not exist for your domain',
+    '550 5.7.1 <hi@acme.com>: not registered in our system',
+    '550 <hi@acme.com> is not known here',
+    '550 Message-ID header does not exist',
+    '550 Requested route does not exist',
+    '550 message held for 3 days, could not deliver to recipient',
+    '550 nobody at your company may send here',
+    '550 our form has been replaced by https://example.com/',
+    '550 5.7.1 your signature cannot be verified',
+    '500 command not recognized',
+    '550 5.1.8 sender address does not exist',
+    '550 your IP address is not registered in our system',
+    '550 Verzeichnis kann nicht gelesen werden',
+    '550 no se puede abrir el directorio',
+    '550 nieznany bład',
+    '550 the address of your server is not registered in our database',
+    '550 username and password not recognized',
+    '550 invalid name in HELO',
+    '550 no such name as your HELO',
+  ])('do not say of a mailbox that it is unknown: %s', (text) => {
+    const judgement = judge({ ...fromLine(text), phase: 'rcpt' })
+    expect([judgement.reason, judgement.evidence]).not.toEqual(['mailbox_unknown', 'rule'])
+  })
+
+  test.each([
+    ['reputation', '550 no more messages can be sent from your IP today'],
+    ['throttled', '550 will not accept any more messages from you today'],
+    ['throttled', '550 this mailbox will not accept any more messages from you today'],
+    ['throttled', '550 your hourly sending quota is exceeded'],
+    ['network', '550 connections closed and logged'],
+    ['spam', '554 5.7.1 your message has left our quarantine for deletion'],
+    ['reputation', '554 5.7.1 service for your network is suspended'],
+    ['tls', '550 5.7.1 TLS is disabled for your host'],
+    ['rejected', '550 IPv6 is disabled here'],
+    ['rejected', '550 temporarily not accepting mail'],
+    ['rejected', '554 message was suspended for review'],
+    ['policy', '550 your account has been suspended'],
+    ['reputation', '550 recipient quota for your IP exceeded'],
+    ['reputation', '550 5.7.1 user authentication is disabled for your host'],
+    ['throttled', '550 message quota exceeded for today'],
+    ['throttled', '550 mail account limit per hour exceeded'],
+  ])('do not say of a mailbox that it is full or disabled, but are %s: %s', (reason, text) => {
+    expect(judge({ ...fromLine(text), phase: 'rcpt' }).reason).toBe(reason)
   })
 })
 
@@ -157,6 +219,40 @@ describe('no such user', () => {
   test('is a guess when a person forwarded it', () => {
     const recipient = reported({ ...unknown, phase: 'rcpt', isSecondHand: true })
     expect(judge(recipient)).toMatchObject({ reason: 'mailbox_unknown', evidence: 'guess' })
+  })
+})
+
+describe('an answer for the time being', () => {
+  test.each([
+    { status: '4.0.0', text: '450 <hi@acme.com> does not exist' },
+    { status: '4.0.0', text: '450 user does not exist' },
+    { status: null, text: '451 user unknown, try later' },
+    { status: '5.0.0', text: '451 user unknown, try later' },
+    { status: '4.4.7', text: 'Unknown user: jo@example.net' },
+  ])('suppresses nobody, however long it was given: $status $text', ({ status, text }) => {
+    expect(judge({ ...fromLine(text), status, phase: 'rcpt' })).toMatchObject({
+      bounceType: 'soft',
+      evidence: 'guess',
+    })
+  })
+
+  test('is hard, but no evidence, with the status that means an unknown mailbox alone', () => {
+    const text = '450 4.1.1 <jo@example.net>: Recipient address rejected: User unknown'
+    expect(judge({ ...fromLine(text), phase: 'rcpt' })).toMatchObject({
+      reason: 'mailbox_unknown',
+      bounceType: 'hard',
+      evidence: 'guess',
+    })
+  })
+
+  test('does not soften a status for good that is about the address', () => {
+    const reply = { ...fromLine('450 user unknown'), status: '5.1.1', phase: 'rcpt' as const }
+    expect(judge(reply)).toMatchObject({ reason: 'mailbox_unknown', bounceType: 'hard', evidence: 'rule' })
+  })
+
+  test('says as much of a full mailbox as one for good', () => {
+    const reply = { ...fromLine('452 4.2.2 mailbox full'), phase: 'rcpt' as const }
+    expect(judge(reply)).toMatchObject({ reason: 'mailbox_full', evidence: 'rule' })
   })
 })
 

@@ -4,8 +4,9 @@
  *
  * It differs from a conversation of ours in three things. A report often leaves out in which phase the refusal was said, so rules
  * of any phase may fit. What the reporting host found out by itself (rules/bounces.yaml) counts as much as what it was told.
- * And "no such user" is believed only where the report says that RCPT was refused with it, or gives a status of that meaning:
- * hosts that had taken the recipient say the same words of a filter that disliked the mail.
+ * And "no such user" is believed only where the report says that RCPT was refused with it, for good, or gives a status of that
+ * meaning: hosts that had taken the recipient say the same words of a filter that disliked the mail, and hosts that could not ask
+ * their directory say them for the time being.
  */
 import type { ReportedRecipient, SmtpReply } from '@valija/mail'
 import { type Disposition, type Reading, readRefusal } from './disposition.ts'
@@ -60,10 +61,29 @@ export function createBounceJudge(rules: BounceRules): JudgeBounce {
     const { reason, bounceType, evidence, taughtBy } = read(rules, reported)
     const isDoubtful = reason === 'mailbox_unknown' && bounceType !== 'hard' && !isAboutAddress(reported)
     if (isDoubtful) return { reason, bounceType: 'soft', evidence: 'guess', taughtBy }
-    const isForNow = reported.status?.startsWith('4.') === true && reason === 'domain_unknown'
-    const type = isForNow ? 'soft' : (bounceType ?? reasonMeanings[reason].bounceType)
+    const isForNow = isTemporary(reported)
+    if (isForNow && reason === 'mailbox_unknown') {
+      // 4.1.1 means nothing else, and was said all the time that the mail was tried.
+      return {
+        reason,
+        bounceType: reported.status === '4.1.1' ? 'hard' : 'soft',
+        evidence: 'guess',
+        taughtBy,
+      }
+    }
+    const isSoft = isForNow && reason === 'domain_unknown'
+    const type = isSoft ? 'soft' : (bounceType ?? reasonMeanings[reason].bounceType)
     return { reason, bounceType: type, evidence: reported.isSecondHand ? 'guess' : evidence, taughtBy }
   }
+}
+
+/**
+ * Whether what was said was said for the time being: from that it is never concluded that somebody is unknown (`mailboxFaultOfExpiry`),
+ * whatever the reporting host made of it when its time was over.
+ */
+function isTemporary({ status, replyCode }: ReportedRecipient): boolean {
+  if (status?.startsWith('4.')) return true
+  return replyCode !== null && replyCode < 500 && !/^5\.1\.[1-9]/.test(status ?? '')
 }
 
 /** What passes by itself, and was waited for in vain where a report says that time is over. */

@@ -159,6 +159,54 @@ describe('a report for people', () => {
   })
 })
 
+describe('what a person’s assistant answers', () => {
+  const word = (text: string) => `=?UTF-8?B?${Buffer.from(text).toString('base64')}?=`
+  const answer = async (subject: string, text: string, ...fields: string[]) => {
+    const head = ['Return-Path: <>', 'From: Jo <jo@example.net>', `To: ${returnPath}`, ...fields]
+    const type = ['MIME-Version: 1.0', 'Content-Type: text/plain; charset=utf-8']
+    return (await readIncoming(mail(...head, `Subject: ${word(subject)}`, ...type, '', text, ''))).kind
+  }
+
+  it.each([
+    ['ไม่สามารถตอบอีเมลได้', 'ฉันไม่สามารถตอบอีเมลได้ jo@example.net'],
+    ['تعذر الرد على رسالتك', 'تعذر الرد على رسالتك من jo@example.net'],
+    ['تعذر الوصول إليّ', 'أنا خارج المكتب، jo@example.net: تعذر الرد'],
+    ['Thất bại khi trả lời', 'Tôi không thể trả lời thư của jo@example.net'],
+    ['Saya gagal membalas', 'jo@example.net tidak dapat membalas sampai Senin'],
+    ['נכשל המענה', 'jo@example.net: לא ניתן לענות'],
+    ['Undeliverable until Monday', 'jo@example.net cannot be reached, mail is not delivered to me'],
+  ])('is no bounce, in whatever language: %s', async (subject, text) => {
+    expect(await answer(subject, text, 'Auto-Submitted: auto-replied')).toBe('auto_reply')
+  })
+
+  it.each([
+    ['ไม่สามารถตอบอีเมลได้', 'ฉันไม่สามารถตอบอีเมลได้ jo@example.net'],
+    ['تعذر الرد على رسالتك', 'تعذر الرد على رسالتك من jo@example.net'],
+    ['Tự động trả lời: vắng mặt', 'Tôi không thể trả lời thư của jo@example.net'],
+    ['Sedang cuti', 'jo@example.net tidak dapat membalas sampai Senin'],
+    ['מענה אוטומטי', 'jo@example.net: לא ניתן לענות'],
+  ])('is known by its subject without a field: %s', async (subject, text) => {
+    expect(await answer(subject, text)).toBe('auto_reply')
+  })
+
+  it.each([
+    ['ไม่สามารถส่งอีเมลได้', 'ไม่สามารถส่งถึง <al@example.net>'],
+    ['تعذر تسليم الرسالة', 'تعذر تسليم الرسالة إلى <al@example.net>'],
+    ['فشل في إرسال رسالتك', 'فشل في إرسال الرسالة إلى <al@example.net>'],
+    ['Gửi thư thất bại', 'Không thể gửi tới <al@example.net>: thất bại'],
+    ['Pesan gagal dikirim', 'Pesan tidak dapat dikirim ke <al@example.net>'],
+    ['מסירת ההודעה נכשלה', 'לא ניתן למסור אל <al@example.net>'],
+    ['Αποτυχία παράδοσης', 'Αποτυχία παράδοσης στο <al@example.net>'],
+  ])('is not taken for it when a delivery failed: %s', async (subject, text) => {
+    expect(await answer(subject, text)).toBe('bounce')
+  })
+
+  it('is a bounce when it quotes a server’s answer', async () => {
+    const said = 'Not delivered to <al@example.net>: 550 5.1.1 no such user'
+    expect(await answer('Undeliverable mail', said, 'Auto-Submitted: auto-replied')).toBe('bounce')
+  })
+})
+
 it('a delivery status tells each address once, however often an alias led to it', async () => {
   const block = ['', 'Final-Recipient: rfc822; jo@example.net', 'Action: failed', 'Status: 5.4.6']
   const report = mail(
