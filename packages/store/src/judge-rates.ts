@@ -89,15 +89,15 @@ export function judgeRates(
 /** What had begun before the last time may have been counted after it. */
 const overlap = `interval '1 minute'`
 
-/** Sums of a stream's hours, as an object. */
-const sumsSql = (condition: string) => `(
-    SELECT jsonb_build_object(${['delivered', 'deferred', 'bounced', 'hard_bounced', 'complained']
-      .map((name) => `'${name}', coalesce(sum(s.count) FILTER (WHERE s.outcome = '${name}'), 0)`)
-      .join(', ')})
-    FROM valija.stats AS s
-    WHERE s.tenant_id = t.id AND s.span = 'hour' AND s.starts_at > now() - interval '${alarmWindowHours} hours'
-      AND s.stream = stream.name AND ${condition})`
+/** Sums of those hours `s` that meet the condition, as an object. */
+const sumsSql = (condition: string) =>
+  `jsonb_build_object(${['delivered', 'deferred', 'bounced', 'hard_bounced', 'complained']
+    .map(
+      (name) => `'${name}', coalesce(sum(s.count) FILTER (WHERE s.outcome = '${name}' AND ${condition}), 0)`,
+    )
+    .join(', ')})`
 
+/** Each tenant's hours are read once, for both streams: there is a row for each domain, provider and reason. */
 async function readStreams(client: pg.PoolClient, since: string): Promise<JudgedStream[]> {
   const { rows } = await client.query<JudgedStream>({
     name: 'read-judged-streams',
@@ -108,11 +108,18 @@ WITH judged AS (
 )
 SELECT t.id AS "tenantId", t.is_default AS "isDefault", coalesce(t.limits -> 'alarms', '{}') AS limits, stream.name AS stream,
   ARRAY(SELECT a.alarm FROM valija.alarms AS a WHERE a.tenant_id = t.id AND a.stream = stream.name) AS raised,
-  ${sumsSql('true')} AS counts,
-  CASE WHEN stream.name = 'bulk' AND t.bulk_paused_at IS NULL
-    THEN ${sumsSql("s.starts_at > coalesce(t.bulk_resumed_at, '-infinity')")} END AS "countsToPause"
+  stream.counts, stream."countsToPause"
 FROM judged JOIN valija.tenants AS t ON t.id = judged.tenant_id
-CROSS JOIN (VALUES ('transactional'), ('bulk')) AS stream (name)`,
+CROSS JOIN LATERAL (
+  SELECT ${sumsSql("s.stream = 'transactional'")} AS transactional, ${sumsSql("s.stream = 'bulk'")} AS bulk,
+    ${sumsSql("s.stream = 'bulk' AND s.starts_at > coalesce(t.bulk_resumed_at, '-infinity')")} AS resumed
+  FROM valija.stats AS s
+  WHERE s.tenant_id = t.id AND s.span = 'hour' AND s.starts_at > now() - interval '${alarmWindowHours} hours'
+) AS counted
+CROSS JOIN LATERAL (VALUES
+  ('transactional', counted.transactional, NULL),
+  ('bulk', counted.bulk, CASE WHEN t.bulk_paused_at IS NULL THEN counted.resumed END)
+) AS stream (name, counts, "countsToPause")`,
     values: [since],
   })
   return rows
