@@ -2,7 +2,8 @@
  * A mail taken apart by the MIME library, without its reading of addresses, which is of no use here: it reads the groups in a group anew, fifty
  * deep, so that a header of 300,000 octets from anybody took 0.9 s of processor time, and of half a megabyte nearly two.
  *
- * The library knows the fields by their names, so each but Content-* gets a mark in front of its name before, and loses it after.
+ * The library knows the fields by their names, so each but Content-* gets a mark in front of its name before, and loses it after. A mail
+ * within the mail is a part like any other, an attachment: the library would read its fields as well, and there may be thousands of such.
  */
 import { Buffer } from 'node:buffer'
 import PostalMime, { type Email, type Header, type PostalMimeOptions } from 'postal-mime'
@@ -20,12 +21,18 @@ export type MimeMail = Pick<Email, 'headers' | 'text' | 'html' | 'attachments'>
 /** The library's own. */
 const usualHeadersSize = 2 * 1024 * 1024
 
-/** @throws what the library throws, for a mail beyond the limits that `options` give */
-export async function parseMime(raw: Buffer, options: PostalMimeOptions = {}): Promise<MimeMail> {
+/** @throws what the library throws, for a mail beyond the limits */
+export async function parseMime(
+  raw: Buffer,
+  limits: Pick<PostalMimeOptions, 'maxNestingDepth' | 'maxHeadersSize'> = {},
+): Promise<MimeMail> {
   const marked = markFields(raw)
-  // The marks are none of the header's octets.
-  const maxHeadersSize = (options.maxHeadersSize ?? usualHeadersSize) + marked.length - raw.length
-  const { headers, text, html, attachments } = await PostalMime.parse(marked, { ...options, maxHeadersSize })
+  const { headers, text, html, attachments } = await PostalMime.parse(marked, {
+    ...limits,
+    // The marks are none of the header's octets.
+    maxHeadersSize: (limits.maxHeadersSize ?? usualHeadersSize) + marked.length - raw.length,
+    forceRfc822Attachments: true,
+  })
   const mail: MimeMail = { headers: headers.map(unmarked), attachments }
   if (text !== undefined) mail.text = text
   if (html !== undefined) mail.html = html

@@ -42,7 +42,7 @@ const LINES_PER_MEBIBYTE = 16_000
 /** Lines that begin with "--", each of which may begin a part. */
 const MAX_BOUNDARY_LINES = 2_000
 const MAX_BODY_TEXT = 262_144
-const limits = { maxNestingDepth: 32, maxHeadersSize: 524_288, forceRfc822Attachments: true }
+const limits = { maxNestingDepth: 32, maxHeadersSize: 524_288 }
 const LF = 0x0a
 const CR = 0x0d
 const HYPHEN = 0x2d

@@ -52,6 +52,22 @@ describe('200', () => {
     expect(await show(html)).toMatchObject({ text: null, html: expect.stringContaining('<b>x</b>') })
   })
 
+  test('a forwarded mail is an attachment, and none of it is the text of the mail', async () => {
+    const inner = 'From: bob@example.net\r\nSubject: within\r\n\r\nof Bob\r\n'
+    const part = (head: string, body: string) => `--f\r\n${head}\r\n\r\n${body}\r\n`
+    const parts = part('Content-Type: text/plain', 'see below') + part('Content-Type: message/rfc822', inner)
+    const id = await catchMail(api, {
+      raw: `Subject: Fwd\r\nContent-Type: multipart/mixed; boundary=f\r\n\r\n${parts}--f--\r\n`,
+    })
+    const { text, attachments } = await show(id)
+    expect(text.trim()).toBe('see below')
+    expect(attachments).toEqual([
+      { filename: null, content_type: 'message/rfc822', content_id: null, size_bytes: expect.any(Number) },
+    ])
+    const content = await api.ask('GET', `/inbox/${id}/attachments/0`)
+    expect(content.body.trim()).toBe(inner.trim().replaceAll('\r\n', '\n'))
+  })
+
   test('a mail that cannot be taken apart is there all the same', async () => {
     const bombs = Array.from(
       { length: 400 },
