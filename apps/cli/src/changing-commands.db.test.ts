@@ -189,6 +189,24 @@ test('route: the tenant’s own and the operator’s are made, changed, paused, 
   })
 })
 
+test('route: of two with one name, the tenant’s own is shown and changed, and the operator’s with --shared', async () => {
+  const make = ['route', 'create', 'twin', '--host']
+  const own = await json<{ id: string }>(...make, 'own.example.com')
+  const shared = await runAsOperator(...make, 'shared.example.com', '--shared', '--json')
+  const { id } = JSON.parse(shared.out)
+  expect(await json('route', 'show', 'twin')).toMatchObject({ id: own.id, shared: false })
+  expect(await json('route', 'pause', 'twin')).toMatchObject({ id: own.id, state: 'paused' })
+  expect(await json('route', 'update', 'twin', '--port', '2525')).toMatchObject({ id: own.id, port: 2525 })
+  expect(await json('route', 'resume', 'twin')).toMatchObject({ id: own.id, state: 'enabled' })
+  const paused = await runAsOperator('route', 'pause', 'twin', '--shared', '--json')
+  expect(JSON.parse(paused.out)).toMatchObject({ id, state: 'paused' })
+  expect((await run('route', 'delete', 'twin')).out).toBe(`deleted  ${own.id}\n`)
+  expect(await json('route', 'show', 'twin')).toMatchObject({ id, shared: true })
+  const refusal = 'The route "twin" is the operator’s: --shared, with the operator’s key, changes it.'
+  expect(await run('route', 'delete', 'twin')).toMatchObject({ code: 1, err: refusal })
+  expect((await runAsOperator('route', 'delete', 'twin', '--shared')).out).toBe(`deleted  ${id}\n`)
+})
+
 test('route-list: made for all, a stream or a domain, changed and deleted by what it is for', async () => {
   for (const name of ['relay-8', 'relay-9']) await run('route', 'create', name, '--host', 'relay.example.com')
   expect(

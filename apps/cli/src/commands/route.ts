@@ -62,7 +62,7 @@ export const routeCommands: readonly Command[] = [
     flags,
     example: 'route show relay-1',
     run: async ({ args, flags }) => {
-      const { api, path } = await openRoute(flags, args)
+      const { api, path } = await openRoute(flags, args, 'any')
       showRoute(await api.request('GET /routes/{id}', { path }), flags)
     },
   }),
@@ -93,7 +93,7 @@ export const routeCommands: readonly Command[] = [
     example: 'route update relay-1 --password-file password',
     run: async ({ args, flags }) => {
       const body = changed(await relayOf(flags), Object.keys(relayFlags))
-      const { api, path } = await openRoute(flags, args)
+      const { api, path } = await openRoute(flags, args, 'own')
       showRoute(await api.request('PATCH /routes/{id}', { path, body }), flags)
     },
   }),
@@ -108,7 +108,7 @@ export const routeCommands: readonly Command[] = [
         state: 'paused',
         ...(flags.until !== undefined && { paused_until: flags.until }),
       }
-      const { api, path } = await openRoute(flags, args)
+      const { api, path } = await openRoute(flags, args, 'own')
       showRoute(await api.request('PATCH /routes/{id}', { path, body }), flags)
     },
   }),
@@ -119,7 +119,7 @@ export const routeCommands: readonly Command[] = [
     flags,
     example: 'route resume relay-1',
     run: async ({ args, flags }) => {
-      const { api, path } = await openRoute(flags, args)
+      const { api, path } = await openRoute(flags, args, 'own')
       showRoute(await api.request('POST /routes/{id}/resume', { path, body: null }), flags)
     },
   }),
@@ -130,7 +130,7 @@ export const routeCommands: readonly Command[] = [
     flags: { ...sharedFlag, ...apiFlags },
     example: 'route delete relay-1',
     run: async ({ args, flags }) => {
-      const { api, path } = await openRoute(flags, args)
+      const { api, path } = await openRoute(flags, args, 'own')
       await api.request('DELETE /routes/{id}', { path })
       print(`deleted  ${path.id}\n`)
     },
@@ -145,10 +145,28 @@ export function openApiFor(flags: RouteFlags): Promise<Valija> {
   return openApiAsOperator(flags)
 }
 
-async function openRoute(flags: RouteFlags, [route = '']: readonly string[]) {
+/** @param whose `own`: to be changed, which only whoever owns it may do */
+async function openRoute(flags: RouteFlags, [route = '']: readonly string[], whose: 'own' | 'any') {
   const api = await openApiFor(flags)
-  const all = () => api.list('GET /routes', { query: { limit: 100 } })
-  return { api, path: { id: await findByName('route', route, all, ({ name }) => name) } }
+  const all = () => ownFirst(api.list('GET /routes', { query: { limit: 100 } }), flags.shared)
+  const nameOf = (one: Route) => {
+    if (whose === 'own' && one.shared !== flags.shared && one.name === route)
+      throw new Error(
+        `The route "${route}" is the operator’s: --shared, with the operator’s key, changes it.`,
+      )
+    return one.name
+  }
+  return { api, path: { id: await findByName('route', route, all, nameOf) } }
+}
+
+/** A tenant and the operator may each have a route of one name. */
+async function* ownFirst(routes: AsyncIterable<Route>, isShared: boolean): AsyncGenerator<Route> {
+  const others: Route[] = []
+  for await (const route of routes) {
+    if (route.shared === isShared) yield route
+    else others.push(route)
+  }
+  yield* others
 }
 
 /** The fields of a relay that were given. */
