@@ -9,7 +9,7 @@ import {
 import { decodeBody } from '@valija/store'
 import { describe, expect, test } from 'vitest'
 import type { AcceptedWay } from './accept-route.ts'
-import { buildMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
+import { buildMessage, type NamedClaim, suppressRecipients } from './build-message.ts'
 
 const nowMs = Date.parse('2026-11-23T14:00:00Z')
 const options = {
@@ -34,7 +34,7 @@ const caller: Caller = {
 function build(
   more: Partial<MessageInput>,
   way: AcceptedWay = { route: 'smarthost', delivery: 'smarthost' },
-  claim: IdempotencyClaim | null = null,
+  claim: NamedClaim | null = null,
 ) {
   const input = { from: 'hi@acme.test', to: 'ann@example.org', subject: 's', text: 't', ...more }
   const checked = validateMessage(input, { maxMessageSizeBytes: 1_000_000, now: new Date(nowMs) })
@@ -117,7 +117,7 @@ describe('an accepted message', () => {
   })
 
   test('stores the answer that it gives under its key', () => {
-    const claim = { key: 'k', bodyHash: Buffer.from('x') }
+    const claim = { key: 'k', bodyHash: Buffer.from('x'), hiddenNames: [] }
     const before = build({}, undefined, claim)
     expect(before.row.idempotency?.response).toBe(before.answer)
     const hit = { id: '01a208de-6941-7000-a86b-41e17ac78d55', reason: 'manual' } as const

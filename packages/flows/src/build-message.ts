@@ -8,6 +8,7 @@ import {
   type MessageTtlMs,
   messageStatus,
   messageTtlMs,
+  namesOfKey,
   type RouteKind,
   simulationOf,
   type Uuid,
@@ -31,6 +32,21 @@ export interface IdempotencyClaim {
   bodyHash: Buffer
 }
 
+/** With all that its key may be kept by. */
+export interface NamedClaim extends IdempotencyClaim {
+  hiddenNames: readonly string[]
+}
+
+/** @param signingKeys of `Sealer.signingKeys(erasurePurpose)` */
+export function nameClaim(
+  signingKeys: readonly Buffer[],
+  tenantId: Uuid,
+  claim: IdempotencyClaim,
+): NamedClaim {
+  const [, ...hiddenNames] = namesOfKey(signingKeys, tenantId, claim.key)
+  return { ...claim, hiddenNames }
+}
+
 export interface SendOptions {
   maxMessageSizeBytes: number
   /** VALIJA_DELIVERY. */
@@ -52,7 +68,7 @@ export interface BuildInput {
   message: ValidatedMessage
   /** The way that it is accepted for. */
   way: AcceptedWay
-  claim: IdempotencyClaim | null
+  claim: NamedClaim | null
   /** PostgreSQL's clock, milliseconds since 1970. */
   nowMs: number
   nextId: IdSource

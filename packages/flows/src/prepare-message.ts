@@ -16,7 +16,7 @@ import {
 } from '@valija/core'
 import type { DatabaseClock } from '@valija/store'
 import { acceptRoute } from './accept-route.ts'
-import { type BuiltMessage, buildMessage, type IdempotencyClaim, type SendOptions } from './build-message.ts'
+import { type BuiltMessage, buildMessage, type NamedClaim, type SendOptions } from './build-message.ts'
 import { mayBeSentTo, refuseOutOfBounds } from './key-bounds.ts'
 import type { Resending } from './resend-message.ts'
 import type { RouteDirectory } from './route-directory.ts'
@@ -42,7 +42,7 @@ export async function prepareMessage(
   dependencies: PrepareParts,
   caller: Caller,
   input: MessageSource,
-  claim: IdempotencyClaim | null,
+  claim: NamedClaim | null,
 ): Promise<BuiltMessage> {
   const { clock, nextId, options } = dependencies
   const nowMs = clock.nowMs()

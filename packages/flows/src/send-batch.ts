@@ -16,7 +16,6 @@ import {
   errorCatalogue,
   type MailLog,
   type MessageInput,
-  namesOfKey,
   ProductError,
   type Sealer,
 } from '@valija/core'
@@ -41,7 +40,14 @@ import type { Admission } from './admit-deliveries.ts'
 import type { Allowances, Drawn } from './allowances.ts'
 import { refuseBatch, refuseNeverFittingBatch } from './batch-refusal.ts'
 import { type Batcher, createBatcher } from './batcher.ts'
-import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
+import {
+  addressesOf,
+  type BuiltMessage,
+  type IdempotencyClaim,
+  type NamedClaim,
+  nameClaim,
+  suppressRecipients,
+} from './build-message.ts'
 import { type PrepareParts, prepareMessage } from './prepare-message.ts'
 import { type QueueLimits, streamOf } from './queue-limits.ts'
 import { countLive, tellAccepted } from './tell-accepted.ts'
@@ -113,13 +119,12 @@ export function createBatchDesk(parts: BatchDeskParts) {
     { isStrict, answerByMs }: { isStrict: boolean; answerByMs: number },
   ): Promise<BatchAnswer[]> => {
     const { answers, sameAs } = joinRepeated(entries)
+    const named = nameClaims(signingKeys, caller, entries)
     const findOpen = () =>
-      entries.flatMap((entry, index) =>
-        entry instanceof ProductError || answers[index] !== null || sameAs.has(index)
-          ? []
-          : [{ ...entry, index }],
+      named.flatMap((entry, index) =>
+        entry === null || answers[index] !== null || sameAs.has(index) ? [] : [{ ...entry, index }],
       )
-    await findAnswers({ database, signingKeys }, caller, findOpen(), answers)
+    await findAnswers(database, caller, findOpen(), answers)
     const open = findOpen()
     if (open.length > 0) {
       refuseSuspended(caller)
@@ -184,6 +189,14 @@ function joinRepeated(entries: readonly BatchEntry[]) {
   return { answers, sameAs }
 }
 
+/** Null for those that are refused already. */
+function nameClaims(signingKeys: readonly Buffer[], { tenantId }: Caller, entries: readonly BatchEntry[]) {
+  return entries.map((entry) => {
+    if (entry instanceof ProductError) return null
+    return { ...entry, claim: entry.claim && nameClaim(signingKeys, tenantId, entry.claim) }
+  })
+}
+
 function reused(detail?: string): ProductError {
   return new ProductError('idempotency_key_reused', detail === undefined ? {} : { detail })
 }
@@ -203,20 +216,20 @@ function refuseWhole(answers: Answers): void {
 
 interface OpenEntry {
   input: MessageInput
-  claim: IdempotencyClaim | null
+  claim: NamedClaim | null
   index: number
 }
 
 /** Notes the stored answers: what was accepted once is not judged again, though its send_at is over meanwhile. */
 async function findAnswers(
-  { database, signingKeys }: { database: Database; signingKeys: readonly Buffer[] },
+  database: Database,
   { tenantId }: Caller,
   open: readonly OpenEntry[],
   answers: Answers,
 ): Promise<void> {
   const keys = new Map(
     open.flatMap(({ claim }) =>
-      claim === null ? [] : [[claim.key, namesOfKey(signingKeys, tenantId, claim.key)] as const],
+      claim === null ? [] : [[claim.key, [claim.key, ...claim.hiddenNames]] as const],
     ),
   )
   if (keys.size === 0) return

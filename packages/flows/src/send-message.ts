@@ -9,7 +9,6 @@ import {
   erasurePurpose,
   type MailLog,
   type MessageDraft,
-  namesOfKey,
   ProductError,
   type Sealer,
   type Uuid,
@@ -36,7 +35,14 @@ import {
 import type { Admission } from './admit-deliveries.ts'
 import type { Allowances } from './allowances.ts'
 import { createBatcher } from './batcher.ts'
-import { addressesOf, type BuiltMessage, type IdempotencyClaim, suppressRecipients } from './build-message.ts'
+import {
+  addressesOf,
+  type BuiltMessage,
+  type IdempotencyClaim,
+  type NamedClaim,
+  nameClaim,
+  suppressRecipients,
+} from './build-message.ts'
 import { type MessageSource, type PrepareParts, prepareMessage } from './prepare-message.ts'
 import { type QueueLimits, streamOf } from './queue-limits.ts'
 import { type BatchEntry, createBatchDesk } from './send-batch.ts'
@@ -168,8 +174,9 @@ function createSender(
 ): SendDesk['send'] {
   const { database, nextId } = dependencies
   const signingKeys = dependencies.sealer.signingKeys(erasurePurpose)
-  const send: SendDesk['send'] = async (caller, input, claim, answerByMs) => {
-    const stored = claim && (await findAnswer(database, { caller, claim, signingKeys }))
+  const send: SendDesk['send'] = async (caller, input, given, answerByMs) => {
+    const claim = given && nameClaim(signingKeys, caller.tenantId, given)
+    const stored = claim && (await findAnswer(database, caller, claim))
     if (stored !== null) return stored
     refuseSuspended(caller)
     const { queueLimits } = dependencies
@@ -224,7 +231,7 @@ async function prepareRendered(
   dependencies: SendDeskDependencies,
   caller: Caller,
   input: MessageSource,
-  claim: IdempotencyClaim | null,
+  claim: NamedClaim | null,
 ): Promise<BuiltMessage> {
   if ('readAgain' in input || input.template === undefined)
     return prepareMessage(dependencies, caller, input, claim)
@@ -235,10 +242,10 @@ async function prepareRendered(
 
 async function findAnswer(
   database: Database,
-  { caller, claim, signingKeys }: { caller: Caller; claim: IdempotencyClaim; signingKeys: readonly Buffer[] },
+  { tenantId }: Caller,
+  claim: NamedClaim,
 ): Promise<SendAnswer | null> {
-  const { tenantId } = caller
-  const names = namesOfKey(signingKeys, tenantId, claim.key)
+  const names = [claim.key, ...claim.hiddenNames]
   const stored = await findStoredAnswer(database.engine, tenantId, names).catch((error: unknown) => {
     throw asProductError(error)
   })

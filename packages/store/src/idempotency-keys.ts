@@ -10,6 +10,8 @@ export const idempotencyKeptMs = 24 * 3_600_000
 
 export interface NewIdempotencyRow {
   key: string
+  /** By what else it may be kept since somebody was erased whom it names (`namesOfKey`). Few keys have any. */
+  hiddenNames?: readonly string[]
   bodyHash: Buffer
   /** The 202's body, byte for byte. */
   response: string
@@ -53,7 +55,8 @@ SELECT is_locked AS "isLocked" FROM claim WHERE position > 0 ORDER BY position`
 
 /**
  * Claims the keys of messages that are accepted together: a try-lock per key until the commit, then a look at what is stored. A
- * second statement, because only a snapshot taken after the lock is sure to see what its last holder committed.
+ * second statement, because only a snapshot taken after the lock is sure to see what its last holder committed. That may be there by
+ * another name already: an erasure takes no locks of keys.
  *
  * @param answerBy for the configuration of its queries
  * @param way `untilTaken` for whoever writes all or nothing: since all take their keys in one order and the first that is taken ends
@@ -72,25 +75,29 @@ export async function claimKeys(
   )
   if (keyed.length === 0) return results
   keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
-  const columns = [keyed.map((row) => row.tenantId), keyed.map((row) => row.key)]
   const locks = await client.query<{ isLocked: boolean }>({
     ...answerBy,
     ...(way === 'all'
       ? { name: 'claim-keys', text: tryAllSql }
       : { name: 'claim-keys-until', text: untilTakenSql }),
-    values: columns,
+    values: [keyed.map((row) => row.tenantId), keyed.map((row) => row.key)],
   })
+  const names = keyed.flatMap(({ tenantId, key, hiddenNames = [] }, place) =>
+    [key, ...hiddenNames].map((name) => ({ place, tenantId, name })),
+  )
   const stored = await client.query<StoredAnswer & { position: number }>({
     ...answerBy,
     name: 'stored-keys',
     text: `SELECT position::int, body_hash AS "bodyHash", response
            FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS input (tenant_id, key, position)
            JOIN valija.idempotency_keys AS known USING (tenant_id, key) WHERE known.expires_at > now()`,
-    values: columns,
+    values: [names.map(({ tenantId }) => tenantId), names.map(({ name }) => name)],
   })
-  const known = new Map(stored.rows.map((row) => [row.position, row]))
+  // The key as it is comes first of its names, so it is the last to be written.
+  const found = stored.rows.toSorted((a, b) => b.position - a.position)
+  const known = new Map(found.map((row) => [names[row.position - 1]!.place, row]))
   keyed.forEach((row, position) => {
-    const answer = known.get(position + 1)
+    const answer = known.get(position)
     if (answer) {
       const isSame = answer.bodyHash.equals(row.bodyHash)
       results[row.index] = isSame ? { kind: 'replay', response: answer.response } : { kind: 'reused' }
