@@ -5,8 +5,8 @@
  * the client, and stands in the log under the request's id.
  */
 
-import { type ErrorCode, errorCatalogue, invalidRequest, ProductError } from '@valija/core'
-import { isPassingDatabaseError } from '@valija/store'
+import { conflict, type ErrorCode, errorCatalogue, invalidRequest, ProductError } from '@valija/core'
+import { isMissingReference, isPassingDatabaseError } from '@valija/store'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { AllowedMethods } from './allowed-methods.ts'
@@ -154,7 +154,17 @@ function toProductError(error: unknown, request: FastifyRequest): ProductError {
   if (known) return new ProductError(known.code, { detail: known.detail })
   if (isDatabaseTrouble(error))
     return new ProductError('database_unavailable', { retryAfterS: 1, cause: error })
+  if (isMissingReference(error)) return overtaken(error)
   return new ProductError('internal', { cause: error })
+}
+
+/** What a request refers to was deleted while it was under way. */
+function overtaken(cause: unknown): ProductError {
+  return conflict('changed', {
+    detail: 'Something that this is about was deleted, or came into use, meanwhile.',
+    fix: 'Repeat the request: it finds what is there now.',
+    cause,
+  })
 }
 
 function refuseShape(

@@ -4,6 +4,7 @@ import {
   type Database,
   deleteDomain,
   forgetOldDomainReports,
+  insertDomainReport,
   insertPendingDomain,
   insertVouchedDomain,
   maxReportsPerDay,
@@ -230,6 +231,20 @@ describe('whose report it is', () => {
     )
     expect(left.rowCount).toBe(0)
   })
+})
+
+test('a domain that is deleted while its report is written is not tried for again', async () => {
+  const domain = { id: newId(), tenantId: acme }
+  const about = { reporter: 'r', reportId: '1', policyDomain: 'acme.test', at: new Date() }
+  let transactions = 0
+  const count = () => {
+    transactions++
+  }
+  database.engine.on('acquire', count)
+  const counts = { kind: 'tls', rows: [] } as const
+  expect(await insertDomainReport(database, { domain, ...about, counts })).toBe('no_domain')
+  database.engine.off('acquire', count)
+  expect(transactions).toBe(1)
 })
 
 test('what no report is about, and what is none, changes nothing and is told', async () => {

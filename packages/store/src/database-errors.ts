@@ -84,6 +84,12 @@ export function isDataError(error: unknown): boolean {
   return code !== null && /^(?:2[23]...|54000)$/.test(code)
 }
 
+/** Whether a row names another one that is not there, or that is to go while it is named (foreign_key_violation, and Prisma's code for it). */
+export function isMissingReference(error: unknown): boolean {
+  const code = databaseCodeOf(error)
+  return code === '23503' || code === 'P2003'
+}
+
 /**
  * Whether a statement took longer than it may: PostgreSQL has ended it (57014), or nobody waits for its answer any more. In the
  * second case it may still be carried out.

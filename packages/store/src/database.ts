@@ -11,7 +11,7 @@ import pg from 'pg'
 import { tellRequest } from './audited-request.ts'
 import { PrismaClient } from './generated/prisma/client.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
-import { retryConflicts } from './retry-conflicts.ts'
+import { type RetryOptions, retryConflicts } from './retry-conflicts.ts'
 import { livenessOptions, livenessSettings, watchConnection } from './watch-connection.ts'
 
 /** Counters of type int8 fit into a double here. */
@@ -160,8 +160,9 @@ async function tellWhoAsks(prisma: TransactionClient): Promise<void> {
 export async function asEngine<T>(
   database: Database,
   work: (client: pg.PoolClient) => Promise<T>,
+  options: RetryOptions = {},
 ): Promise<T> {
-  return inTransaction(database.engine, 'BEGIN', work)
+  return inTransaction(database.engine, 'BEGIN', work, options)
 }
 
 /** SET LOCAL takes no parameters, so the id's form is checked instead. */
@@ -180,9 +181,10 @@ export function inTransaction<T>(
   pool: pg.Pool,
   begin: string,
   work: (client: pg.PoolClient) => Promise<T>,
+  options: RetryOptions = {},
 ): Promise<T> {
   const told = tellRequest()
-  return retryConflicts(() => transactOnce(pool, told === null ? begin : `${begin}; ${told}`, work))
+  return retryConflicts(() => transactOnce(pool, told === null ? begin : `${begin}; ${told}`, work), options)
 }
 
 async function transactOnce<T>(

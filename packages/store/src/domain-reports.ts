@@ -6,6 +6,7 @@ import type { Uuid } from '@valija/core'
 import type { DmarcDisposition, TlsPolicyReport } from '@valija/mail'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
+import { isMissingReference } from './database-errors.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 /** A domain as those who report about it know it. */
@@ -81,7 +82,7 @@ export async function insertDomainReport(
   const { domain, reporter, reportId, policyDomain, at, counts } = report
   const key = [domain.id, counts.kind, reporter, reportId, policyDomain]
   try {
-    return await asEngine(database, async (client) => {
+    const keep = async (client: pg.PoolClient): Promise<DomainReportOutcome> => {
       const kept = await client.query<{ day: string }>({
         name: 'insert-domain-report',
         text: `INSERT INTO valija.domain_reports (domain_id, kind, reporter, report_id, policy_domain, tenant_id, day)
@@ -96,10 +97,11 @@ export async function insertDomainReport(
       if (counts.kind === 'dmarc') await addDmarcCounts(client, report, day, counts.rows)
       else await addTlsCounts(client, report, day, counts.rows)
       return 'kept'
-    })
+    }
+    return await asEngine(database, keep, { mayMissReference: true })
   } catch (error) {
-    // PostgreSQL's foreign_key_violation: the domain was deleted meanwhile.
-    if ((error as { code?: unknown }).code === '23503') return 'no_domain'
+    // The domain was deleted meanwhile.
+    if (isMissingReference(error)) return 'no_domain'
     throw error
   }
 }

@@ -16,7 +16,7 @@ export const createKey: RoutePlugin = (app, { database, wake, nextId, clock }) =
           'The key itself is in this answer only. A key makes no key that can do more than itself.',
         tags: ['Keys'],
         body: ref(KeyInput),
-        response: { 201: ref(CreatedKey), ...problems(400, 403, 413, 415) },
+        response: { 201: ref(CreatedKey), ...problems(400, 403, 409, 413, 415) },
       },
     },
     async (request, reply) => reply.code(201).send(await addKey(desk, callerOf(request), request.body)),
