@@ -15,6 +15,7 @@ export {
 export * from './incoming/index.ts'
 export * from './mailbox.ts'
 export { type MimeMail, parseMime } from './parse-mime.ts'
+export { parseMimeApart } from './parse-mime-apart.ts'
 export * from './raw-message.ts'
 export * from './record-fault.ts'
 export * from './report-address.ts'

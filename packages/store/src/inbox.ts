@@ -2,7 +2,7 @@
  * The inbox: what the capture route caught, whole as it came over SMTP, with the few header fields that a list shows.
  */
 import { storableText, type Uuid } from '@valija/core'
-import { parseMime } from '@valija/mail'
+import { parseMimeApart } from '@valija/mail'
 import type pg from 'pg'
 import { decodeWords, type Header } from 'postal-mime'
 import { type Database, readAsTenant, writeAsTenant } from './database.ts'
@@ -140,11 +140,11 @@ export async function clearInbox(database: Database, tenantId: Uuid): Promise<vo
 }
 
 /**
- * Takes a mail apart. A mail that the parser refuses (over 256 levels of parts, over 2 MiB of headers) comes back with
- * nothing in it: it was caught all the same, and its raw text can be read.
+ * Takes a mail apart, a large one in a thread. One that the parser refuses (over 256 levels of parts, over 2 MiB of headers) or does not get
+ * through in 10 s comes back with nothing in it: it was caught all the same, and its raw text can be read.
  */
 export async function parseMail(raw: Buffer): Promise<ParsedMail> {
-  const mail = await parseMime(raw).catch(() => null)
+  const mail = await parseMimeApart(raw).catch(() => null)
   if (mail === null) return { headers: [], text: null, html: null, attachments: [] }
   return {
     headers: mail.headers.map((header: Header) => ({
