@@ -58,7 +58,11 @@ export async function runStart(
 /** Starts and waits for the ready line. */
 export async function startAll(...given: Parameters<typeof runStart>): Promise<Started> {
   const process = await runStart(...given)
-  await process.line(/^valija ready/, READY_MS)
+  await process.line(/^valija ready/, READY_MS).catch(async (error) => {
+    // Asked to, it ends its PostgreSQL as well, which a kill would leave behind.
+    await process.stop()
+    throw error
+  })
   const dev = JSON.parse(await readFile(path.join(given[0], 'dev.json'), 'utf8')) as DevFile
   return { process, dev, call: client(dev.url, dev.apiKey) }
 }
