@@ -28,19 +28,21 @@ const secondTry = {
   },
 }
 
+/** Most of these tests wait for databases, peers and leases, so three at a time pay even on two cores. */
+const afterwards = { maxWorkers: 3, sequence: { groupOrder: 1 } }
+
 /** All that lies beside the code, by the ending of its name. */
 const beside = (ending: string) =>
   ['packages', 'apps', 'tools', 'torture', 'bench'].map((folder) => `${folder}/**/*${ending}`)
 
 export default defineConfig({
   test: {
-    // What a test starts keeps a core busy: with three at a time on two cores none of them was idle, and a dozen processes waited for one.
-    maxWorkers: 2,
     reporters: ['default', 'tests/support/second-tries.ts'],
     projects: [
       {
         test: {
           name: 'unit',
+          ...afterwards,
           ...patience,
           include: beside('.test.ts'),
           exclude: ['**/*.{db,io}.test.ts', '**/node_modules/**'],
@@ -51,6 +53,7 @@ export default defineConfig({
       {
         test: {
           name: 'io',
+          ...afterwards,
           ...patience,
           ...secondTry,
           include: beside('.io.test.ts'),
@@ -60,6 +63,7 @@ export default defineConfig({
       {
         test: {
           name: 'store',
+          ...afterwards,
           ...patience,
           include: beside('.db.test.ts'),
           globalSetup: ['tests/support/cluster.ts'],
@@ -70,6 +74,9 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          // What a test starts keeps a core busy: with three at a time on two cores none of them was idle, and a dozen processes waited for one.
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
           ...patience,
           ...secondTry,
           include: ['tests/t-*.test.ts'],

@@ -115,11 +115,10 @@ async function createUser(
       await rename(file, path.join(maildir, 'new', name))
     },
     mails: async (folder = 'INBOX') => {
-      const texts: string[] = []
-      for (const part of ['new', 'cur'])
-        for (const name of (await namesIn(path.join(folderOf(folder), part))).sort())
-          texts.push(await readFile(path.join(folderOf(folder), part, name), 'utf8'))
-      return texts
+      for (;;) {
+        const texts = await textsIn(folderOf(folder))
+        if (texts !== null) return texts
+      }
     },
     // A Maildir keeps flags behind the comma: S is \Seen.
     unseen: async () => {
@@ -132,8 +131,9 @@ async function createUser(
     forgetUids: async () => {
       const list = path.join(maildir, 'dovecot-uidlist')
       const text = await readFile(list, 'utf8')
+      // A lock that a session had is gone by itself.
       for (const name of await namesIn(maildir))
-        if (name.startsWith('dovecot')) await rm(path.join(maildir, name), { recursive: true })
+        if (name.startsWith('dovecot')) await rm(path.join(maildir, name), { recursive: true, force: true })
       // Left to itself it takes the second that it is now, which may be the same.
       await writeFile(
         list,
@@ -142,6 +142,20 @@ async function createUser(
       if (isRoot) await chown(list, nobody, nobody)
     },
   }
+}
+
+/** Null when a mail got another name meanwhile, as it does when it was looked at: what stands before the colon stays. */
+async function textsIn(maildir: string): Promise<string[] | null> {
+  const texts = new Map<string, string>()
+  try {
+    for (const part of ['new', 'cur'])
+      for (const name of (await namesIn(path.join(maildir, part))).sort())
+        texts.set(name.replace(/:.*/, ''), await readFile(path.join(maildir, part, name), 'utf8'))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+  return [...texts.values()]
 }
 
 async function namesIn(folder: string): Promise<string[]> {
