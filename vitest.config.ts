@@ -14,20 +14,6 @@ const patience = {
   expect: { poll: { timeout: 60_000 } },
 }
 
-/**
- * Continuous integration runs on machines that others use too. There, what a busy machine alone can cause gets a second try: a wait that ended,
- * and a time beyond its bound (`toBeLessThan`; limits that are to be kept are asked by `toBeLessThanOrEqual`, which gets none). The run's end
- * names every test that needed it, with its reason, since what was waited for may also have been lost: such a test, or what it tests, is to
- * be mended. Anything else that came out otherwise than expected is red at once.
- */
-const secondTry = {
-  retry: {
-    count: process.env.CI === undefined ? 0 : 1,
-    condition:
-      /^(not within \d+ ms: |\d+ ms passed without |(Test|Hook) timed out in )|(^|: )expected [\d.e+]+ to be (less|greater) than [\d.]/,
-  },
-}
-
 /** Most of these tests wait for databases, peers and leases, so three at a time pay even on two cores. */
 const afterwards = { maxWorkers: 3, sequence: { groupOrder: 1 } }
 
@@ -37,7 +23,6 @@ const beside = (ending: string) =>
 
 export default defineConfig({
   test: {
-    reporters: ['default', 'tests/support/second-tries.ts'],
     projects: [
       {
         test: {
@@ -55,7 +40,6 @@ export default defineConfig({
           name: 'io',
           ...afterwards,
           ...patience,
-          ...secondTry,
           include: beside('.io.test.ts'),
           isolate: false,
         },
@@ -78,7 +62,6 @@ export default defineConfig({
           maxWorkers: 2,
           sequence: { groupOrder: 0 },
           ...patience,
-          ...secondTry,
           include: ['tests/t-*.test.ts'],
           globalSetup: ['tests/support/cluster.ts'],
           // What is tested runs in processes of its own, nearly all of it; loading the tools anew for each file took two seconds of the processor.

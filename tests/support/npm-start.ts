@@ -30,8 +30,8 @@ export type Started = {
   call: Call
 }
 
-/** An embedded PostgreSQL is made at the first start: an initdb, the migrations, and two busy cores. What is promised is measured by itself. */
-const READY_MS = 100_000
+/** An embedded PostgreSQL is made at the first start: an initdb, the migrations, and two busy cores. */
+const READY_MS = 60_000
 
 /** Starts without waiting: through npm, or (`isBare`) the program that npm runs. */
 export async function runStart(

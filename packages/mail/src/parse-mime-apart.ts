@@ -35,7 +35,11 @@ async function parseInThread(raw: Buffer, withinMs: number): Promise<MimeMail> {
   const { promise, resolve, reject } = Promise.withResolvers<MimeMail>()
   const thread = new Worker(new URL('./parse-mime-thread.ts', import.meta.url), {
     // Nothing of the process is to be seen: its environment holds secrets.
-    ...{ env: {}, execArgv: [], resourceLimits, name: 'mime', workerData: raw },
+    env: {},
+    execArgv: [],
+    resourceLimits,
+    name: 'mime',
+    workerData: raw,
   })
   const timer = setTimeout(() => reject(new Error(`the mail takes over ${withinMs} ms to read`)), withinMs)
   thread.on('message', resolve)

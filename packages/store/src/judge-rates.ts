@@ -89,15 +89,17 @@ export function judgeRates(
 /** What had begun before the last time may have been counted after it. */
 const overlap = `interval '1 minute'`
 
+const judgedOutcomes = ['delivered', 'deferred', 'bounced', 'hard_bounced', 'complained'] as const
+
 /** Sums of those hours `s` that meet the condition, as an object. */
 const sumsSql = (condition: string) =>
-  `jsonb_build_object(${['delivered', 'deferred', 'bounced', 'hard_bounced', 'complained']
+  `jsonb_build_object(${judgedOutcomes
     .map(
       (name) => `'${name}', coalesce(sum(s.count) FILTER (WHERE s.outcome = '${name}' AND ${condition}), 0)`,
     )
     .join(', ')})`
 
-/** Each tenant's hours are read once, for both streams: there is a row for each domain, provider and reason. */
+/** Each tenant's hours are read once, for both streams, and of them only what is judged: there is a row for each domain, provider and reason. */
 async function readStreams(client: pg.PoolClient, since: string): Promise<JudgedStream[]> {
   const { rows } = await client.query<JudgedStream>({
     name: 'read-judged-streams',
@@ -115,6 +117,7 @@ CROSS JOIN LATERAL (
     ${sumsSql("s.stream = 'bulk' AND s.starts_at > coalesce(t.bulk_resumed_at, '-infinity')")} AS resumed
   FROM valija.stats AS s
   WHERE s.tenant_id = t.id AND s.span = 'hour' AND s.starts_at > now() - interval '${alarmWindowHours} hours'
+    AND s.outcome IN (${judgedOutcomes.map((name) => `'${name}'`).join(', ')})
 ) AS counted
 CROSS JOIN LATERAL (VALUES
   ('transactional', counted.transactional, NULL),

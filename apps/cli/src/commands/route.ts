@@ -148,25 +148,20 @@ export function openApiFor(flags: RouteFlags): Promise<Valija> {
 /** @param whose `own`: to be changed, which only whoever owns it may do */
 async function openRoute(flags: RouteFlags, [route = '']: readonly string[], whose: 'own' | 'any') {
   const api = await openApiFor(flags)
-  const all = () => ownFirst(api.list('GET /routes', { query: { limit: 100 } }), flags.shared)
-  const nameOf = (one: Route) => {
-    if (whose === 'own' && one.shared !== flags.shared && one.name === route)
+  const named = async function* () {
+    const others: Route[] = []
+    // A tenant and the operator may each have a route of one name.
+    for await (const one of api.list('GET /routes', { query: { limit: 100 } })) {
+      if (one.shared === flags.shared) yield one
+      else if (one.name === route) others.push(one)
+    }
+    if (whose === 'own' && others.length > 0)
       throw new Error(
         `The route "${route}" is the operator’s: --shared, with the operator’s key, changes it.`,
       )
-    return one.name
+    yield* others
   }
-  return { api, path: { id: await findByName('route', route, all, nameOf) } }
-}
-
-/** A tenant and the operator may each have a route of one name. */
-async function* ownFirst(routes: AsyncIterable<Route>, isShared: boolean): AsyncGenerator<Route> {
-  const others: Route[] = []
-  for await (const route of routes) {
-    if (route.shared === isShared) yield route
-    else others.push(route)
-  }
-  yield* others
+  return { api, path: { id: await findByName('route', route, named, ({ name }) => name) } }
 }
 
 /** The fields of a relay that were given. */
