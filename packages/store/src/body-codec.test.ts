@@ -1,6 +1,6 @@
 import { parseMailbox } from '@valija/mail'
 import { describe, expect, test } from 'vitest'
-import { decodeBody, encodeBody, type StoredBody } from './body-codec.ts'
+import { decodeBody, encodeBody, type FieldsBody, type StoredBody } from './body-codec.ts'
 
 function mailbox(text: string) {
   const parsed = parseMailbox(text)
@@ -8,7 +8,7 @@ function mailbox(text: string) {
   return parsed.value
 }
 
-const fields: StoredBody = {
+const fields: FieldsBody = {
   kind: 'fields',
   composition: {
     from: mailbox('Ändré <a@b.test>'),
@@ -57,6 +57,20 @@ describe('a stored body', () => {
       needsSmtpUtf8: true,
     }
     expect(decodeBody(encodeBody(raw))).toEqual(raw)
+  })
+
+  test('may have texts of any length, and is none the shorter or longer for the one before it', () => {
+    // At the bounds of the room that is kept for them, in units of UTF-16, as UTF-8 of three octets, and escaped.
+    const lengths = [0, 1, 43_690, 43_691, 131_000, 131_072, 400_000]
+    for (const length of lengths) {
+      for (const unit of ['a', '€', '"', '\u0001']) {
+        const [text, html] = [unit.repeat(length), length % 2 ? null : `<p>${unit.repeat(length)}`]
+        const body = { ...fields, composition: { ...fields.composition, text, html, attachments: [] } }
+        const blob = encodeBody(body)
+        encodeBody(fields)
+        expect(decodeBody(blob)).toEqual(body)
+      }
+    }
   })
 
   test('is compressed, but for attachments, which mostly are so already', () => {
