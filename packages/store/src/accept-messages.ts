@@ -29,6 +29,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { hasDueRow, isInFlight } from './admission.ts'
+import { booleanArray, integerArray, textArray, timeArray, uuidArray } from './array-parameters.ts'
 import { claimKeys, type KeyResult, type NewIdempotencyRow } from './idempotency-keys.ts'
 import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
 import { retryConflicts } from './retry-conflicts.ts'
@@ -333,7 +334,7 @@ export async function insertMessages(
       ...keyParameters(messages),
       ...eventParameters(messages.flatMap((message) => message.events)),
       limits.directShare,
-      messages.map(({ recipients }) => recipients.length),
+      integerArray(messages.map(({ recipients }) => recipients.length)),
     ],
   })
   const admitted = new Map<Uuid, Uuid[]>()
@@ -373,36 +374,31 @@ function messageParameters(messages: readonly NewMessage[]): unknown[] {
     return slice
   })
   return [
-    messages.map((message) => message.id),
-    messages.map((message) => message.tenantId),
-    messages.map((message) => timeOf(message.createdAtMs)),
-    messages.map((message) => message.stream),
-    messages.map((message) => message.delivery),
-    messages.map((message) => message.fromHeader),
-    messages.map((message) => message.fromEmail),
-    messages.map((message) => message.fromDomain),
-    messages.map((message) => message.subject),
-    messages.map((message) => arrayLiteral(message.tags)),
-    messages.map((message) => JSON.stringify(message.metadata)),
-    messages.map((message) => timeOf(message.sendAtMs)),
-    messages.map((message) => timeOf(message.expiresAtMs)),
-    messages.map((message) => message.rfcMessageId),
-    messages.map((message) => message.isSimulated),
-    messages.map((message) => message.requireTls),
-    slices,
+    uuidArray(messages.map((message) => message.id)),
+    uuidArray(messages.map((message) => message.tenantId)),
+    timeArray(messages.map((message) => message.createdAtMs)),
+    textArray(messages.map((message) => message.stream)),
+    textArray(messages.map((message) => message.delivery)),
+    textArray(messages.map((message) => message.fromHeader)),
+    textArray(messages.map((message) => message.fromEmail)),
+    textArray(messages.map((message) => message.fromDomain)),
+    textArray(messages.map((message) => message.subject)),
+    textArray(messages.map((message) => arrayLiteral(message.tags))),
+    textArray(messages.map((message) => JSON.stringify(message.metadata))),
+    timeArray(messages.map((message) => message.sendAtMs)),
+    timeArray(messages.map((message) => message.expiresAtMs)),
+    textArray(messages.map((message) => message.rfcMessageId)),
+    booleanArray(messages.map((message) => message.isSimulated)),
+    booleanArray(messages.map((message) => message.requireTls)),
+    textArray(slices),
     Buffer.concat(messages.map((message) => message.body)),
-    messages.map((message) => message.isSensitive),
-    messages.map((message) => message.isSandbox),
-    messages.map((message) => message.resentFrom),
-    messages.map((message) => timeOf(message.lateAtMs)),
-    messages.map((message) => message.template?.slug ?? null),
-    messages.map((message) => message.template?.version ?? null),
+    booleanArray(messages.map((message) => message.isSensitive)),
+    booleanArray(messages.map((message) => message.isSandbox)),
+    uuidArray(messages.map((message) => message.resentFrom)),
+    timeArray(messages.map((message) => message.lateAtMs)),
+    textArray(messages.map((message) => message.template?.slug ?? null)),
+    integerArray(messages.map((message) => message.template?.version ?? null)),
   ]
-}
-
-/** As text: pg spells out a Date in the process's time zone, field by field. */
-function timeOf(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString()
 }
 
 /** A `text[]` inside an array of texts: PostgreSQL's arrays have no rows of different lengths. */
@@ -411,22 +407,22 @@ function arrayLiteral(values: readonly string[]): string {
 }
 
 function recipientParameters(messages: readonly NewMessage[]): unknown[] {
-  const rows = messages.flatMap((message) =>
-    message.recipients.map((recipient, ordinal) => ({ ...recipient, ordinal, message })),
+  const rows = messages.flatMap(({ id, route, recipients }) =>
+    recipients.map((recipient, ordinal) => ({ recipient, ordinal, messageId: id, route })),
   )
   return [
-    rows.map((row) => row.id),
-    rows.map((row) => row.message.id),
-    rows.map((row) => row.ordinal),
-    rows.map((row) => row.email),
-    rows.map((row) => row.emailKey),
-    rows.map((row) => row.domain),
-    rows.map((row) => row.type),
-    rows.map((row) => row.status),
-    rows.map((row) => row.reason),
-    rows.map((row) => row.simulation),
-    rows.map((row) => (row.simulation === null ? row.message.route : 'simulator')),
-    rows.map((row) => row.seq),
+    uuidArray(rows.map(({ recipient }) => recipient.id)),
+    uuidArray(rows.map(({ messageId }) => messageId)),
+    integerArray(rows.map(({ ordinal }) => ordinal)),
+    textArray(rows.map(({ recipient }) => recipient.email)),
+    textArray(rows.map(({ recipient }) => recipient.emailKey)),
+    textArray(rows.map(({ recipient }) => recipient.domain)),
+    textArray(rows.map(({ recipient }) => recipient.type)),
+    textArray(rows.map(({ recipient }) => recipient.status)),
+    textArray(rows.map(({ recipient }) => recipient.reason)),
+    textArray(rows.map(({ recipient }) => recipient.simulation)),
+    textArray(rows.map(({ recipient, route }) => (recipient.simulation === null ? route : 'simulator'))),
+    integerArray(rows.map(({ recipient }) => recipient.seq)),
   ]
 }
 
@@ -435,11 +431,11 @@ function keyParameters(messages: readonly NewMessage[]): unknown[] {
     message.idempotency ? [{ message, ...message.idempotency }] : [],
   )
   return [
-    rows.map((row) => row.message.tenantId),
-    rows.map((row) => row.key),
+    uuidArray(rows.map((row) => row.message.tenantId)),
+    textArray(rows.map((row) => row.key)),
     rows.map((row) => row.bodyHash),
-    rows.map((row) => row.message.id),
-    rows.map((row) => row.response),
-    rows.map((row) => timeOf(row.expiresAtMs)),
+    uuidArray(rows.map((row) => row.message.id)),
+    textArray(rows.map((row) => row.response)),
+    timeArray(rows.map((row) => row.expiresAtMs)),
   ]
 }

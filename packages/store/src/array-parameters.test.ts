@@ -1,6 +1,6 @@
 import type { Uuid } from '@valija/core'
 import { expect, test } from 'vitest'
-import { textArray, uuidArray } from './array-parameters.ts'
+import { booleanArray, integerArray, textArray, timeArray, uuidArray } from './array-parameters.ts'
 
 const octets = (...parts: string[]) => Buffer.from(parts.join('').replaceAll(' ', ''), 'hex')
 
@@ -25,6 +25,39 @@ test('a UUID goes as sixteen octets', () => {
       'ffffffff',
     ),
   )
+})
+
+test('a boolean goes as an octet, an integer as four', () => {
+  expect(booleanArray([true, false])).toEqual(
+    octets('00000001 00000000 00000010 00000002 00000001', '00000001 01', '00000001 00'),
+  )
+  expect(integerArray([1, null, -2])).toEqual(
+    octets(
+      '00000001 00000001 00000017 00000003 00000001',
+      '00000004 00000001',
+      'ffffffff',
+      '00000004 fffffffe',
+    ),
+  )
+})
+
+test('a time goes as microseconds since 2000, before it and after it', () => {
+  const at = (text: string) => Date.parse(text)
+  const times = [at('2000-01-01T00:00:00.001Z'), null, at('1999-12-31T23:59:59.999Z')]
+  expect(timeArray(times)).toEqual(
+    octets(
+      '00000001 00000001 000004a0 00000003 00000001',
+      '00000008 00000000000003e8',
+      'ffffffff',
+      '00000008 fffffffffffffc18',
+    ),
+  )
+  const microseconds = (text: string) => Number(timeArray([at(text)]).readBigInt64BE(24))
+  expect(microseconds('2026-11-27T10:55:32.123Z')).toBe(
+    at('2026-11-27T10:55:32.123Z') * 1_000 - 946_684_800_000_000,
+  )
+  // A clock's part of a millisecond is none of a stored time.
+  expect(timeArray([946_684_800_000.9]).readBigInt64BE(24)).toBe(0n)
 })
 
 test('an array of nothing has no dimension', () => {

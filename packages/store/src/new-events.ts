@@ -3,7 +3,7 @@
  * it. Whoever changes a recipient's state writes its events in the same transaction, so neither can be there alone.
  */
 import { type EventType, namedOnlyEventTypes, type Uuid } from '@valija/core'
-import { textArray, uuidArray } from './array-parameters.ts'
+import { textArray, timeArray, uuidArray } from './array-parameters.ts'
 
 export interface NewEvent {
   id: Uuid
@@ -97,7 +97,7 @@ export function eventParameters(events: readonly NewEvent[]): unknown[] {
     uuidArray(events.map((event) => event.tenantId)),
     textArray(events.map((event) => event.type)),
     uuidArray(events.map((event) => event.messageId)),
-    events.map((event) => new Date(event.createdAtMs).toISOString()),
+    timeArray(events.map((event) => event.createdAtMs)),
     textArray(events.map((event) => JSON.stringify(event.data))),
   ]
 }
