@@ -6,7 +6,7 @@
  * An IPv6 address counts with all of its /64.
  */
 import { type Caller, hashApiKey, ProductError, peerOf } from '@valija/core'
-import { createBudgets } from '@valija/flows'
+import { createBudgets, rememberKeys } from '@valija/flows'
 
 export interface AddressLimits {
   /**
@@ -29,6 +29,7 @@ export function createAddressLimits(perMinute: number): AddressLimits {
   const requests = createBudgets({ count: perMinute, perMs: minuteMs, remembered })
   const wrongKeys = createBudgets({ count: wrongKeysPerMinute, perMs: minuteMs, remembered })
   const rightKeys = new Set<string>()
+  const nameOf = rememberKeys((authorization) => hashApiKey(authorization).toString('base64'))
   const noteRight = (name: string) => {
     rightKeys.delete(name)
     rightKeys.add(name)
@@ -40,7 +41,7 @@ export function createAddressLimits(perMinute: number): AddressLimits {
       const peer = peerOf(ip)
       const overMs = perMinute === 0 ? 0 : requests.take(peer)
       if (overMs > 0) throw refusal(`More than ${perMinute} requests of ${peer} in a minute`, overMs)
-      const name = authorization === undefined ? '' : hashApiKey(authorization).toString('base64')
+      const name = authorization === undefined ? '' : nameOf(authorization)
       const spentMs = wrongKeys.spentMs(peer)
       if (spentMs > 0 && !rightKeys.has(name)) throw tooManyWrong(peer, spentMs)
       try {

@@ -32,6 +32,7 @@ import {
   type Wake,
 } from '@valija/store'
 import { createBriefMemory } from './brief-memory.ts'
+import { rememberKeys } from './remember-keys.ts'
 
 export interface Credentials {
   /** The Authorization header. */
@@ -74,6 +75,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const { database, wake, clock } = parts
   if (parts.adminKey === '') throw new RangeError('the operator’s key is empty')
   const adminHash = parts.adminKey === null ? null : hashApiKey(parts.adminKey)
+  const tokenOf = rememberKeys(readToken)
   const keys = createBriefMemory(rememberedKeys, async (hashHex: string) => {
     const found = await findKeyByHash(database.engine, Buffer.from(hashHex, 'hex'))
     if (found === null) return null
@@ -86,12 +88,11 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     tenants.forget((id) => changed === '' || id === changed)
   })
   const authenticate: Authenticate = async ({ authorization, tenant, ip }) => {
-    const token = readBearer(authorization)
-    const hash = hashApiKey(token)
+    if (authorization === undefined) throw refuseKey('There is no Authorization header.')
+    const { hash, hashHex, isPlausible } = tokenOf(authorization)
     if (adminHash !== null && timingSafeEqual(hash, adminHash)) return actAsOperator(tenant, tenants.get)
-    if (!isPlausibleApiKey(token))
-      throw refuseKey('It is not a key of this installation; was it copied whole?')
-    const key = await orUnavailable(keys.get(hash.toString('hex')))
+    if (!isPlausible) throw refuseKey('It is not a key of this installation; was it copied whole?')
+    const key = await orUnavailable(keys.get(hashHex))
     if (key === null) throw refuseKey('The key is unknown or was revoked.')
     checkKey(key, ip, clock.nowMs())
     if (tenant !== undefined)
@@ -157,14 +158,11 @@ async function actAsOperator(
 }
 
 /** RFC 6750 section 2.1; the scheme's case does not count (RFC 9110 section 11.1). */
-function readBearer(authorization: string | undefined): string {
-  const token = /^bearer +(\S{1,512})$/i.exec(authorization?.trim() ?? '')?.[1]
-  if (token === undefined) {
-    throw refuseKey(
-      authorization === undefined ? 'There is no Authorization header.' : 'It does not read “Bearer <key>”.',
-    )
-  }
-  return token
+function readToken(authorization: string) {
+  const token = /^bearer +(\S{1,512})$/i.exec(authorization.trim())?.[1]
+  if (token === undefined) throw refuseKey('It does not read “Bearer <key>”.')
+  const hash = hashApiKey(token)
+  return { hash, hashHex: hash.toString('hex'), isPlausible: isPlausibleApiKey(token) }
 }
 
 function checkKey(key: Credential, ip: string, nowMs: number): void {
