@@ -71,6 +71,12 @@ export function uuidTimeMs(uuid: Uuid): number {
  */
 const setBackMs = 10_000
 
+/** Random octets are drawn and written in digits for so many ids at once: by itself each id takes 0.8 instead of 0.3 µs. */
+const drawn = 256
+/** `rand_b` of an id: its variant and 62 bits. */
+const randomBytes = 8
+const randomDigits = 2 * randomBytes
+
 /**
  * Makes UUIDv7s in ascending order within this process (RFC 9562 §6.2, method 1: a 12-bit counter in `rand_a`, which
  * borrows the next millisecond when it overflows).
@@ -78,28 +84,32 @@ const setBackMs = 10_000
  * @param nowMs PostgreSQL's clock in milliseconds since 1970
  */
 export function createIdSource(nowMs: () => number): IdSource {
-  const random = Buffer.alloc(8 * 256)
-  let offset = random.length
-  let lastMs = 0
+  const random = Buffer.alloc(drawn * randomBytes)
+  let digits = ''
+  let offset = 0
+  let lastMs = -1
+  let time = ''
   let counter = 0
+  const drawDigits = () => {
+    randomFillSync(random)
+    for (let at = 0; at < random.length; at += randomBytes) random[at] = (random[at]! & 0x3f) | 0x80
+    digits = random.toString('hex')
+    offset = 0
+  }
+  const setTime = (ms: number) => {
+    const hex = ms.toString(16).padStart(12, '0')
+    lastMs = ms
+    time = `${hex.slice(0, 8)}-${hex.slice(8)}-7`
+    counter = 0
+  }
   return () => {
     const ms = Math.floor(nowMs())
-    if (ms > lastMs || ms < lastMs - setBackMs) {
-      lastMs = ms
-      counter = 0
-    } else if (++counter > 0xfff) {
-      lastMs += 1
-      counter = 0
-    }
-    if (offset === random.length) {
-      randomFillSync(random)
-      offset = 0
-    }
-    const tail = random.subarray(offset, offset + 8)
-    offset += 8
-    tail[0] = (tail[0]! & 0x3f) | 0x80
-    const time = lastMs.toString(16).padStart(12, '0')
-    return hyphenate(`${time}7${counter.toString(16).padStart(3, '0')}${tail.toString('hex')}`)
+    if (ms > lastMs || ms < lastMs - setBackMs) setTime(ms)
+    else if (++counter > 0xfff) setTime(lastMs + 1)
+    if (offset === digits.length) drawDigits()
+    const at = offset
+    offset += randomDigits
+    return `${time}${counter.toString(16).padStart(3, '0')}-${digits.slice(at, at + 4)}-${digits.slice(at + 4, offset)}`
   }
 }
 
