@@ -113,7 +113,7 @@ export async function startByteSink(options: ByteSinkOptions = {}): Promise<Byte
   const { host = '127.0.0.1', port = 0, extensions = ['PIPELINING', '8BITMIME', 'SMTPUTF8'] } = options
   const connections: Buffer[][] = []
   const sockets = new Set<net.Socket>()
-  const server = net.createServer((socket) => {
+  const server = net.createServer({ noDelay: true }, (socket) => {
     const chunks: Buffer[] = []
     connections.push(chunks)
     sockets.add(socket)

@@ -24,8 +24,8 @@ export async function startCuttingProxy(targetPort: number): Promise<CuttingProx
   let before: string | null = null
   let held: string | null = null
   let onHeld = () => {}
-  const server = net.createServer((client) => {
-    const target = net.connect(targetPort, '127.0.0.1')
+  const server = net.createServer({ noDelay: true }, (client) => {
+    const target = net.connect({ port: targetPort, host: '127.0.0.1', noDelay: true })
     const cut = () => {
       client.destroy()
       target.destroy()

@@ -139,7 +139,7 @@ export async function startDatabaseProxy(directUrl: string): Promise<DatabasePro
   const cutAll = () => {
     for (const link of present()) cut(weather, link)
   }
-  const create = () => net.createServer((client) => join(weather, client))
+  const create = () => net.createServer({ noDelay: true }, (client) => join(weather, client))
   let server = create()
   const listen = () => new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
   await listen()

@@ -18,8 +18,8 @@ export async function startHalfOpenProxy(targetPort: number): Promise<HalfOpenPr
   const port = await freePort()
   const alive = new Set<{ mute: () => void }>()
   const sockets = new Set<net.Socket>()
-  const server = net.createServer((client) => {
-    const target = net.connect(targetPort, '127.0.0.1')
+  const server = net.createServer({ noDelay: true }, (client) => {
+    const target = net.connect({ port: targetPort, host: '127.0.0.1', noDelay: true })
     const link = {
       mute: () => {
         client.unpipe(target)

@@ -39,7 +39,7 @@ function gauge(socket: net.Socket, mails: GaugedMail[]): void {
 export async function startMailGauge(): Promise<MailGauge> {
   const mails: GaugedMail[] = []
   const sockets = new Set<net.Socket>()
-  const server = net.createServer((socket) => {
+  const server = net.createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
     gauge(socket, mails)

@@ -343,6 +343,8 @@ export async function startSmtpPeer(options: SmtpPeerOptions = {}): Promise<Smtp
   let count = 0
   const onConnection = (socket: net.Socket) => {
     count += 1
+    // Real servers do: else each further line of an answer waits 40 ms for the other side's delayed acknowledgement.
+    socket.setNoDelay(true)
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
     void new Session(count, socket, peer, options, { key, cert }).run()
