@@ -19,6 +19,8 @@ export interface EncodedText {
 const LINE_LENGTH = 76
 /** Soft breaks are looked for in the last third of a line: after white space, or a sign that ends a word. */
 const BREAK_WITHIN = 25
+/** "=" and CRLF. */
+const SOFT_BREAK_LENGTH = 3
 /** A text is encoded in slices, and a line that is not full at the end of one goes on in the next. */
 const SLICE_LENGTH = 65_536
 /** A longer text is not looked through for long lines: it has some. */
@@ -53,10 +55,11 @@ for (let octet = 0; octet < 256; octet++) {
 /** Below the space, but for white space; 7bit could hold the others. */
 const CONTROL = /[^\P{Cc}\t\n\r\x7f-\x9f]/u
 
-/** Room for a slice, escaped; what stands in it after a call means nothing. Room that was had anew for each text took a fourth of the time. */
-const escapes = Buffer.allocUnsafeSlow(3 * SLICE_LENGTH + LINE_LENGTH)
-/** The same in lines: one that is broken keeps two thirds of its length or more. */
-const wrapped = Buffer.allocUnsafeSlow(Math.ceil(1.1 * escapes.length))
+/**
+ * Room for a slice in lines, escaped; what stands in it after a call means nothing. Room that was had anew for each text took a fourth of the
+ * time. A line that is broken keeps two thirds of its length or more, so the breaks add no tenth.
+ */
+const room = Buffer.allocUnsafeSlow(Math.ceil(1.1 * (3 * SLICE_LENGTH + LINE_LENGTH)))
 
 /** Encodes text whose line ends are CRLF. */
 export function encodeText(text: string): EncodedText {
@@ -108,9 +111,9 @@ export function encodeBase64(content: Buffer): Buffer {
   const lines = Buffer.allocUnsafe(length + 2 * breaks)
   let at = 0
   for (let start = 0; start < content.length; start += BASE64_SLICE) {
-    const sliceLength = escapes.write(content.toString('base64', start, start + BASE64_SLICE), 'latin1')
+    const sliceLength = room.write(content.toString('base64', start, start + BASE64_SLICE), 'latin1')
     for (let from = 0; from < sliceLength; from += LINE_LENGTH) {
-      at += escapes.copy(lines, at, from, Math.min(from + LINE_LENGTH, sliceLength))
+      at += room.copy(lines, at, from, Math.min(from + LINE_LENGTH, sliceLength))
       if (at === lines.length) break
       lines[at++] = CR
       lines[at++] = LF
@@ -126,15 +129,13 @@ export function encodeBase64(content: Buffer): Buffer {
 export function encodeQuotedPrintable(octets: Buffer): Buffer {
   const pieces: Buffer[] = []
   let start = 0
-  // Octets of a line that is not full, at the start of the escapes.
+  // Octets of a line that is not full, at the start of the room.
   let carried = 0
   for (const end of sliceEnds(octets)) {
-    const limit = escapeOctets(octets, start, end, carried)
-    const { from, to } = wrap(limit)
-    const rest = end === octets.length ? escapes.copy(wrapped, to, from, limit) : 0
-    pieces.push(Buffer.from(wrapped.subarray(0, to + rest)))
-    escapes.copyWithin(0, from, limit)
-    carried = limit - from
+    const { line, to } = endSlice(writeLines(octets, start, end, carried))
+    pieces.push(Buffer.from(room.subarray(0, end === octets.length ? to : line)))
+    room.copyWithin(0, line, to)
+    carried = to - line
     start = end
   }
   return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
@@ -156,69 +157,89 @@ function isWhiteSpace(octet: number): boolean {
   return octet === SPACE || octet === TAB
 }
 
-/** @returns where what is written ends */
-function escapeOctets(octets: Buffer, start: number, end: number, to: number): number {
-  const form = FORM
-  const escaped = escapes
-  let at = to
-  for (let i = start; i < end; i++) {
-    const octet = octets[i] as number
-    const kind = form[octet]
-    if (kind === ESCAPED) {
-      at = writeEscape(at, octet)
-      continue
+/** What is written of a slice: where its last line starts, if that one is not ended, and where it ends itself. */
+interface Written {
+  line: number
+  to: number
+}
+
+/**
+ * Escapes a slice and breaks its lines, in one pass: each octet is read and written once, but for the few behind a soft break. Measured
+ * with 7.7 KB of HTML: 14 µs, where escaping first and copying the lines then took 30.
+ *
+ * @param carried where to write: behind the octets of a line that the slice before did not end
+ */
+function writeLines(octets: Buffer, start: number, end: number, carried: number): Written {
+  let line = 0
+  let at = carried
+  let i = start
+  while (i < end) {
+    // Nothing but octets as they are, as long as the line has room. A loop over two lengths at once takes twice the time.
+    const stop = Math.min(end, i + line + LINE_LENGTH + 1 - at)
+    let octet = 0
+    let form = LITERAL
+    while (i < stop) {
+      octet = octets[i++] as number
+      form = FORM[octet] as number
+      if (form !== LITERAL) break
+      room[at++] = octet
     }
-    if (kind === LINE_END) at = escapeSpace(at)
-    escaped[at++] = octet
+    if (form === ESCAPED) at = writeEscape(at, octet)
+    else if (form === LINE_END) {
+      at = escapeSpace(at)
+      room[at++] = octet
+    }
+    // Only now: white space at the end of the line may have become an escape.
+    if (at > line + LINE_LENGTH) {
+      line = breakLine(softBreak(line, line + LINE_LENGTH, at), at)
+      at += SOFT_BREAK_LENGTH
+    }
+    if (octet === LF) line = at
   }
   // A slice may end where a line does.
-  const isLineEnd = end === octets.length || form[octets[end] as number] === LINE_END
-  return isLineEnd ? escapeSpace(at) : at
+  const isLineEnd = end === octets.length || FORM[octets[end] as number] === LINE_END
+  return { line, to: isLineEnd ? escapeSpace(at) : at }
+}
+
+/** The last line of a slice: as with nodemailer it is broken where a word ends, though it would fit, unless all of the slice would. */
+function endSlice({ line, to }: Written): Written {
+  if (to <= LINE_LENGTH) return { line, to }
+  let start = line
+  let at = to
+  while (start < at) {
+    const end = softBreak(start, Math.min(start + LINE_LENGTH, at), at)
+    if (end === at) break
+    start = breakLine(end, at)
+    at += SOFT_BREAK_LENGTH
+  }
+  return { line: start, to: at }
 }
 
 /** White space before `at`, where a line ends, becomes an escape. */
 function escapeSpace(at: number): number {
-  const last = at === 0 ? 0 : (escapes[at - 1] as number)
+  const last = at === 0 ? 0 : (room[at - 1] as number)
   return isWhiteSpace(last) ? writeEscape(at - 1, last) : at
 }
 
 function writeEscape(at: number, octet: number): number {
-  escapes[at] = EQUALS
-  escapes[at + 1] = HEX[octet >> 4] as number
-  escapes[at + 2] = HEX[octet & 15] as number
+  room[at] = EQUALS
+  room[at + 1] = HEX[octet >> 4] as number
+  room[at + 2] = HEX[octet & 15] as number
   return at + 3
 }
 
 /**
- * Breaks the escaped text before `limit` into lines, but for the last one if it is not ended: more may follow it.
+ * Puts a soft break in at `end`; what is written from there to `to` moves behind it.
  *
- * @returns where that one starts, and where the lines before it end
+ * @returns where the next line starts
  */
-function wrap(limit: number): { from: number; to: number } {
-  let from = 0
-  let to = 0
-  let lineFeed = -1
-  const isLine = limit <= LINE_LENGTH
-  while (from < limit) {
-    if (lineFeed < from) {
-      lineFeed = escapes.indexOf(LF, from)
-      if (lineFeed < 0) lineFeed = limit
-    }
-    const window = Math.min(from + LINE_LENGTH, limit)
-    if (lineFeed < window) {
-      to += escapes.copy(wrapped, to, from, lineFeed + 1)
-      from = lineFeed + 1
-      continue
-    }
-    const end = isLine ? limit : softBreak(from, window, limit)
-    if (end === limit) break
-    to += escapes.copy(wrapped, to, from, end)
-    wrapped[to++] = EQUALS
-    wrapped[to++] = CR
-    wrapped[to++] = LF
-    from = end
-  }
-  return { from, to }
+function breakLine(end: number, to: number): number {
+  // Some 20 octets: a call of copyWithin takes longer.
+  for (let at = to - 1; at >= end; at--) room[at + SOFT_BREAK_LENGTH] = room[at] as number
+  room[end] = EQUALS
+  room[end + 1] = CR
+  room[end + 2] = LF
+  return end + SOFT_BREAK_LENGTH
 }
 
 /**
@@ -230,28 +251,28 @@ function softBreak(from: number, window: number, limit: number): number {
   let end = window
   const word = wordEnd(from, window)
   if (word > 0) end = word
-  else if (escapes[end - 1] === EQUALS) end -= 1
-  else if (escapes[end - 2] === EQUALS) end -= 2
+  else if (room[end - 1] === EQUALS) end -= 1
+  else if (room[end - 2] === EQUALS) end -= 2
   if (end === limit) return limit
   if (word === 0) end = characterStart(end)
   // Room for the "=".
   if (end - from < LINE_LENGTH) return end
-  return escapes[end - 3] === EQUALS ? end - 3 : end - 1
+  return room[end - 3] === EQUALS ? end - 3 : end - 1
 }
 
 /** The last place in the last third of the line where a word ends; 0 if none does. */
 function wordEnd(from: number, window: number): number {
   if (window - from <= LINE_LENGTH - BREAK_WITHIN) return 0
   for (let at = window; at > window - BREAK_WITHIN; at--)
-    if (BREAK_AFTER[escapes[at - 1] as number] === 1) return at
+    if (BREAK_AFTER[room[at - 1] as number] === 1) return at
   return 0
 }
 
 /** Goes back over the octets of a character that may be parted here, told by the first digits of their escapes. */
 function characterStart(from: number): number {
   let end = from
-  while (escapes[end - 3] === EQUALS) {
-    const digit = escapes[end - 2] as number
+  while (room[end - 3] === EQUALS) {
+    const digit = room[end - 2] as number
     if (digit < DIGIT_8) break
     end -= 3
     if (digit >= DIGIT_C) break
