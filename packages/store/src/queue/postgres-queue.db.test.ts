@@ -91,6 +91,28 @@ describe('the queue in PostgreSQL', () => {
     await queue.close()
   })
 
+  test('a worker does not ask when a delayed job is due, or a limit of rate ends: hints have neither', async () => {
+    const errors: Error[] = []
+    const onError = (error: Error) => void errors.push(error)
+    const queue = await openPostgresQueue({ databaseUrl: database.url, onError })
+    // Whoever asks has an error.
+    await client.query(`
+      ALTER FUNCTION bullmq.next_signal RENAME TO next_signal_aside;
+      ALTER FUNCTION bullmq.next_delay RENAME TO next_delay_aside`)
+    const taken: string[] = []
+    const worker = queue.work(async ({ ids }) => void taken.push(...ids), { concurrency: 1, onError })
+    for (const id of ['a', 'b']) {
+      await queue.add([{ ids: [id] }])
+      await until('it is taken', () => taken.includes(id))
+    }
+    await worker.close()
+    await client.query(`
+      ALTER FUNCTION bullmq.next_signal_aside RENAME TO next_signal;
+      ALTER FUNCTION bullmq.next_delay_aside RENAME TO next_delay`)
+    await queue.close()
+    expect(errors).toEqual([])
+  })
+
   test('session settings in the URL stay, and an error of one command is told as it is', async () => {
     const url = new URL(database.url)
     url.searchParams.set('options', '-c statement_timeout=100')
