@@ -1,11 +1,11 @@
 /**
- * Composed mails of this worker: bodies are read in batches, composed and signed once per message and shared by its recipients,
+ * Composed mails of this worker: bodies come with the lease, or are read in batches, composed and signed once per message and shared by its recipients,
  * and forgotten when the last of them is done. Where each recipient has a link of its own, the composition is shared, and what
  * is signed is each one's.
  */
 import type { UnsubscribeTokens, Uuid } from '@valija/core'
 import { compose, needsSmtpUtf8 } from '@valija/mail'
-import { type Database, decodeBody, readBodies } from '@valija/store'
+import { type Database, decodeBody, type ReadBody, readBodies } from '@valija/store'
 import { createBatcher } from './batcher.ts'
 import { personalise, type Reader, type SharedMail } from './personal-mail.ts'
 import type { ReportFields } from './report-fields.ts'
@@ -87,7 +87,7 @@ export function createCompositions(parts: CompositionParts, roomLimits = largeRo
     `${messageId} ${rewritesIds}`
 
   const mailFor = async (entry: Held, reader: Reader, signing: Signing): Promise<ComposedMail> => {
-    const mail = await share(entry, reader.messageId, signing)
+    const mail = await share(entry, reader, signing)
     if (mail.unsubscribeBase === null) return mail
     if (entry.largeBytes > 0) {
       if (!(await copies.enter(signing.tenantId, mail.bytes.length)))
@@ -126,7 +126,7 @@ export function createCompositions(parts: CompositionParts, roomLimits = largeRo
   }
 }
 
-type Share = (entry: Held, messageId: Uuid, signing: Signing) => Promise<SharedMail>
+type Share = (entry: Held, reader: Reader, signing: Signing) => Promise<SharedMail>
 
 /** What all readers of a mail have in common, made for the first of them. */
 function createSharing({ database, signer, reportFields }: CompositionParts, large: Room): Share {
@@ -137,8 +137,11 @@ function createSharing({ database, signer, reportFields }: CompositionParts, lar
     },
     { ...batchLimits, weigh: () => 1, isItemsFault: () => false },
   )
-  const make = async (entry: Held, messageId: Uuid, signing: Signing): Promise<SharedMail> => {
-    const body = await read.add(messageId)
+  const find = async ({ messageId, body }: Reader): Promise<ReadBody | null> =>
+    body ? { sizeBytes: body.length, content: body } : read.add(messageId)
+  const make = async (entry: Held, reader: Reader, signing: Signing): Promise<SharedMail> => {
+    const { messageId } = reader
+    const body = await find(reader)
     if (body === null) throw new ComposeError('The stored body is gone.')
     if (body.content === null) {
       if (!(await large.enter(signing.tenantId, body.sizeBytes)))
@@ -151,9 +154,9 @@ function createSharing({ database, signer, reportFields }: CompositionParts, lar
     const mail = await composeStored(blob, reportFields({ messageId, fromDomain, signedAt }))
     return mail.unsubscribeBase === null ? { ...mail, bytes: await signer.sign(mail.bytes, signing) } : mail
   }
-  return (entry, messageId, signing) => {
+  return (entry, reader, signing) => {
     if (entry.mail) return entry.mail
-    const mail = make(entry, messageId, signing)
+    const mail = make(entry, reader, signing)
     entry.mail = mail
     mail.catch(() => {
       if (entry.mail === mail) entry.mail = null

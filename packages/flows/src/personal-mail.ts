@@ -12,7 +12,7 @@ export interface SharedMail {
 }
 
 /** Who gets the mail. */
-export type Reader = Pick<LeasedDelivery, 'messageId' | 'recipientId' | 'email' | 'stream'>
+export type Reader = Pick<LeasedDelivery, 'messageId' | 'recipientId' | 'email' | 'stream' | 'body'>
 
 /**
  * The mail of one recipient, to be signed: RFC 8058 §4 wants the fields under the signature.

@@ -8,6 +8,7 @@
 import { PrismaPg } from '@prisma/adapter-pg'
 import type { Uuid } from '@valija/core'
 import pg from 'pg'
+import { mayAskTogether } from './ask-together.ts'
 import { tellRequest } from './audited-request.ts'
 import { PrismaClient } from './generated/prisma/client.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
@@ -79,6 +80,7 @@ function openPool({ url, onError }: DatabaseOptions, settings: PoolSettings): pg
       TimeZone: 'UTC',
     }),
     ...livenessOptions,
+    ...mayAskTogether,
     max: connections,
     application_name: `valija ${role.slice('valija_'.length)}`,
     idleTimeoutMillis: 60_000,

@@ -17,6 +17,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { isInState } from './admission.ts'
+import { askTogether } from './ask-together.ts'
 import { isErasedSql } from './erasures.ts'
 import { leasedHitSql, type SuppressionHit } from './suppressions.ts'
 import { extendedSql } from './suspend-tenant.ts'
@@ -78,6 +79,8 @@ export interface LeasedDelivery {
   isSensitive: boolean
   /** The recipient's data is being erased: it is not sent to, and whoever erases it cancels the delivery (erasures.ts). */
   isErased: boolean
+  /** The stored body of its message (`encodeBody`); absent: it is large, and is read when there is room for it, or it could not be read. */
+  body?: Buffer
 }
 
 /** A leased row whose recipient or message is gone: nothing can be sent, and nobody waits for its end. */
@@ -106,9 +109,25 @@ export async function leaseDeliveries(
   const first = sorted[0]
   const last = sorted.at(-1)
   if (first === undefined || last === undefined) return { deliveries: [], orphans: [] }
-  const result = await pool.query<LeasedDelivery & { isOrphan: boolean }>({
-    name: 'lease-deliveries',
-    text: `
+  const bounds = messageBounds(first, last)
+  const [leased, bodies] = await askTogether<[LeasedDelivery & { isOrphan: boolean }, StoredBody]>(pool, [
+    { name: 'lease-deliveries', text: leaseSql, values: [recipientIds, first, last, ...bounds] },
+    { name: 'leased-bodies', text: leasedBodiesSql, values: [recipientIds, ...bounds, withLeaseBytes] },
+  ])
+  if (leased.status === 'rejected') throw leased.reason
+  const bodyOf = new Map(
+    bodies.status === 'rejected' ? [] : bodies.value.rows.map(({ id, content }) => [id, content]),
+  )
+  const { rows } = leased.value
+  return {
+    deliveries: rows
+      .filter((row) => !row.isOrphan)
+      .map((row) => Object.assign(row, { body: bodyOf.get(row.messageId) })),
+    orphans: rows.filter((row) => row.isOrphan).map(({ recipientId, epoch }) => ({ recipientId, epoch })),
+  }
+}
+
+const leaseSql = `
 WITH locked AS MATERIALIZED (
   SELECT recipient_id, tenant_id = ANY (ARRAY(SELECT id FROM valija.tenants WHERE suspended_at IS NOT NULL)) AS is_held
   FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'admitted')}
@@ -135,15 +154,24 @@ LEFT JOIN LATERAL (
   SELECT * FROM valija.recipients WHERE id = leased.recipient_id AND id BETWEEN $2::uuid AND $3::uuid LIMIT 1) AS r ON true
 LEFT JOIN LATERAL (
   SELECT * FROM valija.messages WHERE id = leased.message_id AND id BETWEEN $4::uuid AND $5::uuid LIMIT 1) AS m ON true
-WHERE leased.state = 'leased'`,
-    values: [recipientIds, first, last, ...messageBounds(first, last)],
-  })
-  return {
-    deliveries: result.rows.filter((row) => !row.isOrphan),
-    orphans: result.rows
-      .filter((row) => row.isOrphan)
-      .map(({ recipientId, epoch }) => ({ recipientId, epoch })),
-  }
+WHERE leased.state = 'leased'`
+
+/** Bodies up to this come with their lease. Worker and lines hold some thousand of them at most. */
+const withLeaseBytes = 8 * 1024
+
+/**
+ * A statement of its own, in the same write: it sees what the lease has made certain. An erasure rewrites a body as long as nobody has begun
+ * to send it; of one that commits after the lease has begun and before it has its rows, the lease's own snapshot would show the body before.
+ */
+const leasedBodiesSql = `
+SELECT message_id AS id, content FROM valija.bodies
+WHERE message_id = ANY (ARRAY(
+    SELECT message_id FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'leased')}))
+  AND message_id BETWEEN $2::uuid AND $3::uuid AND octet_length(content) <= $4`
+
+interface StoredBody {
+  id: Uuid
+  content: Buffer
 }
 
 /**

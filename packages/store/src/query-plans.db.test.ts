@@ -5,6 +5,7 @@
  * Each statement is asked for through the function that makes it, on a connection that answers with the statement's plan; both
  * kinds of plans are looked at: for these very values, and the one for any values that PostgreSQL may change to later.
  */
+import { PassThrough } from 'node:stream'
 import { createIdSource, type Uuid } from '@valija/core'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -123,7 +124,8 @@ async function tablesReadWhole(
     }
     return { rows: rows[asked.name ?? ''] ?? [], rowCount: 0 }
   }
-  const connect = async () => ({ query: explain, release: () => undefined })
+  const connection = { stream: new PassThrough() }
+  const connect = async () => ({ query: explain, release: () => undefined, connection })
   await ask({ query: explain, connect } as unknown as pg.Pool)
   expect(plans.length).toBeGreaterThanOrEqual(2 + 2 * Object.keys(rows).length)
   const whole = plans.flatMap(withParts).filter((part) => part['Node Type'] === 'Seq Scan')

@@ -100,7 +100,7 @@ export function isQueryTimeout(error: unknown): error is Error {
   return error instanceof Error && error.message === 'Query read timeout'
 }
 
-/** pg has no public way to cut a connection on which a query is under way. */
-function streamOf(client: pg.ClientBase): Duplex {
+/** pg has no public way to cut a connection on which a query is under way, or to hold back what is written. */
+export function streamOf(client: pg.ClientBase): Duplex {
   return (client as unknown as { connection: { stream: Duplex } }).connection.stream
 }
