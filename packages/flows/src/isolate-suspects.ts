@@ -11,7 +11,7 @@
  * the second as soon as somebody waits, so that a slow receiver delays the other suspects less; what finds the line full is due again in a
  * moment, and other workers have cells of their own.
  */
-import { createGivingUp, pauseAfterCrashes, steadyNowMs, triesAlone } from '@valija/core'
+import { crashesOfSuspect, createGivingUp, pauseAfterCrashes, steadyNowMs, triesAlone } from '@valija/core'
 import { countCrash, type Database, isDotMarked, type LeasedDelivery, renewLeases } from '@valija/store'
 import { askPatiently } from './ask-patiently.ts'
 import type { GiveBackDesk } from './give-back.ts'
@@ -31,6 +31,11 @@ export interface Cell {
   hurry(): void
   /** Ends the process in peace. */
   close(): Promise<void>
+}
+
+/** Leases of it ran out so often in a row that it is delivered alone. */
+export function isSuspect({ crashes }: Pick<LeasedDelivery, 'crashes'>): boolean {
+  return crashes >= crashesOfSuspect
 }
 
 export interface Isolation {

@@ -2,7 +2,7 @@
 import { steadyNowMs } from '@valija/core'
 import type { SiteScheduler } from '@valija/courier'
 import type { DatabaseClock, LeasedDelivery, Wake } from '@valija/store'
-import type { DeliveryJob } from './deliver-recipients.ts'
+import type { DeliveryJob } from './deliverer-parts.ts'
 import type { GiveBackDesk } from './give-back.ts'
 import type { HeldLease } from './held-leases.ts'
 import type { Isolation } from './isolate-suspects.ts'

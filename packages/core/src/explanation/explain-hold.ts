@@ -1,4 +1,4 @@
-/** What holds a mail back that is not due, by the mark that the worker left on its row (packages/flows/src/deliver-recipients.ts). */
+/** What holds a mail back that is not due, by the mark that the worker left on its row (packages/flows/src/begin-delivery.ts). */
 import type { CauseKind, Finding } from './cause-kinds.ts'
 import { siteRemedy } from './explain-site.ts'
 import type { DeliveryFacts, ExplanationFacts, RouteFacts } from './facts.ts'

@@ -71,7 +71,7 @@ export interface RecipientFacts {
 export interface DeliveryFacts {
   state: DeliveryState
   dueAtMs: number
-  /** What it is held back by: a kind, a colon, and whose (packages/flows/src/deliver-recipients.ts). */
+  /** What it is held back by: a kind, a colon, and whose (packages/flows/src/begin-delivery.ts). */
   hold: string | null
   /** Leases in a row that ran out under it: its worker died, hung or was stopped. */
   crashes: number
