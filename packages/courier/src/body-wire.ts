@@ -10,16 +10,47 @@ const bareLineEnd = /\r(?!\n)|(?<!\r)\n/
 
 const anyLineEnd = /\r\n|\r|\n/g
 
+const DOT = 0x2e
+
 /** The lines of a mail, the last one ended too. What is well-formed already is not copied. */
-export function toLines(bytes: Buffer): Buffer {
-  const text = bytes.toString('latin1')
-  if (!bareLineEnd.test(text) && text.endsWith('\r\n')) return bytes
-  const lines = text.replace(anyLineEnd, '\r\n')
-  return Buffer.from(lines.endsWith('\r\n') ? lines : `${lines}\r\n`, 'latin1')
+export function toLines(mail: Buffer): Buffer {
+  return linesOf(mail).octets
 }
 
-/** Doubles each dot that begins a line. */
-export function stuffDots(lines: Buffer): Buffer {
-  if (lines[0] !== 0x2e && !lines.includes('\n.', 0, 'latin1')) return lines
-  return Buffer.from(lines.toString('latin1').replace(/(^|\n)\./g, '$1..'), 'latin1')
+/** The same with each dot doubled that begins a line, as it goes behind DATA. */
+export function toStuffedLines(mail: Buffer): Buffer {
+  const { octets, text } = linesOf(mail)
+  let dots = 0
+  for (let dot = firstDot(text); dot >= 0; dot = nextDot(text, dot)) dots += 1
+  if (dots === 0) return octets
+  // In pieces and not as text: half the garbage, and 7 µs for 11 KB instead of 8.5.
+  const stuffed = Buffer.allocUnsafe(octets.length + dots)
+  let from = 0
+  let to = 0
+  for (let dot = firstDot(text); dot >= 0; dot = nextDot(text, dot)) {
+    to += octets.copy(stuffed, to, from, dot)
+    stuffed[to++] = DOT
+    from = dot
+  }
+  octets.copy(stuffed, to, from)
+  return stuffed
+}
+
+/** As octets, and the same as characters, which are looked through much faster. */
+function linesOf(mail: Buffer): { octets: Buffer; text: string } {
+  const text = mail.toString('latin1')
+  if (!bareLineEnd.test(text) && text.endsWith('\r\n')) return { octets: mail, text }
+  const lines = text.replace(anyLineEnd, '\r\n')
+  const ended = lines.endsWith('\r\n') ? lines : `${lines}\r\n`
+  return { octets: Buffer.from(ended, 'latin1'), text: ended }
+}
+
+function firstDot(text: string): number {
+  return text.startsWith('.') ? 0 : nextDot(text, 0)
+}
+
+/** Where the next line begins that begins with a dot; -1 when none does. */
+function nextDot(text: string, from: number): number {
+  const end = text.indexOf('\n.', from)
+  return end < 0 ? -1 : end + 1
 }

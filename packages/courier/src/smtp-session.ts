@@ -14,7 +14,7 @@ import { isAscii } from 'node:buffer'
 import type net from 'node:net'
 import type tls from 'node:tls'
 import type { TlsFacts, TransactionReport } from '@valija/core'
-import { stuffDots, toLines } from './body-wire.ts'
+import { toLines, toStuffedLines } from './body-wire.ts'
 import type { Endpoint } from './connect.ts'
 import { phaseOf, type Step } from './dialogue.ts'
 import { type BodyFacts, findEnvelopeObstacle, mailCommand, rcptCommand } from './envelope-commands.ts'
@@ -214,11 +214,13 @@ export class SmtpSession implements Session {
       mayEnd: () => this.#findLoss(guard, 'the final dot') === null,
       ...(guard.beforeEnd && { beforeEnd: () => guard.beforeEnd?.() ?? Promise.resolve() }),
     }
-    const lines = toLines(bytes)
     const isChunked = this.#isChunked(bytes.length)
     const { reply, obstacle } = isChunked
-      ? await this.#sendChunks(lines, permission)
-      : await this.#wire.sendBody({ command: '', bytes: stuffDots(lines), end: '.\r\n', ...permission })
+      ? await this.#sendChunks(toLines(bytes), permission)
+      : await this.#wire.sendBody({
+          ...{ command: '', bytes: toStuffedLines(bytes), end: '.\r\n' },
+          ...permission,
+        })
     // After a refused chunk the transaction is open still (RFC 3030 §2).
     if (obstacle === null || !isChunked) this.#isTransactionOpen = false
     return obstacle === null ? replyVerdict('body', reply) : obstacle

@@ -85,14 +85,9 @@ function multipart(type: string, parts: Part[]): Part {
 
 /** Line ends become CRLF. An empty text has no encoding. */
 function textPart(type: string, text: string): Part {
-  const { encoding, octets } = encodeText(withCrlf(text))
+  const { encoding, octets } = encodeText(text)
   const encodings = text === '' ? [] : [`Content-Transfer-Encoding: ${encoding}\r\n`]
   return { fields: [`Content-Type: ${type}; charset=utf-8\r\n`, ...encodings], octets }
-}
-
-/** Most text comes with LF, for which the engine has the fast way. */
-function withCrlf(text: string): string {
-  return text.includes('\r') ? text.replace(/\r\n|\r|\n/g, '\r\n') : text.replaceAll('\n', '\r\n')
 }
 
 function filePart(file: ComposedAttachment): Part {
