@@ -86,6 +86,7 @@ export const message = {
 export async function openTestApi(
   options: Partial<ApiOptions> = {},
   replaced: Partial<ApiDependencies> = {},
+  wrapped: (made: ApiDependencies) => Partial<ApiDependencies> = () => ({}),
 ): Promise<TestApi> {
   const target = await createDatabase()
   const foundation = await openFoundation({
@@ -95,7 +96,7 @@ export async function openTestApi(
     onError: () => undefined,
   })
   const { dependencies, close: closeDesks } = await assemble(foundation, options, replaced)
-  const app = await buildApp(dependencies)
+  const app = await buildApp({ ...dependencies, ...wrapped(dependencies) })
   const tenant = await makeTenant(foundation, 'default', true)
   const stranger = await makeTenant(foundation, 'stranger', false)
   const checkAnswer = await createAnswerCheck()

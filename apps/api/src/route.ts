@@ -70,7 +70,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by the hook that authenticates; use `callerOf`. */
     caller: Caller | null
-    /** The body's octets as they came (json-body.ts); null without one. */
+    /** The body's octets as they came (json-body.ts); null without one, and when it was taken (`takeBody`). */
     bodyBytes: Buffer | null
   }
 }
@@ -79,6 +79,17 @@ declare module 'fastify' {
 export function callerOf(request: Pick<FastifyRequest, 'caller'>): Caller {
   if (request.caller === null) throw new TypeError('a route whose scope is null has no caller')
   return request.caller
+}
+
+/**
+ * A request's body, for whoever needs it no more when its answer is waited for: the request has it no longer, nor its octets. What every request under
+ * way holds is moved about by the garbage collector (packages/flows/src/send-message.ts).
+ */
+export function takeBody<T>(request: { body: T; bodyBytes: Buffer | null }): T {
+  const { body } = request
+  request.body = undefined as never
+  request.bodyBytes = null
+  return body
 }
 
 /** Gives a schema the name under which `ref` and the OpenAPI document know it. */

@@ -9,7 +9,7 @@ import { Type } from 'typebox'
 import { batchAnswerMs } from '../../answer-in-time.ts'
 import { maxBodyBytes } from '../../body-limits.ts'
 import { Problem, toProblem } from '../../problem.ts'
-import { callerOf, problems, type RoutePlugin, ref, strictObject } from '../../route.ts'
+import { callerOf, problems, type RoutePlugin, ref, strictObject, takeBody } from '../../route.ts'
 import { BatchFrame, BatchInput, BatchMessageInput } from '../../schemas/batch-input.ts'
 import type { Validator } from '../../validators.ts'
 import { readBatch } from './batch-entries.ts'
@@ -82,7 +82,7 @@ export const sendBatch: RoutePlugin = (app, { sendDesk, options }) => {
     async (request, reply) => {
       refuseKey(request)
       const isStrict = request.query.mode !== 'permissive'
-      const entries = await readBatch(request.body.messages, validate)
+      const entries = await readBatch(takeBody(request).messages, validate)
       const how = { isStrict, answerByMs: request.answerByMs }
       const answers = await sendDesk.sendBatch(callerOf(request), entries, how)
       if (answers.every((answer) => !(answer instanceof ProductError) && answer.isReplay))

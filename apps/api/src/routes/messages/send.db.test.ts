@@ -1,5 +1,7 @@
 /** POST /send, by status. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { liveMemory } from '../../../../../tests/support/live-memory.ts'
+import { until } from '../../../../../tests/support/until.ts'
 import { message, openTestApi, type TestApi } from '../../open-api.test-support.ts'
 
 let api: TestApi
@@ -277,5 +279,33 @@ describe('JSON that was made to hurt', () => {
     expect((await post(`{"metadata":{${keys}}}`)).statusCode).toBe(400)
     const { user, system } = process.threadCpuUsage(before)
     expect(user + system).toBeLessThan(3_000_000)
+  })
+})
+
+describe('while messages wait for their commit', () => {
+  test('what they were made from is held by nobody, with a key or without one', async () => {
+    const inputs: WeakRef<object>[] = []
+    const { foundation, ask, close } = await openTestApi({}, {}, ({ sendDesk }) => ({
+      sendDesk: {
+        ...sendDesk,
+        send: (caller, input, ...others) => {
+          inputs.push(new WeakRef(input))
+          return sendDesk.send(caller, input, ...others)
+        },
+      },
+    }))
+    const client = await foundation.database.engine.connect()
+    await client.query('BEGIN')
+    await client.query('LOCK TABLE valija.messages IN SHARE MODE')
+    // The second and the third wait in line behind the first.
+    const keys: Record<string, string>[] = [{}, { 'idempotency-key': 'a' }, {}]
+    const answers = keys.map((headers) => ask('POST', '/send', { body: message, headers }))
+    await until('all are being sent', () => inputs.length === keys.length)
+    const isHeld = (input: WeakRef<object>) => input.deref() !== undefined
+    await until('none is held', () => liveMemory() > 0 && !inputs.some(isHeld), 4_000)
+    await client.query('ROLLBACK')
+    client.release()
+    expect((await Promise.all(answers))[0]?.statusCode).toBe(202)
+    await close()
   })
 })

@@ -6,7 +6,7 @@
  */
 import { answerMs } from '../../answer-in-time.ts'
 import { maxBodyBytes } from '../../body-limits.ts'
-import { callerOf, problems, type RoutePlugin, ref } from '../../route.ts'
+import { callerOf, problems, type RoutePlugin, ref, takeBody } from '../../route.ts'
 import { MessageInput } from '../../schemas/message-input.ts'
 import { acceptedResponse, answerAccepted, idempotencyHeaders, readIdempotency } from './accepting.ts'
 import { findFurtherFaults } from './further-faults.ts'
@@ -35,7 +35,7 @@ export const send: RoutePlugin = (app, { sendDesk, options }) => {
       const claim = readIdempotency(request)
       return answerAccepted(
         reply,
-        await sendDesk.send(callerOf(request), request.body, claim, request.answerByMs),
+        await sendDesk.send(callerOf(request), takeBody(request), claim, request.answerByMs),
       )
     },
   )
