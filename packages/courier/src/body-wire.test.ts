@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { toLines, toStuffedLines } from './body-wire.ts'
 
-const wire = (text: string) => toStuffedLines(Buffer.from(text, 'latin1')).toString('latin1')
+const wire = (text: string) => {
+  const stuffed = toStuffedLines(Buffer.from(text, 'latin1')).toString('latin1')
+  expect(toStuffedLines(Buffer.from(text, 'latin1'), '.\r\n').toString('latin1')).toBe(`${stuffed}.\r\n`)
+  return stuffed
+}
 
 /** RFC 5321 §4.5.2, as the other side does it. */
 const unstuff = (text: string) => text.replace(/(^|\r\n)\./g, '$1')

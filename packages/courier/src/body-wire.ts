@@ -17,14 +17,18 @@ export function toLines(mail: Buffer): Buffer {
   return linesOf(mail).octets
 }
 
-/** The same with each dot doubled that begins a line, as it goes behind DATA. */
-export function toStuffedLines(mail: Buffer): Buffer {
+/**
+ * The same with each dot doubled that begins a line, as it goes behind DATA.
+ *
+ * @param end what is put behind it in the same copy
+ */
+export function toStuffedLines(mail: Buffer, end = ''): Buffer {
   const { octets, text } = linesOf(mail)
   let dots = 0
   for (let dot = firstDot(text); dot >= 0; dot = nextDot(text, dot)) dots += 1
-  if (dots === 0) return octets
+  if (dots === 0 && end === '') return octets
   // In pieces and not as text: half the garbage, and 7 µs for 11 KB instead of 8.5.
-  const stuffed = Buffer.allocUnsafe(octets.length + dots)
+  const stuffed = Buffer.allocUnsafe(octets.length + dots + end.length)
   let from = 0
   let to = 0
   for (let dot = firstDot(text); dot >= 0; dot = nextDot(text, dot)) {
@@ -32,7 +36,8 @@ export function toStuffedLines(mail: Buffer): Buffer {
     stuffed[to++] = DOT
     from = dot
   }
-  octets.copy(stuffed, to, from)
+  to += octets.copy(stuffed, to, from)
+  stuffed.write(end, to, 'latin1')
   return stuffed
 }
 

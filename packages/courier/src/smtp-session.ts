@@ -27,7 +27,7 @@ import type {
   TransactionContext,
   TransactionGuard,
 } from './session.ts'
-import { type Answer, type EndPermission, type Question, SmtpWire } from './smtp-wire.ts'
+import { type Answer, type EndPermission, lastWriteBytes, type Question, SmtpWire } from './smtp-wire.ts'
 import { judgeTls } from './tls-demand.ts'
 import { Transcript } from './transcript.ts'
 
@@ -41,6 +41,8 @@ export interface SessionSetup {
   /** STARTTLS was tried on another connection and failed: this one does without, whatever the peer offers. */
   isPlaintextTry: boolean
 }
+
+const endOfMail = '.\r\n'
 
 /** Mails above this go in chunks of this. */
 const chunkBytes = 1024 * 1024
@@ -217,13 +219,17 @@ export class SmtpSession implements Session {
     const isChunked = this.#isChunked(bytes.length)
     const { reply, obstacle } = isChunked
       ? await this.#sendChunks(toLines(bytes), permission)
-      : await this.#wire.sendBody({
-          ...{ command: '', bytes: toStuffedLines(bytes), end: '.\r\n' },
-          ...permission,
-        })
+      : await this.#sendData(bytes, permission)
     // After a refused chunk the transaction is open still (RFC 3030 §2).
     if (obstacle === null || !isChunked) this.#isTransactionOpen = false
     return obstacle === null ? replyVerdict('body', reply) : obstacle
+  }
+
+  /** A small mail is one buffer with its end; a large one is copied for nothing but its dots. */
+  #sendData(mail: Buffer, permission: EndPermission): Promise<Answer> {
+    const isSmall = mail.length <= lastWriteBytes
+    const bytes = toStuffedLines(mail, isSmall ? endOfMail : '')
+    return this.#wire.sendBody({ command: '', bytes, end: isSmall ? '' : endOfMail, ...permission })
   }
 
   async #sendChunks(lines: Buffer, permission: EndPermission): Promise<Answer> {

@@ -35,7 +35,7 @@ export interface OutgoingBody extends EndPermission {
   /** What is written before the body, `BDAT n LAST`; empty after 354. */
   command: string
   bytes: Buffer
-  /** What is written after it, the final dot; empty after BDAT. */
+  /** What is written after it, the final dot; empty after BDAT, and where the body ends with it already. */
   end: string
 }
 
@@ -44,7 +44,7 @@ export interface OutgoingBody extends EndPermission {
  * send buffer in front of it, which takes this at once (Linux has room for 10 segments and more): permission and last octet are
  * then one system call apart, and a mail of 10 KB is one write.
  */
-const lastWriteBytes = 16 * 1024
+export const lastWriteBytes = 16 * 1024
 
 /** The larger rest goes in pieces, so that TLS encrypts no more than this ahead of the peer. */
 const pieceBytes = 256 * 1024
@@ -290,7 +290,10 @@ export class SmtpWire implements DialogueListener {
   }
 
   #writeLast({ command, end, mayEnd }: OutgoingBody, rest: Buffer, before: string): void {
-    const octets = Buffer.concat([Buffer.from(before, 'latin1'), rest, Buffer.from(end, 'latin1')])
+    const isWhole = before === '' && end === ''
+    const octets = isWhole
+      ? rest
+      : Buffer.concat([Buffer.from(before, 'latin1'), rest, Buffer.from(end, 'latin1')])
     if (!mayEnd()) return
     this.#isEndWritten = true
     this.#dialogue.endBody(command === '' ? '.' : command)
