@@ -10,6 +10,7 @@
  */
 import { createFairShare, type FairShare } from '@valija/core'
 import {
+  admitInTurn,
   admitRows,
   countInFlight,
   type Database,
@@ -19,6 +20,7 @@ import {
   leaderBeatMs,
   msUntilDue,
   type Quota,
+  type TurnClient,
   type WaitingStream,
   type Wake,
 } from '@valija/store'
@@ -174,12 +176,12 @@ function createAdmitter(
     return workers * rowsPerWorker
   }
   let deepAfterMs = Number.NEGATIVE_INFINITY
-  const pick = async (quotas: readonly Quota[], underWay: readonly InFlight[]) => {
-    const rows = await admitRows(database.engine, quotas, underWay, lookAhead)
+  const pick = async (client: TurnClient, quotas: readonly Quota[], underWay: readonly InFlight[]) => {
+    const rows = await admitRows(client, quotas, underWay, lookAhead)
     const startedAtMs = performance.now()
     if (rows.length > 0 || startedAtMs < deepAfterMs) return rows
     // In front are mails for domains that have all they may: whatever stands behind them has its turn as well.
-    const deepRows = await admitRows(database.engine, quotas, underWay, null)
+    const deepRows = await admitRows(client, quotas, underWay, null)
     const now = performance.now()
     deepAfterMs = now + Math.max(deepEveryMs, (now - startedAtMs) * deepRest)
     return deepRows
@@ -188,9 +190,12 @@ function createAdmitter(
     const waiting = await findWaitingStreams(database.engine)
     if (waiting.length === 0) return null
     onWaiting()
-    const underWay = await countInFlight(database.engine)
-    const quotas = share(fairShare, waiting, underWay, await rowsOfAll())
-    const rows = quotas.length === 0 ? [] : await pick(quotas, underWay)
+    const most = await rowsOfAll()
+    const { rows, underWay } = await admitInTurn(database.engine, async (client) => {
+      const counted = await countInFlight(client)
+      const quotas = share(fairShare, waiting, counted, most)
+      return { rows: quotas.length === 0 ? [] : await pick(client, quotas, counted), underWay: counted }
+    })
     // The workers wake us as soon as they have taken some, or are done with some.
     if (rows.length === 0) return { part: 0 }
     admission.hint(interleave(rows).map((row) => row.recipientId))

@@ -32,6 +32,7 @@ import { hasDueRow, isInFlight } from './admission.ts'
 import { booleanArray, integerArray, textArray, timeArray, uuidArray } from './array-parameters.ts'
 import { claimKeys, type KeyResult, type NewIdempotencyRow } from './idempotency-keys.ts'
 import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
+import { inIndexOrder, planOnce } from './plan-once.ts'
 import { retryConflicts } from './retry-conflicts.ts'
 import { hitSql, type SuppressionHit } from './suppressions.ts'
 import { answerWithin } from './watch-connection.ts'
@@ -154,7 +155,9 @@ export async function commitInTime<Outcome>(
   try {
     // PostgreSQL is told to stop first: then the connection is good for the next batch.
     const serverMs = Math.ceil(timeLeft(commitByMs))
-    await client.query({ text: `BEGIN; SET LOCAL statement_timeout = ${serverMs}`, ...answerBy(commitByMs) })
+    // Planned anew for each batch of a few, it took 1.6 ms for two messages instead of 0.4.
+    const begin = `BEGIN; SET LOCAL statement_timeout = ${serverMs}; ${planOnce}; ${inIndexOrder}`
+    await client.query({ text: begin, ...answerBy(commitByMs) })
     const { keeps, outcome } = await write(client)
     if (keeps) {
       timeLeft(commitByMs)

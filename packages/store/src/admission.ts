@@ -4,9 +4,10 @@
  */
 import { crashesOfSuspect, type Stream, type Uuid } from '@valija/core'
 import type pg from 'pg'
+import { textArray } from './array-parameters.ts'
 import { inTransaction } from './database.ts'
 import { leaseMs } from './lease-deliveries.ts'
-import { planOnce } from './plan-once.ts'
+import { inIndexOrder, planOnce } from './plan-once.ts'
 
 /** A tenant's stream that has rows waiting and due. */
 export interface WaitingStream {
@@ -128,8 +129,8 @@ const unrenewedMs = 13_000
  * Rows that are admitted, or leased by a worker that lives, by stream and domain: seldom more than the workers can hold, and the
  * dispatcher's window.
  */
-export async function countInFlight(pool: pg.Pool): Promise<InFlight[]> {
-  const result = await pool.query<InFlight>({
+export async function countInFlight(client: TurnClient): Promise<InFlight[]> {
+  const result = await client.query<InFlight>({
     name: 'count-in-flight',
     text: `SELECT tenant_id AS "tenantId", stream, domain, count(*) FILTER (WHERE state = 'admitted')::int AS admitted,
              count(*) FILTER (WHERE state = 'leased')::int AS leased
@@ -143,24 +144,50 @@ export async function countInFlight(pool: pg.Pool): Promise<InFlight[]> {
 /** A process that is stopped between two statements keeps its rows from the others for so long, in milliseconds. */
 const stoppedMs = 5_000
 
+/*
+ * With the plan of the hour in which little waited, 20,000 rows were read twice to admit eight: hence `planOnce`.
+ * Its commit waits for no disk: an admission that a crash takes back is made again, and every lease that rests on one is written after it.
+ */
+const beginTurn = [
+  'BEGIN',
+  planOnce,
+  inIndexOrder,
+  'SET LOCAL synchronous_commit = off',
+  `SET LOCAL idle_in_transaction_session_timeout = ${stoppedMs}`,
+].join('; ')
+
+/** The connection of such a transaction. A pool will do as well, only slower. */
+export type TurnClient = pg.Pool | pg.PoolClient
+
+/**
+ * A transaction in which what is in flight is counted and rows are admitted.
+ *
+ * @param work uses this connection only, and waits for nothing else: it may hold rows
+ */
+export function admitInTurn<T>(pool: pg.Pool, work: (client: TurnClient) => Promise<T>): Promise<T> {
+  return inTransaction(pool, beginTurn, work)
+}
+
+/*
+ * What is in flight comes as an object per quota, in which each row finds its domain: joined, it was looked through for each row, 3.7 ms instead
+ * of 0.8 to admit 30 rows where 75 domains had mail in flight.
+ */
 const admitSql = `
-WITH quota AS (
-  SELECT * FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[]) AS input (tenant_id, stream, count, per_domain)
+WITH quota AS MATERIALIZED (
+  SELECT tenant_id, stream, count, per_domain, busy::jsonb AS busy
+  FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::text[]) AS input (tenant_id, stream, count, per_domain, busy)
   WHERE NOT EXISTS (SELECT FROM valija.tenants AS t
     WHERE t.id = input.tenant_id AND (t.suspended_at IS NOT NULL OR (input.stream = 'bulk' AND t.bulk_paused_at IS NOT NULL)))
-), busy AS MATERIALIZED (
-  SELECT * FROM unnest($5::uuid[], $6::text[], $7::text[], $8::integer[]) AS input (tenant_id, stream, domain, count)
 ), picked AS MATERIALIZED (
   SELECT chosen.recipient_id FROM quota CROSS JOIN LATERAL (
     SELECT near.recipient_id FROM (
-      SELECT d.recipient_id, d.due_at, coalesce(busy.count, 0) + row_number() OVER (PARTITION BY d.domain ORDER BY d.due_at) AS nth
+      SELECT d.recipient_id, d.due_at, d.busy + row_number() OVER (PARTITION BY d.domain ORDER BY d.due_at) AS nth
       FROM (
-        SELECT recipient_id, domain, due_at FROM valija.deliveries AS d
+        SELECT recipient_id, domain, due_at, coalesce((quota.busy -> domain)::integer, 0) AS busy FROM valija.deliveries AS d
         WHERE d.tenant_id = quota.tenant_id AND d.state = 'waiting'
           AND (d.stream, d.due_at) >= (quota.stream, '-infinity'::timestamptz) AND (d.stream, d.due_at) <= (quota.stream, now())
-        ORDER BY d.stream, d.due_at LIMIT quota.count * $9::bigint) AS d
-      LEFT JOIN busy ON busy.tenant_id = quota.tenant_id AND busy.stream = quota.stream AND busy.domain = d.domain
-      WHERE coalesce(busy.count, 0) < quota.per_domain
+        ORDER BY d.stream, d.due_at LIMIT quota.count * $6::bigint) AS d
+      WHERE d.busy < quota.per_domain
     ) AS near
     WHERE near.nth <= quota.per_domain
     ORDER BY near.due_at, near.recipient_id LIMIT quota.count) AS chosen
@@ -182,29 +209,39 @@ RETURNING d.recipient_id AS "recipientId", d.tenant_id AS "tenantId", d.stream`
  *   costs about a millisecond
  */
 export async function admitRows(
-  pool: pg.Pool,
+  client: TurnClient,
   quotas: readonly Quota[],
   inFlight: readonly InFlight[],
   depth: number | null,
 ): Promise<AdmittedRow[]> {
-  const values = [
-    quotas.map((quota) => quota.tenantId),
-    quotas.map((quota) => quota.stream),
-    quotas.map((quota) => quota.count),
-    quotas.map((quota) => quota.perDomain),
-    inFlight.map((entry) => entry.tenantId),
-    inFlight.map((entry) => entry.stream),
-    inFlight.map((entry) => entry.domain),
-    inFlight.map((entry) => entry.admitted + entry.leased),
-    depth,
-  ]
-  // With the plan of the hour in which little waited, 20,000 rows were read twice to admit eight.
-  const begin = `BEGIN; ${planOnce}; SET LOCAL idle_in_transaction_session_timeout = ${stoppedMs}`
-  return inTransaction(pool, begin, async (client) => {
-    const query = { name: 'admit-rows', text: admitSql, values }
-    return (await client.query<AdmittedRow>(query)).rows
+  const busy = busyDomains(inFlight)
+  const result = await client.query<AdmittedRow>({
+    name: 'admit-rows',
+    text: admitSql,
+    values: [
+      quotas.map((quota) => quota.tenantId),
+      quotas.map((quota) => quota.stream),
+      quotas.map((quota) => quota.count),
+      quotas.map((quota) => quota.perDomain),
+      textArray(quotas.map((quota) => JSON.stringify(busy.get(streamName(quota)) ?? {}))),
+      depth,
+    ],
   })
+  return result.rows
 }
+
+/** Of each stream, the rows in flight by domain. */
+function busyDomains(inFlight: readonly InFlight[]): Map<string, Record<string, number>> {
+  const streams = new Map<string, Record<string, number>>()
+  for (const entry of inFlight) {
+    const domains = streams.get(streamName(entry)) ?? {}
+    domains[entry.domain] = entry.admitted + entry.leased
+    streams.set(streamName(entry), domains)
+  }
+  return streams
+}
+
+const streamName = ({ tenantId, stream }: { tenantId: Uuid; stream: Stream }) => `${tenantId}/${stream}`
 
 /** Milliseconds until the next waiting row is due, below 0 when one is overdue; null when none waits. */
 export async function msUntilDue(pool: pg.Pool): Promise<number | null> {

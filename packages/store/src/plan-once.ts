@@ -8,3 +8,12 @@
  * None reads a table whole because it was empty when the plan was made, as tomorrow's partitions are.
  */
 export const planOnce = 'SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off'
+
+/**
+ * For the rest of a transaction that asks `deliveries` for rows of a state, in the order of the index that is meant.
+ *
+ * Each mail leaves dead rows in those indexes, some thousands until a vacuum comes. A bitmap visits them all again each time; a plain index
+ * scan marks those that nobody can see any more, so that each is met once: to count 75 rows among 6,000 dead ones took 0.65 ms, and
+ * 0.02 after that. And a plan that is made while nothing waits would take any index of what waits, read all of it and sort.
+ */
+export const inIndexOrder = 'SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off'
