@@ -11,6 +11,7 @@ import {
   createDomainWatch,
   createHandedQueue,
   createMaintenance,
+  createRoomNews,
   createStatsWatch,
   createSweep,
   createWebhookDispatcher,
@@ -22,6 +23,7 @@ import {
   meterMailLog,
   openDomainDns,
   openRouteDirectory,
+  type RoomNews,
 } from '@valija/flows'
 import { type Config, type Life, type Logger, lineWriter, type Metrics } from '@valija/runtime'
 import { openLeadership } from '@valija/store'
@@ -56,9 +58,10 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
     metrics === null ? {} : createWorkerCounters(metrics),
   )
 
+  const roomNews = createRoomNews(wake)
   const deliverer = await openDelivery({
     config,
-    foundation,
+    foundation: { ...foundation, wake: roomNews.wake },
     metrics,
     mailLog,
     log,
@@ -71,7 +74,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   startMailboxes({ config, foundation, log, life }, mailLog)
   await startDomainWatch({ config, foundation, metrics, log, life })
   const handedQueue = createHandedQueue(queue, deliverer.takeHint, onError)
-  startDispatcher({ config, foundation, life }, handedQueue, onError)
+  startDispatcher({ config, foundation, life }, { queue: handedQueue, roomNews, onError })
   const sweep = createSweep({
     database,
     queue,
@@ -126,8 +129,7 @@ async function startDomainWatch({ config, foundation, log, life }: WorkerParts):
 
 function startDispatcher(
   { config, foundation, life }: Pick<WorkerParts, 'config' | 'foundation' | 'life'>,
-  queue: HandedQueue,
-  onError: (error: Error) => void,
+  { queue, roomNews, onError }: { queue: HandedQueue; roomNews: RoomNews; onError: (error: Error) => void },
 ): void {
   const { database, wake } = foundation
   const leadership = openLeadership(database.url, 'dispatch', onError)
@@ -143,6 +145,7 @@ function startDispatcher(
     rowsPerWorker,
     onError,
   })
+  roomNews.attach(dispatcher)
   dispatcher.start()
   life.onStop({ name: 'dispatcher', stop: () => dispatcher.stop().then(() => admission.drain()) })
 }

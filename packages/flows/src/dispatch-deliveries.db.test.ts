@@ -83,3 +83,14 @@ test('whoever comes new is admitted without a rest', async () => {
   const pausesMs = await finishOneByOne(16, '')
   expect(Math.min(...pausesMs)).toBeLessThan(longestRestMs * 0.6)
 })
+
+test('what workers of its own process are done with it hears directly, for as long as it leads', async () => {
+  hintedAtMs = []
+  await database.engine.query(
+    `DELETE FROM valija.deliveries WHERE recipient_id = (SELECT recipient_id FROM valija.deliveries WHERE state = 'admitted' LIMIT 1)`,
+  )
+  expect(dispatcher.takeRoom()).toBe(true)
+  await until('one in its place', () => hintedAtMs.length > 0)
+  await leadership.resign()
+  expect(dispatcher.takeRoom()).toBe(false)
+})

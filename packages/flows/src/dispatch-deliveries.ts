@@ -31,6 +31,8 @@ import { createSleeper } from './sleeper.ts'
 
 export interface Dispatcher {
   start(): void
+  /** Hears that workers have taken rows or are done with some. False: another process leads, and is to be told. */
+  takeRoom(): boolean
   stop(): Promise<void>
 }
 
@@ -76,7 +78,7 @@ const longestAloneMs = 15_000
 const yieldMs = 5_000
 
 export function createDispatcher(dependencies: DispatcherDependencies): Dispatcher {
-  const { wake, queue, onError } = dependencies
+  const { wake, queue, leadership, onError } = dependencies
   /** Rows wait that are due: what the workers are done with makes room for them. */
   let leavesDue = false
   let restMs = rest.firstMs
@@ -112,6 +114,11 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
       })
       queue.onReconnect(sleeper.wake)
       sleeper.wake()
+    },
+    takeRoom: () => {
+      if (!leadership.isLeading) return false
+      if (leavesDue) sleeper.nudge()
+      return true
     },
     stop: async () => {
       stopListening()

@@ -9,6 +9,8 @@ import { livenessOptions, watchConnection } from './watch-connection.ts'
 export interface Leadership {
   /** Whether this process leads; tries to if nobody does. To be asked at least every `leaderBeatMs`: it shows that we are alive. */
   isHeld(): Promise<boolean>
+  /** As far as is known without asking: PostgreSQL has said so, and the connection stands. */
+  readonly isLeading: boolean
   /** Leads no more, and may again with the next question: whoever asks first. */
   resign(): Promise<void>
   /** What the processes that lead or stand by have shown of themselves. */
@@ -89,6 +91,9 @@ export function openLeadership(
         [lockName],
       )
       isLeader = result.rows[0]?.held === true
+      return isLeader
+    },
+    get isLeading() {
       return isLeader
     },
     resign: async () => {

@@ -86,7 +86,11 @@ function createMouth(pool: pg.Pool, onError: (error: Error) => void) {
       const payloads = [...waiting]
       waiting.clear()
       await pool
-        .query(`SELECT pg_notify('${channel}', payload) FROM unnest($1::text[]) AS payload`, [payloads])
+        .query({
+          name: 'wake',
+          text: `SELECT pg_notify('${channel}', payload) FROM unnest($1::text[]) AS payload`,
+          values: [payloads],
+        })
         .catch(onError)
     }
     sending = null
