@@ -6,7 +6,7 @@
  * the worker is gone, the cell ends at once, and the lease that it had runs out.
  */
 import { createMailLog } from '@valija/core'
-import { type Deliverer, openFoundation } from '@valija/flows'
+import { createDomainPace, type Deliverer, openFoundation } from '@valija/flows'
 import {
   type Config,
   createLogger,
@@ -39,7 +39,8 @@ async function start(config: Config): Promise<Deliverer> {
   })
   life.onStop({ name: 'foundation', stop: () => foundation.close() })
   const mailLog = createMailLog(lineWriter(log))
-  return openDelivery({ config, foundation, metrics: null, mailLog, log, life, openCell: null })
+  const parts = { config, foundation, metrics: null, mailLog, log, life }
+  return openDelivery({ ...parts, pace: createDomainPace(), openCell: null })
 }
 
 async function close(): Promise<never> {

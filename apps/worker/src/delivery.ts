@@ -37,6 +37,7 @@ import {
   createSiteScopes,
   type Deliverer,
   type Destinations,
+  type DomainPace,
   keepCapturedMail,
   loadThrottleRules,
   openReceiverTls,
@@ -57,13 +58,15 @@ const slowAfterMs = 4_000
 
 type DeliveryParts = WorkerParts & {
   mailLog: MailLog
+  /** Hears how fast each domain's receivers answer. */
+  pace: DomainPace
   /** Null in a cell. */
   openCell: (() => Promise<Cell>) | null
 }
 
 /** Opens everything; it is registered with `life` to be stopped. */
 export async function openDelivery(parts: DeliveryParts): Promise<Deliverer> {
-  const { config, foundation, mailLog, openCell, log, life } = parts
+  const { config, foundation, mailLog, pace, openCell, log, life } = parts
   const { database, clock, nextId, wake, sealer } = foundation
   const { rules, shaper } = await openShaping(parts)
   const { destinations, tlsReports } = await openDestinations(parts, rules)
@@ -94,6 +97,7 @@ export async function openDelivery(parts: DeliveryParts): Promise<Deliverer> {
     returnPaths,
     shaping: shaper,
     tlsReports,
+    pace,
     createSites: (callbacks) =>
       createSiteScheduler({
         ...callbacks,

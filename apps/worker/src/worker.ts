@@ -8,6 +8,7 @@ import {
   createAdmission,
   createDeadlineWatch,
   createDispatcher,
+  createDomainPace,
   createDomainWatch,
   createHandedQueue,
   createMaintenance,
@@ -17,6 +18,7 @@ import {
   createWebhookDispatcher,
   createWebhookReplayer,
   type Deliverer,
+  type DomainPace,
   explainMessage,
   type Foundation,
   type HandedQueue,
@@ -59,11 +61,13 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   )
 
   const roomNews = createRoomNews(wake)
+  const pace = createDomainPace()
   const deliverer = await openDelivery({
     config,
     foundation: { ...foundation, wake: roomNews.wake },
     metrics,
     mailLog,
+    pace,
     log,
     life,
     openCell: () => openCell(config),
@@ -74,7 +78,7 @@ export async function startWorker({ config, foundation, metrics, log, life }: Wo
   startMailboxes({ config, foundation, log, life }, mailLog)
   await startDomainWatch({ config, foundation, metrics, log, life })
   const handedQueue = createHandedQueue(queue, deliverer.takeHint, onError)
-  startDispatcher({ config, foundation, life }, { queue: handedQueue, roomNews, onError })
+  startDispatcher({ config, foundation, life }, { queue: handedQueue, roomNews, pace, onError })
   const sweep = createSweep({
     database,
     queue,
@@ -129,7 +133,12 @@ async function startDomainWatch({ config, foundation, log, life }: WorkerParts):
 
 function startDispatcher(
   { config, foundation, life }: Pick<WorkerParts, 'config' | 'foundation' | 'life'>,
-  { queue, roomNews, onError }: { queue: HandedQueue; roomNews: RoomNews; onError: (error: Error) => void },
+  {
+    queue,
+    roomNews,
+    pace,
+    onError,
+  }: { queue: HandedQueue; roomNews: RoomNews; pace: DomainPace; onError: (error: Error) => void },
 ): void {
   const { database, wake } = foundation
   const leadership = openLeadership(database.url, 'dispatch', onError)
@@ -142,6 +151,7 @@ function startDispatcher(
     queue,
     leadership,
     admission,
+    pace,
     rowsPerWorker,
     onError,
   })

@@ -130,6 +130,7 @@ async function begin(
     returnPaths: { of: async () => '' },
     shaping: { ...reflexObserver, heldUntil: () => null },
     tlsReports: { countSession: () => {} },
+    pace: { note: () => {} },
     openCell: null,
     onGivenUp: () => undefined,
     maxLeased: more.maxLeased ?? 100,

@@ -3,6 +3,7 @@ import type { IdSource, Judge, MailLog, RetryPolicy, UnsubscribeTokens } from '@
 import type { Session, ShapingScope, SiteJob, SiteScheduler, TlsReports } from '@valija/courier'
 import type { Database, DatabaseClock, LeasedDelivery, Wake } from '@valija/store'
 import type { Compositions } from './compositions.ts'
+import type { DomainPace } from './domain-pace.ts'
 import type { DotMarks } from './dot-marks.ts'
 import type { Destinations } from './find-destination.ts'
 import type { GiveBackDesk } from './give-back.ts'
@@ -32,6 +33,8 @@ export interface DelivererDependencies {
   returnPaths: Pick<ReturnPaths, 'of'>
   shaping: SiteGate
   tlsReports: Pick<TlsReports, 'countSession'>
+  /** Told of each answer. */
+  pace: Pick<DomainPace, 'note'>
   judge: Judge
   retryPolicy: RetryPolicy
   /** Deliveries leased at the same time at most, those apart whose way is being looked up. */

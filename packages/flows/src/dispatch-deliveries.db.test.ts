@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { createDispatcher, type Dispatcher } from './dispatch-deliveries.ts'
+import { createDomainPace } from './domain-pace.ts'
 import { roomPayload } from './settle-desk.ts'
 
 const nextId = createIdSource(Date.now)
@@ -16,6 +17,7 @@ let leadership: Leadership
 let dispatcher: Dispatcher
 let tell = (_: string) => {}
 let hintedAtMs: number[] = []
+const pace = createDomainPace()
 
 const fail = (error: Error) => expect.unreachable(error.message)
 
@@ -41,6 +43,7 @@ beforeAll(async () => {
       },
     },
     queue: { isUp: true, isByHand: false, onReconnect: () => {} },
+    pace,
     admission: { hint: () => void hintedAtMs.push(performance.now()) },
     rowsPerWorker: 100,
     onError: fail,
@@ -93,4 +96,43 @@ test('what workers of its own process are done with it hears directly, for as lo
   await until('one in its place', () => hintedAtMs.length > 0)
   await leadership.resign()
   expect(dispatcher.takeRoom()).toBe(false)
+})
+
+test('a domain has a quarter of what its stream may have in flight, and what its receivers answer in half a second besides', async () => {
+  const { engine } = database
+  await engine.query('DELETE FROM valija.deliveries')
+  const wait = (domain: string, count: number) =>
+    engine.query(
+      `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at)
+       SELECT uuidv7(), uuidv7(), (SELECT id FROM valija.tenants), 'bulk', 'mx', $1, 'waiting', now() - interval '1 h', now() + interval '1 d'
+       FROM generate_series(1, $2) AS n`,
+      [domain, count],
+    )
+  const inFlight = async (domain: string): Promise<number> =>
+    (
+      await engine.query(
+        `SELECT count(*)::int AS n FROM valija.deliveries WHERE state <> 'waiting' AND domain = $1`,
+        [domain],
+      )
+    ).rows[0].n
+  /** Rounds until it has so many, and one more, which has a row for somebody else only. */
+  const expectInFlight = async (count: number, other: string) => {
+    await until(`${count} in flight`, async () => {
+      await engine.query(
+        `UPDATE valija.deliveries SET state = 'leased', leased_until = now() + interval '30 s' WHERE state = 'admitted'`,
+      )
+      tell('')
+      return (await inFlight('big.test')) >= count
+    })
+    await wait(other, 1)
+    tell('')
+    await until('somebody else', async () => (await inFlight(other)) === 1)
+    expect(await inFlight('big.test')).toBe(count)
+  }
+  await wait('big.test', 1_000)
+  const quarter = Math.floor(75 / 4)
+  await expectInFlight(quarter, 'first.test')
+  for (let answer = 0; answer < 40; answer++) pace.note('big.test')
+  for (let answer = 0; answer < 1_000; answer++) pace.note('other.test')
+  await expectInFlight(quarter + 20, 'second.test')
 })

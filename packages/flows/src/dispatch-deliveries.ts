@@ -25,6 +25,7 @@ import {
   type Wake,
 } from '@valija/store'
 import type { Admission } from './admit-deliveries.ts'
+import type { DomainPace } from './domain-pace.ts'
 import type { HandedQueue } from './hint-by-hand.ts'
 import { laterPayload, roomPayload } from './settle-desk.ts'
 import { createSleeper } from './sleeper.ts'
@@ -42,6 +43,8 @@ export interface DispatcherDependencies {
   queue: Pick<HandedQueue, 'isUp' | 'isByHand' | 'onReconnect'>
   leadership: Leadership
   admission: Pick<Admission, 'hint'>
+  /** Of this process's own worker: the others are taken to hear as much. */
+  pace: Pick<DomainPace, 'perSecond'>
   /** How many rows a worker can hold at a time. */
   rowsPerWorker: number
   onError: (error: Error) => void
@@ -54,6 +57,8 @@ export interface DispatcherDependencies {
 const window = 128
 /** Of what the workers can hold, this part is given out; the rest is there for whoever comes next. */
 const givenOut = 3 / 4
+/** What a domain's receivers answer in this time does not count among what it may have in flight. */
+const soonAnsweredMs = 500
 /** For each row to admit, so many of the oldest are looked at: some may be for a domain that has enough in flight. */
 const lookAhead = 8
 /**
@@ -167,7 +172,7 @@ function createYielding({ queue, leadership }: DispatcherDependencies): () => Pr
 
 /** @returns a function that admits what may be admitted now; null when no due row is left, else which part of all that is in flight now was admitted by it */
 function createAdmitter(
-  { database, queue, leadership, admission, rowsPerWorker }: DispatcherDependencies,
+  { database, queue, leadership, admission, pace, rowsPerWorker }: DispatcherDependencies,
   onWaiting: () => void,
 ) {
   const fairShare = createFairShare()
@@ -183,7 +188,10 @@ function createAdmitter(
     return workers * rowsPerWorker
   }
   let deepAfterMs = Number.NEGATIVE_INFINITY
-  const pick = async (client: TurnClient, quotas: readonly Quota[], underWay: readonly InFlight[]) => {
+  const pick = async (client: TurnClient, quotas: readonly Quota[], counted: readonly InFlight[]) => {
+    const underWay = counted.map((entry) =>
+      withoutSoonAnswered(entry, workers * pace.perSecond(entry.domain)),
+    )
     const rows = await admitRows(client, quotas, underWay, lookAhead)
     const startedAtMs = performance.now()
     if (rows.length > 0 || startedAtMs < deepAfterMs) return rows
@@ -213,6 +221,11 @@ function createAdmitter(
 const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
 const inFlightOf = (entries: readonly InFlight[]) =>
   sum(entries.map(({ admitted, leased }) => admitted + leased))
+
+function withoutSoonAnswered(entry: InFlight, answeredPerSecond: number): InFlight {
+  const soon = Math.floor((answeredPerSecond * soonAnsweredMs) / 1_000)
+  return soon === 0 ? entry : { ...entry, leased: Math.max(0, entry.leased - soon) }
+}
 
 /** @param most rows that all workers can hold together */
 function share(

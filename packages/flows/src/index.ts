@@ -15,6 +15,7 @@ export * from './dispatch-deliveries.ts'
 export * from './dispatch-webhooks.ts'
 export * from './dkim-keys.ts'
 export * from './domain-hosts.ts'
+export * from './domain-pace.ts'
 export * from './domain-records.ts'
 export * from './domain-zone.ts'
 export {

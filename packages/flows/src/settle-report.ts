@@ -8,6 +8,7 @@
 import { type Disposition, steadyNowMs, type TransactionReport } from '@valija/core'
 import type { ShapingScope } from '@valija/courier'
 import type { LeasedDelivery } from '@valija/store'
+import type { DomainPace } from './domain-pace.ts'
 import type { GiveBackDesk } from './give-back.ts'
 import type { HeldLease } from './held-leases.ts'
 import { type JudgeDependencies, judgeAttempt, saidBy } from './judge-attempt.ts'
@@ -21,16 +22,18 @@ export interface SettleReportParts {
   backDesk: Pick<GiveBackDesk, 'giveBack'>
   routing: Pick<RouteChooser, 'observe'>
   shaping: Pick<SiteGate, 'observe'>
+  pace: Pick<DomainPace, 'note'>
 }
 
 /** @param way.scope null where the way to a site could not be found */
 export function settleReport(
-  { judging, desk, backDesk, routing, shaping }: SettleReportParts,
+  { judging, desk, backDesk, routing, shaping, pace }: SettleReportParts,
   delivery: LeasedDelivery,
   lease: HeldLease,
   { taken, scope }: { taken: TakenWay; scope: ShapingScope | null },
   report: TransactionReport,
 ): void {
+  if (report.reply !== null) pace.note(delivery.domain)
   let pauseMs: number | null = null
   const observe = (disposition: Disposition) => {
     // What this mail alone asks of TLS, nobody else's mail has to wait for.
