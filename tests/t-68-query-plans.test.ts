@@ -6,6 +6,7 @@
  *   - what it touches does not grow with what is stored, unless it is a search; one by an end reads what ended so and nothing else
  *   - of the partitions it opens those of the days that it needs
  */
+import { randomBytes } from 'node:crypto'
 import { parseId } from '@valija/core'
 import { findMessages, type MessageSearch, openDatabase } from '@valija/store'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -97,7 +98,8 @@ const expected: [what: string, text: RegExp, days: number][] = [
   ['a message', /FROM valija\.messages AS m WHERE m\.tenant_id = \$1 AND m\.id = \$2/, 1],
   ['its recipients', /FROM valija\.recipients AS r LEFT JOIN[^;]*ORDER BY r\.ordinal/, 2],
   ['the oldest due', /clock_timestamp\(\) - least\(/, 0],
-  ['bodies', /octet_length\(content\) AS "sizeBytes"/, 1],
+  ['bodies that come with their lease', /SELECT m\.id, b\.content FROM/, 1],
+  ['large bodies', /octet_length\(content\) AS "sizeBytes"/, 1],
   ['erase recipients', /UPDATE valija\.recipients SET email = \$2/, 21],
 ]
 
@@ -225,6 +227,9 @@ async function sendSome(): Promise<void> {
     const mail = valija.mail({ from: 'hi@big.test', to: `big${index}@example.org` })
     expectStatus(await asBig('POST', '/send', mail), 202)
   }
+  // A body that does not come with its lease.
+  const attachments = [{ filename: 'noise.bin', content: randomBytes(16 * 1024).toString('base64') }]
+  await post(valija.api, valija.mail({ to: 'large@example.org', attachments }))
   // What is due later is the dispatcher's.
   const soon = new Date(Date.now() + 1_500).toISOString()
   await post(valija.api, valija.mail({ to: 'later@example.org', send_at: soon }))

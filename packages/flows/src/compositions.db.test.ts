@@ -94,6 +94,16 @@ test('all who need a message at the same time share one composition, and none is
   expect(later).toEqual(first)
 })
 
+test('a body that came with its lease is not read again', async () => {
+  const bytes = Buffer.from('From: a@acme.test\r\nDate: x\r\nMessage-ID: <2@a>\r\n\r\nLeased\r\n')
+  const body = encodeBody({ kind: 'raw', bytes, needsSmtpUtf8: false })
+  // Nothing is stored of it.
+  const leased = { ...reader(newId()), body }
+  const mail = await compositions.acquire(leased, signing)
+  compositions.release(leased, signing)
+  expect(mail.bytes.toString()).toContain('Leased')
+})
+
 test('a route whose relay rewrites Date and Message-ID has a signature of its own, over the same mail', async () => {
   const id = await store()
   const rewriting = { ...signing, rewritesIds: true }

@@ -236,11 +236,11 @@ function openSites(
   return { sites, heldBack }
 }
 
-async function leaseHint(parts: DelivererParts, hint: Hint): Promise<InHand[]> {
+async function leaseHint(parts: DelivererParts, hint: Hint, isToBeSent = true): Promise<InHand[]> {
   let askedAtMs = 0
   const { deliveries, orphans } = await askPatiently(() => {
     askedAtMs = performance.now()
-    return leaseDeliveries(parts.database.engine, hint.ids)
+    return leaseDeliveries(parts.database.engine, hint.ids, isToBeSent)
   }, parts.stopping)
   if (deliveries.length > 0) parts.wake.send('dispatch', roomPayload)
   const inHand = deliveries.map((delivery) => {
@@ -261,7 +261,7 @@ async function endExpired(parts: DelivererParts, ids: Uuid[]): Promise<number> {
     await returnHint(parts, { ids })
     return 0
   }
-  const ending = (await leaseHint(parts, { ids })).filter(({ delivery }) => delivery.isExpired)
+  const ending = (await leaseHint(parts, { ids }, false)).filter(({ delivery }) => delivery.isExpired)
   await firstOf(
     stopping,
     leases.waitUntil(() => !ending.some(({ lease }) => leases.holds(lease))),

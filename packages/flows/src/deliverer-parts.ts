@@ -33,7 +33,7 @@ export interface DelivererDependencies {
   returnPaths: Pick<ReturnPaths, 'of'>
   shaping: SiteGate
   tlsReports: Pick<TlsReports, 'countSession'>
-  /** Told of each answer. */
+  /** Told of each mail that a receiver has taken or refused. */
   pace: Pick<DomainPace, 'note'>
   judge: Judge
   retryPolicy: RetryPolicy

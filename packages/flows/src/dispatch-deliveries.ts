@@ -25,7 +25,7 @@ import {
   type Wake,
 } from '@valija/store'
 import type { Admission } from './admit-deliveries.ts'
-import type { DomainPace } from './domain-pace.ts'
+import { type DomainPace, withoutSoonAnswered } from './domain-pace.ts'
 import type { HandedQueue } from './hint-by-hand.ts'
 import { laterPayload, roomPayload } from './settle-desk.ts'
 import { createSleeper } from './sleeper.ts'
@@ -57,8 +57,6 @@ export interface DispatcherDependencies {
 const window = 128
 /** Of what the workers can hold, this part is given out; the rest is there for whoever comes next. */
 const givenOut = 3 / 4
-/** What a domain's receivers answer in this time does not count among what it may have in flight. */
-const soonAnsweredMs = 500
 /** For each row to admit, so many of the oldest are looked at: some may be for a domain that has enough in flight. */
 const lookAhead = 8
 /**
@@ -110,6 +108,7 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
   }
   const sleeper = createSleeper({ round, onError, afterErrorMs: 1_000, restMs: () => restMs })
   let stopListening = () => {}
+  let isStopped = false
   return {
     start: () => {
       stopListening = wake.on('dispatch', (payload) => {
@@ -121,11 +120,12 @@ export function createDispatcher(dependencies: DispatcherDependencies): Dispatch
       sleeper.wake()
     },
     takeRoom: () => {
-      if (!leadership.isLeading) return false
+      if (isStopped || !leadership.isLeading) return false
       if (leavesDue) sleeper.nudge()
       return true
     },
     stop: async () => {
+      isStopped = true
       stopListening()
       await sleeper.stop()
     },
@@ -178,20 +178,17 @@ function createAdmitter(
   const fairShare = createFairShare()
   let workers = 1
   let countedAtMs = Number.NEGATIVE_INFINITY
-  const rowsOfAll = async (): Promise<number> => {
+  const countWorkers = async (): Promise<number> => {
     // The others get no hints now, so there is room for what one can hold.
-    if (queue.isByHand) return rowsPerWorker
+    if (queue.isByHand) return 1
     if (performance.now() - countedAtMs >= countWorkersEveryMs) {
       workers = Math.max(1, (await leadership.look()).live)
       countedAtMs = performance.now()
     }
-    return workers * rowsPerWorker
+    return workers
   }
   let deepAfterMs = Number.NEGATIVE_INFINITY
-  const pick = async (client: TurnClient, quotas: readonly Quota[], counted: readonly InFlight[]) => {
-    const underWay = counted.map((entry) =>
-      withoutSoonAnswered(entry, workers * pace.perSecond(entry.domain)),
-    )
+  const pick = async (client: TurnClient, quotas: readonly Quota[], underWay: readonly InFlight[]) => {
     const rows = await admitRows(client, quotas, underWay, lookAhead)
     const startedAtMs = performance.now()
     if (rows.length > 0 || startedAtMs < deepAfterMs) return rows
@@ -205,11 +202,13 @@ function createAdmitter(
     const waiting = await findWaitingStreams(database.engine)
     if (waiting.length === 0) return null
     onWaiting()
-    const most = await rowsOfAll()
+    const working = await countWorkers()
     const { rows, underWay } = await admitInTurn(database.engine, async (client) => {
       const counted = await countInFlight(client)
-      const quotas = share(fairShare, waiting, counted, most)
-      return { rows: quotas.length === 0 ? [] : await pick(client, quotas, counted), underWay: counted }
+      const quotas = share(fairShare, waiting, counted, working * rowsPerWorker)
+      if (quotas.length === 0) return { rows: [], underWay: counted }
+      const unanswered = withoutSoonAnswered(counted, (domain) => working * pace.perSecond(domain))
+      return { rows: await pick(client, quotas, unanswered), underWay: counted }
     })
     // The workers wake us as soon as they have taken some, or are done with some.
     if (rows.length === 0) return { part: 0 }
@@ -221,11 +220,6 @@ function createAdmitter(
 const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
 const inFlightOf = (entries: readonly InFlight[]) =>
   sum(entries.map(({ admitted, leased }) => admitted + leased))
-
-function withoutSoonAnswered(entry: InFlight, answeredPerSecond: number): InFlight {
-  const soon = Math.floor((answeredPerSecond * soonAnsweredMs) / 1_000)
-  return soon === 0 ? entry : { ...entry, leased: Math.max(0, entry.leased - soon) }
-}
 
 /** @param most rows that all workers can hold together */
 function share(

@@ -1,5 +1,6 @@
+import type { InFlight } from '@valija/store'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { createDomainPace } from './domain-pace.ts'
+import { createDomainPace, withoutSoonAnswered } from './domain-pace.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -34,4 +35,18 @@ test('who answers nothing any more is slow two seconds later, whether others ans
     pace.note('b.test')
   }
   expect(pace.perSecond('a.test')).toBe(0)
+})
+
+const entry = (tenantId: string, domain: string, leased: number) =>
+  ({ tenantId, stream: 'bulk', domain, admitted: 5, leased }) as InFlight
+
+test('what is answered in half a second does not count, once for all streams, and no more than two thirds', () => {
+  const underWay = [entry('a', 'big.test', 60), entry('b', 'big.test', 30), entry('a', 'dead.test', 30)]
+  const leasedAt = (perSecond: number) =>
+    withoutSoonAnswered(underWay, (domain) => (domain === 'big.test' ? perSecond : 0)).map(
+      ({ leased, admitted }) => [leased, admitted],
+    )
+  expect(leasedAt(0)).toEqual([60, 30, 30].map((leased) => [leased, 5]))
+  expect(leasedAt(60)).toEqual([40, 20, 30].map((leased) => [leased, 5]))
+  expect(leasedAt(10_000)).toEqual([20, 10, 30].map((leased) => [leased, 5]))
 })

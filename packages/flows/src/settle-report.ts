@@ -33,7 +33,8 @@ export function settleReport(
   { taken, scope }: { taken: TakenWay; scope: ShapingScope | null },
   report: TransactionReport,
 ): void {
-  if (report.reply !== null) pace.note(delivery.domain)
+  // Who says "not now" gets on with nothing, however quickly it says so.
+  if (report.reply !== null && !isTransient(report.reply)) pace.note(delivery.domain)
   let pauseMs: number | null = null
   const observe = (disposition: Disposition) => {
     // What this mail alone asks of TLS, nobody else's mail has to wait for.
@@ -49,6 +50,8 @@ export function settleReport(
   }
   desk.settle(delivery, lease, saidBy(settlement, scope?.provider ?? null), report)
 }
+
+const isTransient = ({ code }: { code: number }) => code >= 400 && code < 500
 
 /**
  * Whether the mail was deferred already because nobody answers at its relay. (Exchangers' pauses grow to minutes: each try of theirs is

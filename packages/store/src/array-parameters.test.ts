@@ -56,6 +56,8 @@ test('a time goes as microseconds since 2000, before it and after it', () => {
   expect(microseconds('2026-11-27T10:55:32.123Z')).toBe(
     at('2026-11-27T10:55:32.123Z') * 1_000 - 946_684_800_000_000,
   )
+  for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, 1e15])
+    expect(() => timeArray([wrong])).toThrow(RangeError)
   // A clock's part of a millisecond is none of a stored time.
   expect(timeArray([946_684_800_000.9]).readBigInt64BE(24)).toBe(0n)
 })

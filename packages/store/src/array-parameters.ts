@@ -83,6 +83,8 @@ export function timeArray(values: readonly (number | null)[]): Buffer {
 
 /** As 64 bits; a double holds them exactly for 285 years before and after. */
 function writeMicroseconds(octets: Buffer, microseconds: number, at: number): number {
+  // Node would write NaN as 0.
+  if (!Number.isSafeInteger(microseconds)) throw new RangeError('not a time that can be stored')
   octets.writeInt32BE(Math.floor(microseconds / 2 ** 32), at)
   return octets.writeUInt32BE(microseconds - Math.floor(microseconds / 2 ** 32) * 2 ** 32, at + 4)
 }

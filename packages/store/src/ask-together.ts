@@ -2,7 +2,7 @@
  * Several queries in one write and one round trip: none waits for the answer to the one before it. Each has a snapshot and a commit of its
  * own, so a later one sees what an earlier one did; and goes on when that failed.
  */
-import type pg from 'pg'
+import pg from 'pg'
 import { streamOf } from './watch-connection.ts'
 
 /** Of a pool that is to be asked so; other use of it stays as it is. (@types/pg does not know it.) */
@@ -27,8 +27,10 @@ export async function askTogether<Rows extends readonly object[]>(
   const asked = queries.map((query) => client.query(query))
   stream.uncork()
   const answers = await Promise.allSettled(asked)
-  const failed = answers.find((answer) => answer.status === 'rejected')
-  // As pg's own pool does after a query that failed.
-  client.release(failed?.reason)
+  // What PostgreSQL refused says nothing against the connection.
+  const broken = answers.find(
+    (answer) => answer.status === 'rejected' && !(answer.reason instanceof pg.DatabaseError),
+  )
+  client.release(broken?.status === 'rejected' ? broken.reason : undefined)
   return answers as Answers<Rows>
 }

@@ -42,7 +42,12 @@ export interface Database {
 
 /** Opens the pools; connects on first use. */
 export function openDatabase(options: DatabaseOptions): Database {
-  const engine = openPool(options, { role: 'valija_engine', connections: 4, statementTimeoutMs: 30_000 })
+  const engine = openPool(options, {
+    role: 'valija_engine',
+    connections: 4,
+    statementTimeoutMs: 30_000,
+    isAskedTogether: true,
+  })
   const tenant = openPool(options, { role: 'valija_tenant', connections: 2, statementTimeoutMs: 10_000 })
   const operators = new PrismaClient({ adapter: new PrismaPg(engine) })
   const tenants = new PrismaClient({ adapter: new PrismaPg(tenant) })
@@ -68,19 +73,23 @@ interface PoolSettings {
   connections: number
   /** A statement ends after this: one tenant's search of a long history must not keep the others waiting. */
   statementTimeoutMs: number
+  /** For `askTogether`. */
+  isAskedTogether?: boolean
 }
 
 function openPool({ url, onError }: DatabaseOptions, settings: PoolSettings): pg.Pool {
-  const { role, connections, statementTimeoutMs } = settings
+  const { role, connections, statementTimeoutMs, isAskedTogether = false } = settings
   const pool = new pg.Pool({
     connectionString: withServerSettings(url, {
       role,
       statement_timeout: `${statementTimeoutMs}`,
       synchronous_commit: 'on',
       TimeZone: 'UTC',
+      // Before PostgreSQL 18 a sort that cannot be done without costs 10^10 where sorts are off (plan-once.ts), and what costs that much is compiled anew each time.
+      jit: 'off',
     }),
     ...livenessOptions,
-    ...mayAskTogether,
+    ...(isAskedTogether && mayAskTogether),
     max: connections,
     application_name: `valija ${role.slice('valija_'.length)}`,
     idleTimeoutMillis: 60_000,

@@ -100,31 +100,44 @@ export const isUncertainSql = (delivery: string) =>
  * Recipients have the time of their message in their id, so both look-ups are bounded by the ids' times and PostgreSQL looks
  * only into the partitions of those days. They are look-ups, one by one, and no joins: of the newest ids it knows nothing yet, and would
  * take it that there are few between two of them, and read them all.
+ *
+ * @param withBodies small bodies come with the deliveries; false where nothing is to be sent
  */
 export async function leaseDeliveries(
   pool: pg.Pool,
   recipientIds: readonly Uuid[],
+  withBodies = true,
 ): Promise<{ deliveries: LeasedDelivery[]; orphans: Orphan[] }> {
   const sorted = [...recipientIds].sort()
   const first = sorted[0]
   const last = sorted.at(-1)
   if (first === undefined || last === undefined) return { deliveries: [], orphans: [] }
   const bounds = messageBounds(first, last)
-  const [leased, bodies] = await askTogether<[LeasedDelivery & { isOrphan: boolean }, StoredBody]>(pool, [
-    { name: 'lease-deliveries', text: leaseSql, values: [recipientIds, first, last, ...bounds] },
-    { name: 'leased-bodies', text: leasedBodiesSql, values: [recipientIds, ...bounds, withLeaseBytes] },
-  ])
-  if (leased.status === 'rejected') throw leased.reason
-  const bodyOf = new Map(
-    bodies.status === 'rejected' ? [] : bodies.value.rows.map(({ id, content }) => [id, content]),
-  )
-  const { rows } = leased.value
+  const lease = { name: 'lease-deliveries', text: leaseSql, values: [recipientIds, first, last, ...bounds] }
+  const bodies = {
+    name: 'leased-bodies',
+    text: leasedBodiesSql,
+    values: [recipientIds, ...bounds, withLeaseBytes],
+  }
+  const { rows, bodyOf } = withBodies
+    ? await leaseWithBodies(pool, lease, bodies)
+    : { ...(await pool.query<LeasedRow>(lease)), bodyOf: new Map<Uuid, Buffer>() }
   return {
     deliveries: rows
       .filter((row) => !row.isOrphan)
       .map((row) => Object.assign(row, { body: bodyOf.get(row.messageId) })),
     orphans: rows.filter((row) => row.isOrphan).map(({ recipientId, epoch }) => ({ recipientId, epoch })),
   }
+}
+
+type LeasedRow = LeasedDelivery & { isOrphan: boolean }
+
+/** A body that could not be read is read again when its mail is composed, and that tells why. */
+async function leaseWithBodies(pool: pg.Pool, lease: pg.QueryConfig, bodies: pg.QueryConfig) {
+  const [leased, read] = await askTogether<[LeasedRow, StoredBody]>(pool, [lease, bodies])
+  if (leased.status === 'rejected') throw leased.reason
+  const stored = read.status === 'rejected' ? [] : read.value.rows
+  return { rows: leased.value.rows, bodyOf: new Map(stored.map(({ id, content }) => [id, content])) }
 }
 
 const leaseSql = `
@@ -156,7 +169,7 @@ LEFT JOIN LATERAL (
   SELECT * FROM valija.messages WHERE id = leased.message_id AND id BETWEEN $4::uuid AND $5::uuid LIMIT 1) AS m ON true
 WHERE leased.state = 'leased'`
 
-/** Bodies up to this come with their lease. Worker and lines hold some thousand of them at most. */
+/** Bodies up to this come with their lease. A worker holds at most 16 for each conversation (4 leases, and 12 whose way is being looked up): 13 MB for 100. */
 const withLeaseBytes = 8 * 1024
 
 /**

@@ -1,5 +1,6 @@
 /** Bodies come with the lease: one round trip for both, and what is read is what the lease has made certain. */
 import { createIdSource, type Uuid } from '@valija/core'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { acceptMessages, type NewMessage } from './accept-messages.ts'
@@ -10,12 +11,14 @@ import { makeMessage } from './make-message.test-support.ts'
 
 let database: Database
 let drop: () => Promise<void>
+let url: string
 let tenantId: Uuid
 const nextId = createIdSource(() => Date.now())
 
 beforeAll(async () => {
   const made = await createDatabase()
   drop = made.drop
+  url = made.url
   database = openDatabase({ url: made.url, onError: () => {} })
   tenantId = nextId()
   await database.engine.query('INSERT INTO valija.tenants (id, name) VALUES ($1, $2)', [tenantId, 'acme'])
@@ -44,6 +47,12 @@ describe('the body of a leased delivery', () => {
     expect(new Set(deliveries.map(({ body }) => body)).size).toBe(2)
   })
 
+  test('stays where it is when nothing is to be sent', async () => {
+    const message = await accept()
+    const { deliveries } = await leaseDeliveries(database.engine, idsOf([message]), false)
+    expect(deliveries.map(({ body }) => body)).toEqual([undefined])
+  })
+
   test('is left where it is when it is large', async () => {
     const messages = [
       await accept({ body: Buffer.alloc(8 * 1024) }),
@@ -67,6 +76,17 @@ describe('the body of a leased delivery', () => {
     ])
     const [second] = (await leaseDeliveries(database.engine, idsOf([message]))).deliveries
     expect(second?.body?.toString()).toBe('rewritten')
+  })
+
+  test('that cannot be read is no reason not to lease', async () => {
+    const message = await accept()
+    const owner = new pg.Client(url)
+    await owner.connect()
+    await owner.query('REVOKE SELECT ON valija.bodies FROM valija_engine')
+    const { deliveries } = await leaseDeliveries(database.engine, idsOf([message]))
+    await owner.query('GRANT SELECT ON valija.bodies TO valija_engine')
+    await owner.end()
+    expect(deliveries.map(({ body }) => body)).toEqual([undefined])
   })
 
   test('that is gone is no reason not to lease', async () => {

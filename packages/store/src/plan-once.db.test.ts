@@ -87,3 +87,11 @@ test('accepting by a plan of the time when nothing waited reads nothing of what 
   // Of what is admitted it counts 256.
   expect(await entriesRead(accept)).toBeLessThan(500)
 })
+
+test('no statement is compiled: before PostgreSQL 18 that would be done anew for each accept', async () => {
+  for (const each of [database.engine, database.tenant]) {
+    const { rows } = await each.query(`SELECT setting, source FROM pg_settings WHERE name = 'jit'`)
+    // By us, and not by this server's own configuration.
+    expect(rows).toEqual([{ setting: 'off', source: 'client' }])
+  }
+})
