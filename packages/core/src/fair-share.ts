@@ -29,6 +29,12 @@ export interface ShareQuota {
   perDomain: number
 }
 
+export interface Division {
+  quotas: ShareQuota[]
+  /** Was carried out: from now on each is owed what is left. A transaction that was begun anew gave nobody anything and charges nobody. */
+  keep(): void
+}
+
 export interface FairShare {
   /**
    * Divides `room` rows among what waits.
@@ -36,7 +42,7 @@ export interface FairShare {
    * @param waiting each stream that has at least one row waiting and due
    * @param capacity rows that these streams may have in flight together; each may have one in any case
    */
-  divide(waiting: readonly WaitingShare[], room: number, capacity: number): ShareQuota[]
+  divide(waiting: readonly WaitingShare[], room: number, capacity: number): Division
 }
 
 /** Of what a stream may have in flight, one domain has at most this part: with four dead ones, little goes on. */
@@ -78,9 +84,11 @@ export function createFairShare(): FairShare {
         stillOwed.set(name, count === lacks ? Math.min(1, due - count) : due - count)
         if (count > 0) quotas.push({ tenantId, stream, count, perDomain: atLeastOne(bound * domainPart) })
       }
-      // Who has nothing waiting is owed nothing: a deficit is not a savings account.
-      owed = stillOwed
-      return quotas
+      const keep = () => {
+        // Who has nothing waiting is owed nothing: a deficit is not a savings account.
+        owed = stillOwed
+      }
+      return { quotas, keep }
     },
   }
 }

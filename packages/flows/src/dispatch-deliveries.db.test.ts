@@ -1,7 +1,7 @@
 /** How the dispatcher's rounds follow one another while a backlog waits: on a real PostgreSQL. */
 import { createIdSource } from '@valija/core'
-import { type Database, type Leadership, openDatabase, openLeadership } from '@valija/store'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Database, type Leadership, leaderBeatMs, openDatabase, openLeadership } from '@valija/store'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { createDispatcher, type Dispatcher } from './dispatch-deliveries.ts'
@@ -16,6 +16,8 @@ let leadership: Leadership
 let dispatcher: Dispatcher
 let tell = (_: string) => {}
 let hintedAtMs: number[] = []
+/** Begun so far. */
+let rounds = 0
 /** What receivers answer in a second, by domain. */
 const answers = new Map<string, number>()
 
@@ -25,6 +27,11 @@ beforeAll(async () => {
   made = await createDatabase()
   database = openDatabase({ url: made.url, onError: fail })
   leadership = openLeadership(made.url, 'dispatch', fail)
+  const isHeld = leadership.isHeld
+  vi.spyOn(leadership, 'isHeld').mockImplementation(() => {
+    rounds += 1
+    return isHeld()
+  })
   const tenantId = nextId()
   await database.engine.query(`INSERT INTO valija.tenants (id, name) VALUES ($1, 'acme')`, [tenantId])
   await database.engine.query(
@@ -88,12 +95,23 @@ test('whoever comes new is admitted without a rest', async () => {
 })
 
 test('what workers of its own process are done with it hears directly, for as long as it leads', async () => {
-  hintedAtMs = []
-  await database.engine.query(
-    `DELETE FROM valija.deliveries WHERE recipient_id = (SELECT recipient_id FROM valija.deliveries WHERE state = 'admitted' LIMIT 1)`,
-  )
-  expect(dispatcher.takeRoom()).toBe(true)
-  await until('one in its place', () => hintedAtMs.length > 0)
+  const tookMs: number[] = []
+  for (let time = 0; time < 5; time++) {
+    // The one after the last that had room, and to its end: from here on it looks by itself only once a second.
+    const seen = rounds
+    const { engine } = database
+    await until('rest', () => rounds > seen && engine.idleCount === engine.totalCount)
+    hintedAtMs = []
+    await database.engine.query(
+      `DELETE FROM valija.deliveries WHERE recipient_id = (SELECT recipient_id FROM valija.deliveries WHERE state = 'admitted' LIMIT 1)`,
+    )
+    const startedMs = performance.now()
+    expect(dispatcher.takeRoom()).toBe(true)
+    await until('one in its place', () => hintedAtMs.length > 0)
+    tookMs.push(performance.now() - startedMs)
+  }
+  const [, , median] = tookMs.sort((a, b) => a - b)
+  expect(median).toBeLessThan(leaderBeatMs / 4)
   await leadership.resign()
   expect(dispatcher.takeRoom()).toBe(false)
 })

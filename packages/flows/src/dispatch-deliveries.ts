@@ -8,7 +8,7 @@
  * One process leads (an advisory lock on a connection of the leader's own); the others stand by. Woken by `dispatch`, by a
  * timer at the earliest due time, and by a safety sweep.
  */
-import { createFairShare, type FairShare } from '@valija/core'
+import { createFairShare, type Division, type FairShare } from '@valija/core'
 import {
   admitInTurn,
   admitRows,
@@ -203,13 +203,16 @@ function createAdmitter(
     if (waiting.length === 0) return null
     onWaiting()
     const working = await countWorkers()
-    const { rows, underWay } = await admitInTurn(database.engine, async (client) => {
+    const { rows, underWay, keep } = await admitInTurn(database.engine, async (client) => {
       const counted = await countInFlight(client)
-      const quotas = share(fairShare, waiting, counted, working * rowsPerWorker)
-      if (quotas.length === 0) return { rows: [], underWay: counted }
+      const division = share(fairShare, waiting, counted, working * rowsPerWorker)
+      if (division === null) return { rows: [], underWay: counted }
+      const { quotas, keep } = division
+      if (quotas.length === 0) return { rows: [], underWay: counted, keep }
       const unanswered = withoutSoonAnswered(counted, (domain) => working * pace.perSecond(domain))
-      return { rows: await pick(client, quotas, unanswered), underWay: counted }
+      return { rows: await pick(client, quotas, unanswered), underWay: counted, keep }
     })
+    keep?.()
     // The workers wake us as soon as they have taken some, or are done with some.
     if (rows.length === 0) return { part: 0 }
     admission.hint(interleave(rows).map((row) => row.recipientId))
@@ -221,13 +224,16 @@ const sum = (counts: readonly number[]) => counts.reduce((total, count) => total
 const inFlightOf = (entries: readonly InFlight[]) =>
   sum(entries.map(({ admitted, leased }) => admitted + leased))
 
-/** @param most rows that all workers can hold together */
+/**
+ * @param most rows that all workers can hold together
+ * @returns null: there is no room
+ */
 function share(
   fairShare: FairShare,
   waiting: readonly WaitingStream[],
   underWay: readonly InFlight[],
   most: number,
-): Quota[] {
+): Division | null {
   const nameOf = ({ tenantId, stream }: { tenantId: string; stream: string }) => `${tenantId}/${stream}`
   const streams = Map.groupBy(underWay, nameOf)
   const inFlight = inFlightOf(underWay)
@@ -241,7 +247,7 @@ function share(
   // Whoever comes to what others hold already takes of the rest. Only where more wait than that has rows, they take turns.
   const free = (shares.length <= most - given ? most : given) - inFlight
   const room = Math.min(window - sum(underWay.map(({ admitted }) => admitted)), free)
-  return room <= 0 ? [] : fairShare.divide(shares, room, capacity)
+  return room <= 0 ? null : fairShare.divide(shares, room, capacity)
 }
 
 /** Takes turns between tenants, so that a hint does not hold one tenant's rows only and a queue never has a tenant in a row. */

@@ -95,10 +95,15 @@ describe('the queue in PostgreSQL', () => {
     const errors: Error[] = []
     const onError = (error: Error) => void errors.push(error)
     const queue = await openPostgresQueue({ databaseUrl: database.url, onError })
-    // Whoever asks has an error.
+    // Whoever asks is counted: an error of the second one would be kept quiet by BullMQ.
     await client.query(`
+      CREATE SEQUENCE public.asked;
       ALTER FUNCTION bullmq.next_signal RENAME TO next_signal_aside;
-      ALTER FUNCTION bullmq.next_delay RENAME TO next_delay_aside`)
+      ALTER FUNCTION bullmq.next_delay RENAME TO next_delay_aside;
+      CREATE FUNCTION bullmq.next_signal(text, integer, bigint, OUT rate_limit_ttl bigint, OUT next_delay bigint)
+        LANGUAGE sql AS $$ SELECT 0 * nextval('public.asked'), NULL::bigint $$;
+      CREATE FUNCTION bullmq.next_delay(text) RETURNS bigint
+        LANGUAGE sql AS $$ SELECT nullif(0 * nextval('public.asked'), 0) $$`)
     const taken: string[] = []
     const worker = queue.work(async ({ ids }) => void taken.push(...ids), { concurrency: 1, onError })
     for (const id of ['a', 'b']) {
@@ -106,11 +111,16 @@ describe('the queue in PostgreSQL', () => {
       await until('it is taken', () => taken.includes(id))
     }
     await worker.close()
+    const { rows } = await client.query<{ isAsked: boolean }>(
+      'SELECT is_called AS "isAsked" FROM public.asked',
+    )
     await client.query(`
+      DROP FUNCTION bullmq.next_signal, bullmq.next_delay;
       ALTER FUNCTION bullmq.next_signal_aside RENAME TO next_signal;
       ALTER FUNCTION bullmq.next_delay_aside RENAME TO next_delay`)
     await queue.close()
     expect(errors).toEqual([])
+    expect(rows[0]!.isAsked).toBe(false)
   })
 
   test('session settings in the URL stay, and an error of one command is told as it is', async () => {
