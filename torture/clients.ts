@@ -16,6 +16,8 @@ export interface Load {
   /** Makes its ledger durable. */
   sync(): void
   readonly posted: number
+  /** When it was started, each time. */
+  readonly startedAtMs: readonly number[]
   /** Messages and recipients. */
   readonly accepted: { messages: number; recipients: number }
 }
@@ -69,6 +71,7 @@ export function createLoad({ urls, apiKeys, rate, clients, makeMail, ledger }: L
       await delay(Math.min(1_000, 100 * tries))
     }
   }
+  const startedAtMs: number[] = []
   const tick = () => {
     due += (rate * tickMs) / 1000
     for (; due >= 1 && underWay.size < clients; due -= 1) {
@@ -81,6 +84,7 @@ export function createLoad({ urls, apiKeys, rate, clients, makeMail, ledger }: L
   }
   return {
     start: () => {
+      startedAtMs.push(monotonicMs())
       timer = setInterval(tick, tickMs)
     },
     stop: () => clearInterval(timer),
@@ -91,6 +95,7 @@ export function createLoad({ urls, apiKeys, rate, clients, makeMail, ledger }: L
     get posted() {
       return posted
     },
+    startedAtMs,
     accepted,
   }
 }

@@ -8,7 +8,10 @@ export interface BacklogSample {
 }
 
 export interface RecoveryTimes {
-  /** Until the next 2xx to any client, the next mail at the sink, and until the oldest due mail is younger than 5 s again. */
+  /**
+   * Until the next 2xx to any client, the next mail at the sink, and until the oldest due mail is younger than 5 s again. The first not of
+   * faults that end while all comes to rest: nobody posts then, and the next 2xx tells when the load began again.
+   */
   acceptedMs: number[]
   deliveredMs: number[]
   calmMs: number[]
@@ -23,11 +26,14 @@ export interface Happenings {
   faults: readonly FaultEntry[]
   /** In any order. */
   acceptedAtMs: readonly number[]
+  /** When clients began to post: at first, and after each rest. */
+  loadAtMs: readonly number[]
   deliveredAtMs: readonly number[]
   backlog: readonly BacklogSample[]
 }
 
-export function measureRecovery({ faults, acceptedAtMs, deliveredAtMs, backlog }: Happenings): Recovery {
+export function measureRecovery(happenings: Happenings): Recovery {
+  const { faults, acceptedAtMs, loadAtMs, deliveredAtMs, backlog } = happenings
   const accepted = acceptedAtMs.toSorted((one, other) => one - other)
   const delivered = deliveredAtMs.toSorted((one, other) => one - other)
   const calm = backlog.filter(({ oldestMs }) => oldestMs < calmBelowMs).map(({ atMs }) => atMs)
@@ -42,7 +48,10 @@ export function measureRecovery({ faults, acceptedAtMs, deliveredAtMs, backlog }
       [calm, 'calmMs'],
     ] as const) {
       const next = firstFrom(list, untilMs)
-      if (next !== undefined) times[key].push(next - untilMs)
+      if (next === undefined) continue
+      const isRestBetween = loadAtMs.some((atMs) => untilMs < atMs && atMs <= next)
+      if (key === 'acceptedMs' && isRestBetween) continue
+      times[key].push(next - untilMs)
     }
   }
   return recovery

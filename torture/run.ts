@@ -100,7 +100,7 @@ async function play(
   await Promise.all([world.sink.ask('sync'), world.webhooks.ask('sync')])
   load.sync()
   api.sync()
-  const judged = await judgeFolder(folder, options, backlog)
+  const judged = await judgeFolder(folder, options, backlog, load.startedAtMs)
   for (const what of left) judged.verdict.findings.push({ rule: 'exits', what })
   for (const { findings } of drains) judged.verdict.findings.push(...findings)
   return { options, ...judged, points: targets.tally(), drains, rounds, folder }
@@ -263,6 +263,7 @@ async function judgeFolder(
   folder: string,
   { webhooks: withWebhooks, concurrency }: Options,
   backlog: BacklogSample[],
+  loadAtMs: readonly number[],
 ): Promise<Pick<Result, 'verdict' | 'recovery' | 'faults'>> {
   const [clients, sink, webhooks, entries, faults] = await Promise.all([
     readLedger<ClientEntry>(folder, 'clients'),
@@ -286,7 +287,7 @@ async function judgeFolder(
   for (const { kind, victim } of faults) counts[`${kind} ${victim}`] = (counts[`${kind} ${victim}`] ?? 0) + 1
   return {
     verdict,
-    recovery: measureRecovery({ faults, acceptedAtMs, deliveredAtMs, backlog }),
+    recovery: measureRecovery({ faults, acceptedAtMs, loadAtMs, deliveredAtMs, backlog }),
     faults: counts,
   }
 }
