@@ -2,7 +2,15 @@
  * Mails as fast-check makes them up: raw ones with odd header fields, folds, empty bodies, 8-bit text, long lines and trailing
  * white space, and compositions. What comes out is ready to be signed and sent.
  */
-import { compose, type Mailbox, parseAddress, prepareRaw, type RawMessage } from '@valija/mail'
+import {
+  type CheckedRaw,
+  checkRaw,
+  compose,
+  identifyRaw,
+  type Mailbox,
+  parseAddress,
+  type RawMessage,
+} from '@valija/mail'
 import fc from 'fast-check'
 
 const defaults = { messageId: '<made-up@acme.test>', date: new Date('2026-11-23T10:00:00Z') }
@@ -108,13 +116,10 @@ export const oddRawMail: fc.Arbitrary<RawMessage> = fc
     fc.boolean(),
   )
   .map(([lines, from, text, isFirst]) =>
-    prepareRaw(
-      Buffer.from(`${isFirst ? from + lines.join('') : lines.join('') + from}\r\n${text}`),
-      defaults,
-    ),
+    checkRaw(Buffer.from(`${isFirst ? from + lines.join('') : lines.join('') + from}\r\n${text}`)),
   )
   .filter((reading) => reading.ok)
-  .map((reading) => reading.value as RawMessage)
+  .map((reading) => identifyRaw(reading.value as CheckedRaw, defaults))
 
 const text = fc.option(
   fc

@@ -7,7 +7,7 @@
  * -attachments, -unsubscribe, -times, -text.
  */
 import { Buffer } from 'node:buffer'
-import { type Mailbox, type Parsed, prepareRaw, type RawMessage } from '@valija/mail'
+import { type CheckedRaw, checkRaw, type Mailbox, type Parsed } from '@valija/mail'
 import {
   type AddressInput,
   type AddressListInput,
@@ -103,12 +103,8 @@ export interface ValidatedMessage {
   html: string | null
   headers: [name: string, value: string][]
   attachments: MessageAttachment[]
-  /** As it came; to be prepared with the real Message-ID and Date when the message is accepted. */
-  raw: Buffer | null
-  /** Header From of a raw message, whose domain the tenant must be allowed to use as well; else null. */
-  rawFrom: Mailbox | null
-  /** Header Sender of a raw message, for the same reason. */
-  rawSender: Mailbox | null
+  /** Read for good: Message-ID and Date are put in when the message is accepted. Its tenant must be allowed to use what stands in its header From and Sender too. */
+  raw: CheckedRaw | null
   tags: string[]
   metadata: Record<string, string>
   stream: Stream
@@ -164,7 +160,7 @@ export function validateMessage(input: MessageDraft, limits: MessageLimits): Mes
   const faults: Fault[] = []
   const { from, ...addressed } = readAddresses(input, faults)
   const { fieldPaths, ...content } =
-    input.raw === undefined ? readContent(input, faults) : readRaw(input, input.raw, limits.now, faults)
+    input.raw === undefined ? readContent(input, faults) : readRaw(input, input.raw, faults)
   const stream = input.stream ?? 'transactional'
   const unsubscribe = readUnsubscribe(input.unsubscribe, { stream, present: fieldPaths }, faults)
   checkTags(input.tags ?? [], faults)
@@ -218,10 +214,7 @@ function readAddresses(input: MessageDraft, faults: Fault[]): Addressed {
   return { from, replyTo, to, cc, recipients }
 }
 
-type Content = Pick<
-  ValidatedMessage,
-  'subject' | 'text' | 'html' | 'headers' | 'attachments' | 'raw' | 'rawFrom' | 'rawSender'
-> & {
+type Content = Pick<ValidatedMessage, 'subject' | 'text' | 'html' | 'headers' | 'attachments' | 'raw'> & {
   /** The header fields that the sender gave, by their names in lower case: where each stands. */
   fieldPaths: ReadonlyMap<string, string>
 }
@@ -247,14 +240,11 @@ function readContent(input: MessageDraft, faults: Fault[]): Content {
     headers,
     attachments,
     raw: null,
-    rawFrom: null,
-    rawSender: null,
     fieldPaths: new Map(headers.map(([name]) => [name.toLowerCase(), pointer('/headers', name)])),
   }
 }
 
-/** Message-ID and Date are not known yet; everything else is judged as it will be at accept. */
-function readRaw(input: MessageDraft, given: string | Buffer, now: Date, faults: Fault[]): Content {
+function readRaw(input: MessageDraft, given: string | Buffer, faults: Fault[]): Content {
   for (const field of NOT_WITH_RAW) {
     if (input[field] === undefined) continue
     faults.push({
@@ -262,15 +252,13 @@ function readRaw(input: MessageDraft, given: string | Buffer, now: Date, faults:
       message: 'Cannot stand beside raw. Put it into the raw message, or leave raw out.',
     })
   }
-  const raw = typeof given === 'object' ? given : decodeBase64(given)
-  const prepared: Parsed<RawMessage> =
-    raw === null
-      ? { ok: false, message: BASE64_FAULT }
-      : prepareRaw(raw, { messageId: '<not-yet@valija.invalid>', date: now })
-  if (!prepared.ok) faults.push({ path: '/raw', message: prepared.message })
-  const message = prepared.ok ? prepared.value : null
+  const octets = typeof given === 'object' ? given : decodeBase64(given)
+  const checked: Parsed<CheckedRaw> =
+    octets === null ? { ok: false, message: BASE64_FAULT } : checkRaw(octets)
+  if (!checked.ok) faults.push({ path: '/raw', message: checked.message })
+  const raw = checked.ok ? checked.value : null
   // Encoded words can spell characters that neither PostgreSQL nor a log line can hold.
-  const subject = (message?.subject ?? '').replace(/[\0-\x20\x7f]+/g, ' ')
+  const subject = (raw?.subject ?? '').replace(/[\0-\x20\x7f]+/g, ' ')
   return {
     subject,
     text: null,
@@ -278,9 +266,7 @@ function readRaw(input: MessageDraft, given: string | Buffer, now: Date, faults:
     headers: [],
     attachments: [],
     raw,
-    rawFrom: message?.from ?? null,
-    rawSender: message?.sender ?? null,
-    fieldPaths: new Map([...(message?.fieldNames ?? [])].map((name) => [name, '/raw'])),
+    fieldPaths: new Map([...(raw?.fieldNames ?? [])].map((name) => [name, '/raw'])),
   }
 }
 

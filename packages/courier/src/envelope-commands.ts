@@ -18,7 +18,7 @@ export function findEnvelopeObstacle(
   { sizeBytes, isEightBit }: BodyFacts,
   { keywords, maxSizeBytes }: PeerFeatures,
 ): Verdict | null {
-  if (!isPath(envelope.from, true) || !isPath(envelope.to.email, false)) {
+  if (!isPath(envelope.from, true) || !isPath(envelope.to, false)) {
     return failureVerdict('mail', 'compose', 'an address of the envelope cannot be put into a command')
   }
   if (envelope.needsSmtpUtf8 && !keywords.has('SMTPUTF8')) {
@@ -54,7 +54,7 @@ export function mailCommand(
 }
 
 export function rcptCommand(envelope: Envelope, { keywords }: PeerFeatures): string {
-  let line = `RCPT TO:<${envelope.to.email}>`
+  let line = `RCPT TO:<${envelope.to}>`
   const dsn = dsnOf(envelope, keywords)
   if (dsn?.notify !== undefined) line += ` NOTIFY=${dsn.notify}`
   if (dsn?.orcpt !== undefined) line += ` ORCPT=rfc822;${toXtext(dsn.orcpt)}`

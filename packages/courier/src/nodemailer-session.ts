@@ -213,7 +213,7 @@ export class NodemailerSession implements Session, DialogueListener {
     this.#client.send(
       {
         from: envelope.from,
-        to: [envelope.to.email],
+        to: [envelope.to],
         size: bytes.length,
         use8BitMime: !isAscii(bytes),
         requireTLSExtensionEnabled: mayRequireTls(envelope, keywords, this.#tls !== null),

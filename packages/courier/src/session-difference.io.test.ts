@@ -8,7 +8,7 @@ import { createOpenSession } from './open-first.ts'
 import type { Envelope } from './session.ts'
 import { createRandom, type Random } from './testing/random.ts'
 import type { PeerScript } from './testing/scripted-peer.ts'
-import { addressOf, always, SessionBench } from './testing/session-bench.ts'
+import { always, SessionBench } from './testing/session-bench.ts'
 
 const ours = new SessionBench((guard) => createOpenSession({ guard }))
 const theirs = new SessionBench((guard) => createOpenSession({ guard, isNodemailerOnly: true }))
@@ -94,7 +94,7 @@ function makeMail(random: Random): { envelope: Envelope; bytes: Buffer } {
   return {
     envelope: {
       from: random.pick(['b-1@us.example', '']),
-      to: addressOf(email),
+      to: email,
       needsSmtpUtf8: email.includes('ü'),
       envid: random.pick([null, 'msg_1', 'a=b+c d']),
       ...(random.chance(0.5)

@@ -5,7 +5,6 @@
  * way in which it could not even begin, is a `TransactionReport` that names the phase and either the reply or the failure.
  */
 import type { TlsFacts, TransactionReport } from '@valija/core'
-import type { Address } from '@valija/mail'
 import type { SessionPeer } from './destination.ts'
 import type { TlsaRecord } from './dns/dns-answer.ts'
 
@@ -13,7 +12,8 @@ import type { TlsaRecord } from './dns/dns-answer.ts'
 export interface Envelope {
   /** Return path in its ASCII form; empty for the null sender (RFC 5321 §4.5.5). */
   from: string
-  to: Address
+  /** In canonical form. Sessions refuse what could end a command's path, and judge it no further. */
+  to: string
   /** The mail needs SMTPUTF8 (RFC 6531) on every hop; a peer without it cannot have it. */
   needsSmtpUtf8: boolean
   /** Our id of this delivery, passed as ENVID where the peer offers DSN (RFC 3461 §4.4); null for none. */

@@ -2,6 +2,7 @@ import {
   type Caller,
   createIdSource,
   type MessageInput,
+  type MessageValidation,
   noLimits,
   scopes,
   validateMessage,
@@ -18,6 +19,7 @@ const options = {
   publicUrl: 'https://mail.valija.test',
   messageTtlMs: { transactional: 86_400_000, bulk: 259_200_000 },
 }
+const limits = { maxMessageSizeBytes: options.maxMessageSizeBytes, now: new Date(nowMs) }
 const caller: Caller = {
   tenantId: '01a208de-6941-7000-a86b-41e17ac78d54',
   keyId: null,
@@ -37,7 +39,14 @@ function build(
   claim: NamedClaim | null = null,
 ) {
   const input = { from: 'hi@acme.test', to: 'ann@example.org', subject: 's', text: 't', ...more }
-  const checked = validateMessage(input, { maxMessageSizeBytes: 1_000_000, now: new Date(nowMs) })
+  return buildChecked(validateMessage(input, limits), way, claim)
+}
+
+function buildChecked(
+  checked: MessageValidation,
+  way: AcceptedWay = { route: 'smarthost', delivery: 'smarthost' },
+  claim: NamedClaim | null = null,
+) {
   if (!checked.ok) throw new Error(JSON.stringify(checked.errors))
   const nextId = createIdSource(() => nowMs)
   return buildMessage({
@@ -58,6 +67,18 @@ function dateOf(built: ReturnType<typeof build>): string {
 }
 
 describe('an accepted message', () => {
+  test('that came raw is what was judged: its header is read once, and not when it is built', () => {
+    const raw = Buffer.from('From: a@acme.test\r\nBcc: b@b.test\r\nX-Y: z\r\n\r\nbody\r\n')
+    const draft = { from: 'hi@acme.test', to: 'ann@example.org', raw }
+    const checked = validateMessage(draft, limits)
+    raw.fill('\r', 0, raw.indexOf('\r\n\r\n'))
+    const body = decodeBody(buildChecked(checked).row.body)
+    if (body.kind !== 'raw') throw new Error('not raw')
+    expect(body.bytes.toString()).toMatch(
+      /^From: a@acme.test\r\nX-Y: z\r\nMessage-ID: <[^>]+>\r\nDate: [^\r]+\r\n\r\nbody\r\n$/,
+    )
+  })
+
   test('is dated when it is to be sent: a scheduled one does not arrive as an old one', () => {
     expect(dateOf(build({}))).toBe('2026-11-23T14:00:00.000Z')
     expect(dateOf(build({ send_at: '2026-12-24T08:00:00Z' }))).toBe('2026-12-24T08:00:00.000Z')

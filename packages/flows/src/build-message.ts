@@ -14,7 +14,7 @@ import {
   type Uuid,
   type ValidatedMessage,
 } from '@valija/core'
-import { formatMailbox, prepareRaw, unsubscribeFields, writeUnsubscribeFields } from '@valija/mail'
+import { formatMailbox, identifyRaw, unsubscribeFields, writeUnsubscribeFields } from '@valija/mail'
 import {
   encodeBody,
   idempotencyKeptMs,
@@ -92,7 +92,7 @@ export function buildMessage(input: BuildInput): BuiltMessage {
     stream: message.stream,
     delivery: way.delivery,
     route: way.route,
-    fromHeader: formatMailbox(message.rawFrom ?? message.from),
+    fromHeader: formatMailbox(message.raw?.from ?? message.from),
     fromEmail: message.from.address.email,
     fromDomain: message.from.address.domain,
     subject: message.subject,
@@ -162,13 +162,10 @@ function prepareBody({ message, caller, options }: BuildInput, rfcMessageId: str
   const personal = unsubscribe?.kind === 'ours' && { unsubscribeBase: unsubscribeBase(options.publicUrl) }
   const own = unsubscribe?.kind === 'own' ? unsubscribe : { url: null, mailto: null }
   if (message.raw !== null) {
-    const raw = prepareRaw(message.raw, { messageId: rfcMessageId, date })
-    // validateMessage has prepared it once already, with other defaults.
-    if (!raw.ok) throw new Error(`a valid raw message was refused: ${raw.message}`)
-    const { needsSmtpUtf8 } = raw.value
-    const bytes = Buffer.concat([writeUnsubscribeFields(own), raw.value.bytes])
-    const body = encodeBody({ kind: 'raw', bytes, needsSmtpUtf8, ...personal })
-    return { body, rfcMessageId: raw.value.messageId }
+    const { needsSmtpUtf8 } = message.raw
+    const defaults = { messageId: rfcMessageId, date }
+    const { bytes, messageId } = identifyRaw(message.raw, defaults, writeUnsubscribeFields(own))
+    return { body: encodeBody({ kind: 'raw', bytes, needsSmtpUtf8, ...personal }), rfcMessageId: messageId }
   }
   const { from, replyTo, to, cc, subject, text, html, attachments } = message
   const body = encodeBody({

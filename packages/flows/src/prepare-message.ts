@@ -144,7 +144,7 @@ async function authorise(
   }
 }
 
-function senderDomainsOf({ from, rawFrom, rawSender }: ValidatedMessage): string[] {
-  const senders = [from, rawFrom, rawSender].flatMap((mailbox) => mailbox ?? [])
+function senderDomainsOf({ from, raw }: ValidatedMessage): string[] {
+  const senders = [from, raw?.from, raw?.sender].flatMap((mailbox) => mailbox ?? [])
   return [...new Set(senders.map((mailbox) => mailbox.address.domain))]
 }

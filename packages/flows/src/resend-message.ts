@@ -14,7 +14,7 @@ import {
   type Uuid,
   type ValidatedMessage,
 } from '@valija/core'
-import { type Address, type Mailbox, parseAddress, prepareRaw, withoutIdentity } from '@valija/mail'
+import { type Address, checkedSizeBytes, checkRaw, type Mailbox, parseAddress } from '@valija/mail'
 import { type Database, decodeBody, findSentMessage, type SentMessage, type StoredBody } from '@valija/store'
 
 /** A message that is to be sent again: read only when no answer is stored for its key, since its content may be gone meanwhile. */
@@ -111,9 +111,8 @@ const withoutErased = (mailboxes: readonly Mailbox[]) =>
 
 type Content = Pick<
   ValidatedMessage,
-  'replyTo' | 'to' | 'cc' | 'subject' | 'text' | 'html' | 'headers' | 'attachments' | 'raw'
-> &
-  Pick<ValidatedMessage, 'rawFrom' | 'rawSender' | 'unsubscribe'> & { from?: ValidatedMessage['from'] }
+  'replyTo' | 'to' | 'cc' | 'subject' | 'text' | 'html' | 'headers' | 'attachments' | 'raw' | 'unsubscribe'
+> & { from?: ValidatedMessage['from'] }
 
 /** What was written into the header for a way to unsubscribe of the sender's own stands there still. */
 function contentOf(body: StoredBody, { subject }: SentMessage): Content {
@@ -121,18 +120,16 @@ function contentOf(body: StoredBody, { subject }: SentMessage): Content {
   if (body.kind === 'fields') {
     const { messageId: _, date: __, boundarySeed: ___, ...composition } = body.composition
     const shown = { to: withoutErased(composition.to), cc: withoutErased(composition.cc) }
-    return { ...composition, ...shown, raw: null, rawFrom: null, rawSender: null, unsubscribe }
+    return { ...composition, ...shown, raw: null, unsubscribe }
   }
-  const raw = withoutIdentity(body.bytes)
-  const prepared = prepareRaw(raw, { messageId: '<not-yet@valija.invalid>', date: new Date(0) })
-  if (!prepared.ok) throw new Error(`a stored raw message was refused: ${prepared.message}`)
+  const checked = checkRaw(body.bytes, 'dropped')
+  if (!checked.ok) throw new Error(`a stored raw message was refused: ${checked.message}`)
   const none = { replyTo: [], to: [], cc: [], headers: [], attachments: [], text: null, html: null }
-  const { from: rawFrom, sender: rawSender } = prepared.value
-  return { ...none, subject, raw, rawFrom, rawSender, unsubscribe }
+  return { ...none, subject, raw: checked.value, unsubscribe }
 }
 
 function sizeOf({ raw, text, html, attachments }: Content): number {
-  if (raw !== null) return raw.length
+  if (raw !== null) return checkedSizeBytes(raw)
   const attached = attachments.reduce((sum, { content }) => sum + content.length, 0)
   return Buffer.byteLength(text ?? '') + Buffer.byteLength(html ?? '') + Math.ceil((attached * 4) / 3)
 }

@@ -1,7 +1,7 @@
 /** A delivery's turn on a session: compose, sign, ask whether it may begin, send; and what is told of it. */
 import { steadyNowMs, type TransactionReport } from '@valija/core'
 import type { Session, TransactionGuard } from '@valija/courier'
-import { parseAddress } from '@valija/mail'
+import { hasUtf8LocalPart } from '@valija/mail'
 import type { LeasedDelivery } from '@valija/store'
 import { ComposeError, NoRoomError } from './compositions.ts'
 import type { DelivererParts, DeliveryJob } from './deliverer-parts.ts'
@@ -66,12 +66,11 @@ async function runJob(
   const signing = signingOf(delivery, route.rewritesIds)
   try {
     const mail = await compositions.acquire(delivery, signing)
-    const to = parseAddress(delivery.email)
-    if (!to.ok) throw new ComposeError(to.message)
     const envelope = {
       from: await returnPaths.of(delivery, route),
-      to: to.value,
-      needsSmtpUtf8: mail.needsSmtpUtf8 || to.value.needsSmtpUtf8,
+      // Read when it was accepted, and stored in canonical form.
+      to: delivery.email,
+      needsSmtpUtf8: mail.needsSmtpUtf8 || hasUtf8LocalPart(delivery.email),
       envid: delivery.messageId.replaceAll('-', ''),
       orcpt: delivery.email,
       requiresTls: delivery.requireTls,

@@ -226,6 +226,11 @@ function isALabel(label: string): boolean {
   return !isAscii(unicode) && domainToASCII(unicode) === label
 }
 
+/** Whether an address in canonical form has a local part in UTF-8: `Address.needsSmtpUtf8` of one that is stored, without reading it again. */
+export function hasUtf8LocalPart(email: string): boolean {
+  return !isAscii(email)
+}
+
 function isAscii(text: string): boolean {
   return /^[\0-\x7f]*$/.test(text)
 }

@@ -1,11 +1,27 @@
 import { Buffer } from 'node:buffer'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { prepareRaw, redateRaw } from './raw-message.ts'
+import type { Parsed } from './address.ts'
+import {
+  type CheckedRaw,
+  checkedSizeBytes,
+  checkRaw,
+  identifyRaw,
+  type RawDefaults,
+  type RawMessage,
+  redateRaw,
+} from './raw-message.ts'
 
 const defaults = { messageId: '<ours@a.test>', date: new Date('2026-11-23T10:00:00Z') }
 const ID = 'Message-ID: <x@a.test>'
 const DATE = 'Date: Mon, 2 Nov 2026 10:00:00 +0100'
+/** Both halves, one behind the other. */
+function prepareRaw(input: Buffer, given: RawDefaults): Parsed<CheckedRaw & RawMessage> {
+  const checked = checkRaw(input)
+  return checked.ok
+    ? { ok: true, value: { ...checked.value, ...identifyRaw(checked.value, given) } }
+    : checked
+}
 const prepare = (...lines: string[]) => prepareRaw(Buffer.from(lines.join('\r\n')), defaults)
 const bytesOf = (...lines: string[]) => {
   const result = prepare(...lines)
@@ -65,16 +81,13 @@ describe('what is kept and what is changed', () => {
       'X: y',
     ]) {
       const result = prepare('From: a@a.test', id, 'Date: yesterday', '', 'x')
-      expect(result).toMatchObject({
-        ok: true,
-        value: { messageId: defaults.messageId, date: defaults.date },
-      })
+      expect(result).toMatchObject({ ok: true, value: { messageId: defaults.messageId, hasDate: false } })
       const text = result.ok ? result.value.bytes.toString() : ''
       expect(text.match(/^Message-ID: .*$/gm)).toEqual(['Message-ID: <ours@a.test>'])
       expect(text.match(/^Date: .*$/gm)).toEqual(['Date: Mon, 23 Nov 2026 10:00:00 +0000'])
     }
     expect(prepare('From: a@a.test', ID, DATE)).toMatchObject({
-      value: { messageId: '<x@a.test>', date: new Date('2026-11-02T09:00:00Z') },
+      value: { messageId: '<x@a.test>', hasDate: true },
     })
   })
 
@@ -239,7 +252,8 @@ describe('properties', () => {
         const { bytes } = result.value
         expect(bytes.toString().replaceAll('\r\n', '')).not.toMatch(/[\r\n\0]/)
         expect(bytes.toString().split('\r\n\r\n')[0]).not.toMatch(/^(?:bcc|received):/im)
-        expect(prepareRaw(bytes, { messageId: '<z@z.test>', date: new Date(0) })).toEqual(result)
+        const again = prepareRaw(bytes, { messageId: '<z@z.test>', date: new Date(0) })
+        expect(again.ok && again.value.bytes).toEqual(bytes)
       }),
       { numRuns: 20_000 },
     )
@@ -270,6 +284,41 @@ describe('properties', () => {
       const { user, system } = process.cpuUsage(before)
       expect((user + system) / 1000).toBeLessThan(2_000)
     }
+  })
+})
+
+describe('identifyRaw', () => {
+  const text = `From: a@a.test\r\n${ID}\r\nX: y\r\n${DATE}\r\n\r\nbody\r\n`
+  const checked = (...how: Parameters<typeof checkRaw>) => {
+    const result = checkRaw(...how)
+    if (!result.ok) throw new Error(result.message)
+    return result.value
+  }
+
+  it('puts what is to stand ahead before all fields, and may be asked again with another identity', () => {
+    const bare = checked(Buffer.from('From: a@a.test\n\nbody'))
+    const as = (messageId: string) =>
+      identifyRaw(bare, { ...defaults, messageId }, Buffer.from('X: 1\r\n')).bytes.toString()
+    for (const id of ['<1@a.test>', '<2@a.test>'])
+      expect(as(id)).toBe(
+        `X: 1\r\nFrom: a@a.test\r\nMessage-ID: ${id}\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nbody`,
+      )
+  })
+
+  it('makes another mail of one whose identity was dropped', () => {
+    const dropped = checked(Buffer.from(text), 'dropped')
+    expect(identifyRaw(dropped, defaults)).toEqual({
+      messageId: defaults.messageId,
+      bytes: Buffer.from(
+        'From: a@a.test\r\nX: y\r\nMessage-ID: <ours@a.test>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nbody\r\n',
+      ),
+    })
+  })
+
+  it('leaves a mail with both as long as it was checked to be', () => {
+    const kept = checked(Buffer.from(text))
+    expect(identifyRaw(kept, defaults).bytes).toHaveLength(checkedSizeBytes(kept))
+    expect(checkedSizeBytes(kept)).toBe(text.length)
   })
 })
 

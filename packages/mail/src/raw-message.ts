@@ -1,6 +1,9 @@
 /**
  * A message that comes ready-made: checked, cleaned of what is not the sender's to say, and otherwise left alone.
  *
+ * It is read once, before it is accepted (`checkRaw`), and written once, when it is known which message it is (`identifyRaw`): what
+ * lies between them is a `CheckedRaw`, which nothing else makes.
+ *
  * Removed are the fields that tell of earlier hops or hide recipients (Return-Path, Received, DKIM-Signature, Bcc,
  * Resent-Bcc); a Message-ID or Date that is missing or unusable is put in. Line ends become CRLF. Every other byte
  * stays. What two programs could read in two ways is refused, not repaired: bare CR, NUL, broken header lines, a second
@@ -11,28 +14,38 @@ import { addressParser, decodeWords } from 'postal-mime'
 import { type Parsed, parseAddress } from './address.ts'
 import { type Mailbox, parseDisplayName } from './mailbox.ts'
 
+/** Used when the message has none that is valid. */
 export interface RawDefaults {
-  /** With angle brackets; used when the message has none that is valid. */
+  /** With angle brackets. */
   messageId: string
   date: Date
 }
 
-export interface RawMessage {
-  /** CRLF line ends, no line over 998 octets, ready to be signed and sent. */
-  bytes: Buffer
+/** Ready to be sent but for a Message-ID and a Date, where it has none of its own. */
+export interface CheckedRaw {
+  /** The header that is kept, each line with its CRLF. CRLF line ends only, no line over 998 octets. */
+  readonly head: Buffer
+  readonly body: Buffer
   /** The one address of the header From. */
-  from: Mailbox
+  readonly from: Mailbox
   /** The one address of the header Sender, which readers show too; null when there is none. */
-  sender: Mailbox | null
+  readonly sender: Mailbox | null
   /** Decoded, for searching. */
-  subject: string
+  readonly subject: string
+  /** Its own, with angle brackets; null where it is to be given one. */
+  readonly messageId: string | null
+  readonly hasDate: boolean
+  /** Names of the header fields, in lower case. */
+  readonly fieldNames: ReadonlySet<string>
+  /** True when the header holds UTF-8, so that the message may only go to hosts with SMTPUTF8 (RFC 6532). */
+  readonly needsSmtpUtf8: boolean
+}
+
+export interface RawMessage {
+  /** Ready to be signed and sent. */
+  bytes: Buffer
   /** With angle brackets. */
   messageId: string
-  date: Date
-  /** Names of the header fields, in lower case. */
-  fieldNames: ReadonlySet<string>
-  /** True when the header holds UTF-8, so that the message may only go to hosts with SMTPUTF8 (RFC 6532). */
-  needsSmtpUtf8: boolean
 }
 
 /** One header field with its folded lines. */
@@ -71,9 +84,10 @@ const DATE =
  * Checks and cleans a ready-made message.
  *
  * @param input RFC 5322 text, with CRLF or LF line ends
- * @returns the message to send, or a sentence that names the fault (with its line) and the remedy
+ * @param identity `dropped`: without what makes it this one mail, Message-ID and Date, so that it becomes another
+ * @returns the message to identify, or a sentence that names the fault (with its line) and the remedy
  */
-export function prepareRaw(input: Buffer, defaults: RawDefaults): Parsed<RawMessage> {
+export function checkRaw(input: Buffer, identity: 'kept' | 'dropped' = 'kept'): Parsed<CheckedRaw> {
   const text = normaliseLineEnds(input)
   if (!text.ok) return text
   const { head, body } = splitAtBlankLine(text.value)
@@ -89,20 +103,46 @@ export function prepareRaw(input: Buffer, defaults: RawDefaults): Parsed<RawMess
   const sender = readSingleMailbox(kept, 'sender')
   if (!sender.ok) return sender
 
-  const { fields, messageId, date } = settleIdentity(kept, defaults)
+  const { fields, messageId, hasDate } = findIdentity(kept, identity)
   return {
     ok: true,
     value: {
-      bytes: Buffer.concat([...fields.map((field) => field.source), CRLF, body]),
+      head: Buffer.concat(fields.map((field) => field.source)),
+      body,
       from: from.value,
       sender: sender.value,
       subject: decodeWords(kept.find((field) => field.name === 'subject')?.value ?? ''),
       messageId,
-      date,
+      hasDate,
       fieldNames: new Set(fields.map((field) => field.name)),
       needsSmtpUtf8: kept.some((field) => field.source.some((octet) => octet > 0x7f)),
     },
   }
+}
+
+/**
+ * The message as it is sent: with the identity that is its own, else with that of `defaults` below its other fields.
+ *
+ * @param ahead fields that stand before all others, as they are, each with its CRLF
+ */
+export function identifyRaw(
+  { head, body, messageId, hasDate }: CheckedRaw,
+  defaults: RawDefaults,
+  ahead: Buffer = Buffer.alloc(0),
+): RawMessage {
+  const added = [
+    ...(messageId === null ? [Buffer.from(`Message-ID: ${defaults.messageId}\r\n`)] : []),
+    ...(hasDate ? [] : [datedField(defaults.date)]),
+  ]
+  return {
+    bytes: Buffer.concat([ahead, head, ...added, CRLF, body]),
+    messageId: messageId ?? defaults.messageId,
+  }
+}
+
+/** The length of the message before it is identified, octets. */
+export function checkedSizeBytes({ head, body }: CheckedRaw): number {
+  return head.length + CRLF.length + body.length
 }
 
 /** Octet by octet, without an object for each line: a message may be 40 MiB of line ends. */
@@ -258,62 +298,45 @@ function withoutQuotesAndComments(value: string): string | null {
   return isQuoted || depth > 0 ? null : bare
 }
 
-/** Keeps the first valid Message-ID and Date in their places and drops the others of that name; adds what is missing. */
-function settleIdentity(
+/** Keeps the first valid Message-ID and Date in their places and drops the others of that name, or all of them. */
+function findIdentity(
   fields: Field[],
-  defaults: RawDefaults,
-): { fields: Field[]; messageId: string; date: Date } {
-  const idField = fields.find((field) => field.name === 'message-id' && MESSAGE_ID.test(field.value))
-  const dateField = fields.find((field) => field.name === 'date' && readDate(field.value) !== null)
+  identity: 'kept' | 'dropped',
+): { fields: Field[]; messageId: string | null; hasDate: boolean } {
+  const candidates = identity === 'kept' ? fields : []
+  const idField = candidates.find((field) => field.name === 'message-id' && MESSAGE_ID.test(field.value))
+  const dateField = candidates.find((field) => field.name === 'date' && isDate(field.value))
   const kept = fields.filter((field) => {
     if (field.name === 'message-id') return field === idField
     return field.name === 'date' ? field === dateField : true
   })
-  const messageId = idField?.value ?? defaults.messageId
-  const date = (dateField && readDate(dateField.value)) ?? defaults.date
-  if (idField === undefined) kept.push(ownField('Message-ID', messageId))
-  if (dateField === undefined) kept.push(datedField(date))
-  return { fields: kept, messageId, date }
+  return { fields: kept, messageId: idField?.value ?? null, hasDate: dateField !== undefined }
 }
 
 /** As it is put in where a message has none. */
-const datedField = (date: Date): Field => ownField('Date', date.toUTCString().replace('GMT', '+0000'))
+const datedField = (date: Date): Buffer =>
+  Buffer.from(`Date: ${date.toUTCString().replace('GMT', '+0000')}\r\n`)
 
 /**
- * A prepared message with another date, where the one that it has was put in by `prepareRaw`: as its last field.
+ * An identified message with another date, where the one that it has was put in by `identifyRaw`: as its last field.
  *
  * @param from the dates that it may have been put in with
  * @returns null when the date is its sender's own
  */
-export function redateRaw(prepared: Buffer, from: readonly Date[], to: Date): Buffer | null {
-  const { head, body } = splitAtBlankLine(prepared)
+export function redateRaw(identified: Buffer, from: readonly Date[], to: Date): Buffer | null {
+  const { head, body } = splitAtBlankLine(identified)
   for (const date of from) {
-    const own = datedField(date).source
+    const own = datedField(date)
     const at = head.length - own.length
     if (at < 0 || !head.subarray(at).equals(own) || (at > 0 && head[at - 1] !== LF)) continue
-    return Buffer.concat([head.subarray(0, at), datedField(to).source, CRLF, body])
+    return Buffer.concat([head.subarray(0, at), datedField(to), CRLF, body])
   }
   return null
 }
 
-/** A prepared message without what makes it this one mail, Message-ID and Date: to be prepared anew as another. */
-export function withoutIdentity(prepared: Buffer): Buffer {
-  const { head, body } = splitAtBlankLine(prepared)
-  const header = readHeader(head)
-  if (!header.ok) throw new Error(`not a prepared message: ${header.message}`)
-  const kept = header.value.filter(({ name }) => name !== 'message-id' && name !== 'date')
-  return Buffer.concat([...kept.map(({ source }) => source), CRLF, body])
-}
-
-function ownField(name: string, value: string): Field {
-  return { name: name.toLowerCase(), value, source: Buffer.from(`${name}: ${value}\r\n`) }
-}
-
-/** RFC 5322 section 3.3, with four-digit years only; null for anything else. */
-function readDate(value: string): Date | null {
-  if (value.length > 120 || !DATE.test(value)) return null
-  const date = new Date(value)
-  return Number.isNaN(date.getTime()) || date.getTime() < 0 ? null : date
+/** RFC 5322 section 3.3, with four-digit years and from 1970 on only. */
+function isDate(value: string): boolean {
+  return value.length <= 120 && DATE.test(value) && new Date(value).getTime() >= 0
 }
 
 function refuse(message: string): { ok: false; message: string } {

@@ -1,6 +1,6 @@
 /**
  * Header fields taken out of a mail, for whoever they are meant for; all other octets stay as they are, faults and all: what they are worth
- * `prepareRaw` says afterwards. The time taken grows with the length of the header, which is bounded, as is the number of fields that are taken.
+ * `checkRaw` says afterwards. The time taken grows with the length of the header, which is bounded, as is the number of fields that are taken.
  */
 import { Buffer } from 'node:buffer'
 import { decodeWords } from 'postal-mime'

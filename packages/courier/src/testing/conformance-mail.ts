@@ -5,7 +5,6 @@ import type { Phase, TransactionReport } from '@valija/core'
 import { describe, expect, test } from 'vitest'
 import { defaultFeatures, type PeerScript } from './scripted-peer.ts'
 import {
-  addressOf,
   always,
   envelopeTo,
   expectReport,
@@ -133,7 +132,7 @@ export function describeSuccess(bench: SessionBench): void {
     test.each(["o'hara+x=y@example.com", '!#$%&*-/?^_`{|}~@example.com', `${'l'.repeat(64)}@example.com`])(
       'the odd address %s is told to the peer as it is',
       async (address) => {
-        expectReport(await bench.attempt({ features: [] }, { envelope: { to: addressOf(address) } }), queued)
+        expectReport(await bench.attempt({ features: [] }, { envelope: { to: address } }), queued)
         expect(bench.peer.mails[0]?.rcptLines).toEqual([`RCPT TO:<${address}>`])
       },
     )
@@ -216,7 +215,7 @@ export function describeRefusals(bench: SessionBench): void {
     })
 
     test('an address beyond ASCII needs SMTPUTF8', async () => {
-      const to = addressOf('jürgen@example.com')
+      const to = 'jürgen@example.com'
       const report = await bench.attempt({ features: [] }, { envelope: { to, needsSmtpUtf8: true } })
       expectReport(report, { phase: 'mail', failure: 'capability' })
       expectReport(
@@ -243,10 +242,12 @@ export function describeRefusals(bench: SessionBench): void {
       'a@x.example\n',
       'a>@x.example',
       '"a"@x',
-    ])('an envelope with %j gets into no command', async (from) => {
-      expectReport(await bench.attempt({}, { envelope: { from } }), { phase: 'mail', failure: 'compose' })
-      await bench.session?.close()
-      expect(bench.peer.connections[0]).toEqual(['EHLO us.example', 'QUIT'])
+    ])('an envelope with %j at either place gets into no command', async (address) => {
+      for (const envelope of [{ from: address }, { to: address }]) {
+        expectReport(await bench.attempt({}, { envelope }), { phase: 'mail', failure: 'compose' })
+        await bench.session?.close()
+        expect(bench.peer.connections[0]).toEqual(['EHLO us.example', 'QUIT'])
+      }
     })
   })
 }

@@ -1,6 +1,5 @@
 /** A site scheduler with real sessions to scripted peers, for the tests of one file; closed after each of them. */
 import type { TransactionReport } from '@valija/core'
-import { parseAddress } from '@valija/mail'
 import { afterEach, expect } from 'vitest'
 import type { Destination } from '../destination.ts'
 import { createNetworkGuard } from '../network-guard.ts'
@@ -57,9 +56,7 @@ export class Delivery implements SiteJob {
     await this.hold()
     if (this.isWithdrawn) return 'withdrawn'
     if (!(await mayBegin())) return null
-    const to = parseAddress(this.address)
-    if (!to.ok) throw new Error(to.message)
-    const envelope = { from: '', to: to.value, needsSmtpUtf8: false, envid: null }
+    const envelope = { from: '', to: this.address, needsSmtpUtf8: false, envid: null }
     return await session.send(envelope, bytes, { isStillMine: () => true }, { route: 'capture' })
   }
 
