@@ -13,7 +13,7 @@ import { eventTypes, type MessageView, post, readAttempts, untilEnded } from './
 import type { Running } from './support/processes.ts'
 import { type ReceivedMail, type SmtpPeer, silence, startSmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
-import { queueBackends, startValija, type Valija } from './support/valija.ts'
+import { type QueueKind, queueBackends, startValija, type Valija } from './support/valija.ts'
 
 /** A lease of 30 s, the sweep every 2 s, a standby's look every 5 s, and a slow machine. */
 const REPAIR_MS = 75_000
@@ -104,7 +104,7 @@ async function killApiBeforeHint(valija: Valija) {
   return unhinted
 }
 
-async function liveThrough(queue: 'postgres' | 'redis'): Promise<Minute> {
+async function liveThrough(queue: QueueKind): Promise<Minute> {
   const peer = await startSmtpPeer()
   closers.push(() => peer.stop())
   const valija = await startValija({ queue, delivery: 'smarthost', smarthost: peer })

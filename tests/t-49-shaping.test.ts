@@ -11,7 +11,7 @@ import { post, readAttempts, untilEnded } from './support/message-life.ts'
 import { untilShown } from './support/shown-events.ts'
 import { drop, type SmtpPeer } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
-import { expectStatus, queueBackends, startValija, type Valija } from './support/valija.ts'
+import { expectStatus, type QueueKind, queueBackends, startValija, type Valija } from './support/valija.ts'
 
 const connectionLimit = 3
 const perSecond = 20
@@ -37,7 +37,7 @@ afterEach(async () => {
   await rm(dataDir, { recursive: true, force: true })
 })
 
-async function begin(queue: 'postgres' | 'redis', file?: string): Promise<Valija> {
+async function begin(queue: QueueKind, file?: string): Promise<Valija> {
   internet = await startInternet()
   dataDir = await mkdtemp(join(tmpdir(), 'valija-shaping-'))
   if (file !== undefined) await writeFile(join(dataDir, 'shaping.yaml'), file)
@@ -98,7 +98,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
       const id = await post(api, mail({ to }))
       await until('the first thirty', () => (seen.arrivals.length >= 30 ? true : null))
       // What the queue's store held of them is gone: limits are not kept there.
-      await redis?.command('FLUSHALL')
+      await redis?.flushall()
       expect((await untilEnded(api, id, 40_000)).status).toBe('delivered')
 
       expect(peers.map(({ mails }) => mails.length)).toEqual(peers.map(() => count / peers.length))

@@ -19,7 +19,14 @@ import { startApp } from './support/processes.ts'
 import { untilShown } from './support/shown-events.ts'
 import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { PATIENCE_MS, until } from './support/until.ts'
-import { type Call, expectStatus, queueBackends, startValija, type Valija } from './support/valija.ts'
+import {
+  type Call,
+  expectStatus,
+  type QueueKind,
+  queueBackends,
+  startValija,
+  type Valija,
+} from './support/valija.ts'
 import { startWebhookReceiver, type WebhookReceiver } from './support/webhook-receiver.ts'
 
 /** faults-and-threats P7 and S3: nobody waits longer for a lock of ours. */
@@ -218,7 +225,7 @@ function troublesOf(valija: Valija, sent: Sent[]): string[] {
   return [...troubles.slice(0, 5), ...answers.slice(0, 5)]
 }
 
-async function liveThrough(queue: 'postgres' | 'redis'): Promise<Upgrade> {
+async function liveThrough(queue: QueueKind): Promise<Upgrade> {
   let isHoldingBack = true
   const peer = await startSmtpPeer({
     script: {

@@ -10,7 +10,7 @@ import { post, readMessage, untilEnded } from './message-life.ts'
 import type { Running } from './processes.ts'
 import { type Script, type SmtpPeer, type SmtpPeerOptions, startSmtpPeer } from './smtp-peer.ts'
 import { until } from './until.ts'
-import { type Call, expectStatus, startValija, type Valija } from './valija.ts'
+import { type Call, expectStatus, type QueueKind, startValija, type Valija } from './valija.ts'
 
 export type ExplainedRecipient = {
   email: string
@@ -53,7 +53,7 @@ export class CauseWorld {
     this.dataDir = dataDir
   }
 
-  static async start(queue: 'postgres' | 'redis'): Promise<CauseWorld> {
+  static async start(queue: QueueKind): Promise<CauseWorld> {
     const internet = await startInternet()
     const dataDir = await mkdtemp(join(tmpdir(), 'valija-causes-'))
     await writeFile(join(dataDir, 'shaping.yaml'), shapingFile)

@@ -12,7 +12,14 @@ import { type Internet, startInternet } from './internet.ts'
 import { inParallel, post } from './message-life.ts'
 import { after } from './smtp-peer.ts'
 import { until } from './until.ts'
-import { type Call, expectStatus, startValija, type TestTenant, type Valija } from './valija.ts'
+import {
+  type Call,
+  expectStatus,
+  type QueueKind,
+  startValija,
+  type TestTenant,
+  type Valija,
+} from './valija.ts'
 
 export const siteConnections = 5
 
@@ -74,7 +81,7 @@ providers:
 `
 
 export async function startFairnessWorld(
-  queue: 'postgres' | 'redis',
+  queue: QueueKind,
   { workers = 2, mailMs }: { workers?: number; mailMs: number },
 ): Promise<FairnessWorld> {
   const internet = await startInternet()

@@ -7,6 +7,7 @@
  *     await valija.api('POST', '/send', valija.mail())
  */
 import pg from 'pg'
+import { chosenQueue } from './chosen-queue.ts'
 import { createDatabase, type TestDatabase } from './database.ts'
 import { type Answer, client } from './http.ts'
 import type { Internet } from './internet.ts'
@@ -25,6 +26,7 @@ export type ValijaOptions = {
   /** Processes at the start; 1 each when absent. */
   apis?: number
   workers?: number
+  /** Another one where VALIJA_TEST_QUEUE chooses it. */
   queue: QueueKind
   delivery: 'capture' | 'smarthost' | 'mx'
   /** The peer that takes what is sent, for `delivery: 'smarthost'`. */
@@ -90,14 +92,18 @@ const ADMIN_KEY = 'the-operators-key-of-the-tests'
 /** Of every process, unless `env` has another. */
 export const SECRET_KEY = 'a-secret-key-of-the-tests-0123456789'
 
+export type Backend = { queue: QueueKind; isAbsent: boolean }
+
 /** The two backends and, for the second, more than one server: sentinels, a cluster. */
-export function queueKinds(): { queue: QueueKind; isAbsent: boolean }[] {
-  const isAbsent = needsProgram('redis-server')
+export function queueKinds(): Backend[] {
+  const [isAbsent, chosen] = [needsProgram('redis-server'), chosenQueue()]
+  if (chosen) return [{ queue: chosen, isAbsent }]
   return [{ queue: 'postgres', isAbsent: false }, ...redisKinds.map((queue) => ({ queue, isAbsent }))]
 }
 
 /** For `describe.each(queueBackends)`, with `describe.skipIf(isAbsent)`: says in one line when Redis is not installed. */
-export function queueBackends(): { queue: 'postgres' | 'redis'; isAbsent: boolean }[] {
+export function queueBackends(): Backend[] {
+  if (chosenQueue()) return queueKinds()
   return [
     { queue: 'postgres', isAbsent: false },
     { queue: 'redis', isAbsent: needsProgram('redis-server') },
@@ -176,7 +182,8 @@ export async function startValija(options: ValijaOptions): Promise<Valija> {
       ? { url: databaseUrl, drop: async () => {} }
       : await (version?.createDatabase ?? createDatabase)()
     closers.push(database.drop)
-    const redis = options.queue === 'postgres' ? undefined : await startRedisOf[options.queue]()
+    const queue = chosenQueue() ?? options.queue
+    const redis = queue === 'postgres' ? undefined : await startRedisOf[queue]()
     if (redis) closers.push(redis.remove)
     return await startProcesses(options, database.url, redis, closers, stop)
   } catch (error) {
