@@ -119,6 +119,24 @@ async function startSentinel(folder: string, masterPort: number) {
   return { port, running, command: commandAt(port) }
 }
 
+const isCluster = (redis: TestRedis): redis is TestCluster => 'holderOf' in redis
+
+/**
+ * The rows of which hints wait in the queue, on whichever server has it. A cluster's keys have their prefix in braces, which keeps
+ * all of a queue together.
+ */
+export async function hintedRows(redis: TestRedis): Promise<string[]> {
+  const queue = isCluster(redis) ? '{bull}:hints' : 'bull:hints'
+  const server = isCluster(redis) ? await redis.holderOf(queue) : redis
+  const jobs = await server.command(`LRANGE ${queue}:wait 0 -1`)
+  const rows: string[] = []
+  for (const job of jobs.split('\n').filter((id) => id !== '')) {
+    const hint = JSON.parse(await server.command(`HGET ${queue}:${job} data`)) as { ids: string[] }
+    rows.push(...hint.ids)
+  }
+  return rows
+}
+
 export type TestCluster = TestRedis & {
   masters: TestRedis[]
   /** The master that holds a key. */
