@@ -1,6 +1,6 @@
 /**
  * The short form of `npm run torture` (docs/torture.md): kills of everything that can be killed, a flush, pauses, deaths at crash
- * points, and three ledgers that must agree. Only guarantees are asked for here, never speeds.
+ * points, and ledgers that must agree. Only guarantees are asked for here, never speeds.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,20 +9,40 @@ import { expect, test } from 'vitest'
 import { startNode } from './support/processes.ts'
 import { needsProgram } from './support/until.ts'
 
+/** The seed's plan has every fault that is looked for below; the pause beyond a lease is in its first round, so that its end comes soonest. */
 const arguments_ =
-  '--seed 61 --rounds 4 --round-seconds 4 --rate 12 --clients 32 --no-webhooks --drain-seconds 240'.split(' ')
+  '--seed 2428 --rounds 4 --round-seconds 4 --rate 12 --clients 32 --drain-seconds 240'.split(' ')
 /** A site that drips is given up after a minute: that is for the long form. */
 const faults = 'api,worker,redis,postgres,flush,pause,points,sink'
+
+type Figures = { faults: Record<string, number>; verdict: { accepted: { recipients: number } } }
 
 // One after the other: both at a time take the processor from all files beside them.
 test('whatever is killed, flushed or stopped, every accepted mail comes to one end, and comes twice only where it had to', {
   skip: needsProgram('redis-server'),
   timeout: 600_000,
 }, async () => {
-  const torture = startNode('torture/main.ts', [...arguments_, '--faults', faults])
-  const { code } = await torture.ended
-  expect(code, torture.lines.join('\n')).toBe(0)
-  expect(torture.lines.join('\n')).toMatch(/^accepted +[1-9]/m)
+  const folder = mkdtempSync(path.join(tmpdir(), 'valija-torture-'))
+  const json = path.join(folder, 'figures.json')
+  const torture = startNode('torture/main.ts', [...arguments_, '--faults', faults, '--json', json])
+  try {
+    const { code } = await torture.ended
+    expect(code, torture.lines.join('\n')).toBe(0)
+    const { faults: done, verdict } = JSON.parse(readFileSync(json, 'utf8')) as Figures
+    expect(verdict.accepted.recipients).toBeGreaterThan(0)
+    // Green proves nothing of what did not happen.
+    const kills = ['api', 'worker', 'redis', 'postgres'].map((victim) => `kill ${victim}`)
+    const pauses = ['worker', 'redis', 'postgres'].map((victim) => `pause ${victim}`)
+    const missed = [...kills, ...pauses, 'flush redis'].filter((name) => !done[name])
+    expect(missed, JSON.stringify(done)).toEqual([])
+    expect(
+      Object.keys(done).some((name) => name.startsWith('point ')),
+      JSON.stringify(done),
+    ).toBe(true)
+  } finally {
+    await torture.stop(60_000)
+    rmSync(folder, { recursive: true, force: true })
+  }
 })
 
 test('a PostgreSQL that ends by itself ends the run, red, says so, and leaves no process behind', async () => {
