@@ -6,6 +6,7 @@ import pg from 'pg'
 import { expect } from 'vitest'
 import { type DatabaseProxy, startDatabaseProxy } from './database-proxy.ts'
 import type { Answer } from './http.ts'
+import { allEnded, countEach } from './message-life.ts'
 import { type OwnCluster, startOwnCluster } from './own-cluster.ts'
 import { type SmtpPeer, startSmtpPeer } from './smtp-peer.ts'
 import { until } from './until.ts'
@@ -27,6 +28,8 @@ export type TroubleWorld = {
   ask: <Row extends pg.QueryResultRow>(text: string) => Promise<Row[]>
   countMessages: () => Promise<number>
   expectAllCommitted: () => Promise<void>
+  /** Every mail that was answered 202 is delivered, and came exactly once. */
+  expectAllDeliveredOnce: () => Promise<void>
   stop: () => Promise<void>
 }
 
@@ -88,6 +91,12 @@ export async function startTroubleWorld(
       const stored = await ask<{ id: string }>('SELECT id FROM valija.messages')
       const ids = new Set(stored.map(({ id }) => `msg_${id.replaceAll('-', '')}`))
       expect(accepted.filter((id) => !ids.has(id))).toEqual([])
+    },
+    expectAllDeliveredOnce: async () => {
+      const ended = await allEnded(valija.api, accepted, 90_000)
+      expect(countEach(ended.map(({ status }) => status))).toEqual(new Map([['delivered', accepted.length]]))
+      const came = countEach(peer.mails.map(({ text }) => /^Message-ID: (.*)\r$/im.exec(text)![1]!))
+      expect(ended.filter(({ rfc_message_id }) => came.get(rfc_message_id) !== 1)).toEqual([])
     },
     stop: async () => {
       await valija.stop()
