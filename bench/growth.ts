@@ -5,10 +5,11 @@
 import { startExchangers } from './exchangers.ts'
 import type { Tally } from './ledger.ts'
 import type { MailShape } from './mails.ts'
-import { type Settings, say } from './options.ts'
+import type { Settings } from './options.ts'
 import { VoidRun } from './phase.ts'
+import type { Step } from './progress.ts'
 import type { Quantiles } from './quantiles.ts'
-import { measure, openStage, post, type Stage } from './stage.ts'
+import { measure, onStage, post, type Stage, type StageOptions } from './stage.ts'
 import { type Installation, install, type QueueBackend } from './valija.ts'
 
 export interface GrowthState {
@@ -30,11 +31,13 @@ export interface GrowthRow {
 }
 
 /** Requests per second: well below what one API accepts. */
-const acceptPerS = 200
+const acceptPerS = 400
 /** Of the mails that are delivered for a measurement the first and last tenth do not count: workers start, and end. */
 const edge = 0.1
 /** From this many domains on exchangers share addresses. */
 const maxHosts = 250
+/** For the guess of a step's time: mails that batches bring per second, and the seconds of all else, and of a tenant. */
+const guess = { fillPerS: 4_000, restS: 55, tenantS: 0.03 }
 
 /** Each list in turn, the other two at their first value; domains and tenants with the middle number of waiting mails. */
 export function growthPlan({ waiting, domains, tenants }: Pick<Settings, 'waiting' | 'domains' | 'tenants'>) {
@@ -48,20 +51,25 @@ export function growthPlan({ waiting, domains, tenants }: Pick<Settings, 'waitin
   ]
 }
 
-export async function measureGrowth(settings: Settings): Promise<GrowthRow[]> {
-  const rows: GrowthRow[] = []
-  for (const queue of settings.queues) {
-    for (const plan of growthPlan(settings)) {
-      const { waiting, domains, tenants } = plan
-      say(`queue in ${queue}: ${waiting} waiting, ${domains} domains, ${tenants} tenants`)
-      rows.push({ ...plan, queue, ...(await measureRow(settings, queue, plan)) })
-    }
-  }
-  return rows
+/** A step for each line, which it adds to `rows`. */
+export function growthSteps(settings: Settings & StageOptions, rows: GrowthRow[]): Step[] {
+  return settings.queues.flatMap((queue) =>
+    growthPlan(settings).map((plan): Step => {
+      const name = `queue in ${queue}: ${plan.waiting} waiting, ${plan.domains} domains, ${plan.tenants} tenants`
+      return {
+        key: name,
+        name,
+        guessS: plan.waiting / guess.fillPerS + guess.restS + plan.tenants * guess.tenantS,
+        run: async () => {
+          rows.push({ ...plan, queue, ...(await measureRow(settings, queue, plan)) })
+        },
+      }
+    }),
+  )
 }
 
 async function measureRow(
-  settings: Settings,
+  settings: Settings & StageOptions,
   queue: QueueBackend,
   { waiting, domains, tenants }: ReturnType<typeof growthPlan>[number],
 ): Promise<{ empty: GrowthState; full: GrowthState }> {
@@ -70,19 +78,17 @@ async function measureRow(
   const exchangers = domains > 1 ? await startExchangers(domains, maxHosts) : null
   try {
     const sink = { ...settings.sink, ...(exchangers && { hosts: exchangers.hosts }) }
-    const stage = await openStage({ ...settings, shape, sink })
-    try {
+    return await onStage({ ...settings, shape, sink }, async (stage) => {
       const dns = exchangers && { dnsServer: exchangers.dnsServer }
       const { sinkPort } = stage
       const installation = await install({ queue, sinkPort, tenants, profileFolder: null, ...dns })
       try {
+        await stage.inspect?.(installation)
         return await measureBoth(stage, installation, waiting)
       } finally {
         await installation.remove()
       }
-    } finally {
-      await stage.close()
-    }
+    })
   } finally {
     await exchangers?.stop()
   }
@@ -90,14 +96,27 @@ async function measureRow(
 
 async function measureBoth(stage: Stage, installation: Installation, waiting: number) {
   const { warmUp, mails } = stage
-  await stage.sink.ask('expect', { first: 0, count: warmUp + waiting + 2 * mails })
+  const warm = 2 * warmUp
+  await stage.sink.ask('expect', { first: 0, count: warm + waiting + 2 * mails })
   await installation.startWorkers(1)
-  await post(stage, { ...installation, first: 0, count: warmUp })
-  await stage.sink.ask('some', { count: warmUp })
+  // As batches too, so that memory is compared after the same kind of work.
+  await fill(stage, installation, 0, warmUp)
+  await post(stage, { ...installation, first: warmUp, count: warmUp })
+  await stage.sink.ask('some', { count: warm })
   await installation.stopWorkers()
-  const empty = await measureState(stage, installation, warmUp)
-  await post(stage, { ...installation, first: warmUp + mails, count: waiting })
-  return { empty, full: await measureState(stage, installation, warmUp + mails + waiting) }
+  const empty = await measureState(stage, installation, warm)
+  await fill(stage, installation, warm + mails, waiting)
+  return { empty, full: await measureState(stage, installation, warm + mails + waiting) }
+}
+
+/** By POST /send/batch: single requests would take an hour for a million. */
+async function fill(
+  { load, shape }: Stage,
+  { port, apiKeys }: Installation,
+  first: number,
+  count: number,
+): Promise<void> {
+  await load.ask('fill', { port, apiKeys, shape, first, count })
 }
 
 /** Accepts mails from number `first` on, then delivers as many of those that wait. */

@@ -2,7 +2,7 @@
  * A Haraka of the benchmark's own, where one is installed (in node_modules, or `haraka` on the PATH): it believes every client on
  * loopback and hands everything to the sink, by its outbound queue on disk. Configuration and queue are in a temporary folder.
  */
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readFileSync, realpathSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
@@ -13,6 +13,14 @@ export function findHaraka(): string | null {
   const folders = (process.env.PATH ?? '').split(':').map((folder) => path.join(folder, 'haraka'))
   const inModules = path.resolve(import.meta.dirname, '../node_modules/Haraka/bin/haraka')
   return [inModules, ...folders].find(isProgram) ?? null
+}
+
+/** Of what it is installed with. */
+export function harakaVersion(program: string): string {
+  const { version } = JSON.parse(
+    readFileSync(path.resolve(realpathSync(program), '../../package.json'), 'utf8'),
+  ) as { version: string }
+  return version
 }
 
 function isProgram(file: string): boolean {

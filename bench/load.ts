@@ -113,12 +113,53 @@ async function post(input: LoadInput): Promise<LoadResult> {
 
 type Send = (lane: Lane, index: number, fromMs: number) => Promise<void>
 
+/** What POST /send/batch takes at once where many are to wait: little enough that the API holds no more than with single ones. */
+const batchSize = 25
+/** Connections that batches are posted on. */
+const batchLanes = 8
+
+export type FillInput = Pick<LoadInput, 'port' | 'apiKeys' | 'shape' | 'first' | 'count'>
+
+/** Posts mails as batches, as fast as answers come; each batch is of one tenant. */
+async function fill(input: FillInput): Promise<void> {
+  const { port, shape, first, count } = input
+  const writeBody = createBodyWriter(shape)
+  const heads = headsOf(input, '/send/batch')
+  const batches = batchesOf(first, count, heads.length)
+  const own = await Promise.all(Array.from({ length: batchLanes }, () => openLane(port)))
+  const work = async (lane: Lane) => {
+    for (const numbers of batches) {
+      const texts = numbers.flatMap((number, index) => [
+        index === 0 ? '{"messages":[' : ',',
+        writeBody(number),
+      ])
+      const body = Buffer.concat([...texts, ']}'].map((part) => Buffer.from(part)))
+      const status = await lane.post(heads[numbers[0]! % heads.length] ?? '', body)
+      if (status !== 202) throw new Error(`a batch was answered ${status}`)
+    }
+  }
+  await Promise.all(own.map(work))
+  for (const lane of own) lane.close()
+}
+
+/** Numbers that have the same rest by `tenants`, some at a time, in the order of their first ones. */
+function* batchesOf(first: number, count: number, tenants: number): Generator<number[]> {
+  for (let at = 0; at < count; at += batchSize * tenants) {
+    for (let tenant = 0; tenant < tenants; tenant++) {
+      const numbers = Array.from({ length: batchSize }, (_, index) => at + tenant + index * tenants)
+      const own = numbers.filter((number) => number < count).map((number) => first + number)
+      if (own.length > 0) yield own
+    }
+  }
+}
+
 /** Heads of requests, by tenant. */
-function headsOf({ port, apiKeys }: LoadInput): string[] {
+function headsOf({ port, apiKeys }: Pick<LoadInput, 'port' | 'apiKeys'>, route = '/send'): string[] {
   const authorizations =
     apiKeys.length === 0 ? [''] : apiKeys.map((key) => `Authorization: Bearer ${key}\r\n`)
   return authorizations.map(
-    (line) => `POST /send HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${line}Content-Type: application/json\r\n`,
+    (line) =>
+      `POST ${route} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${line}Content-Type: application/json\r\n`,
   )
 }
 
@@ -159,4 +200,4 @@ async function runOpen(
   await finished.promise
 }
 
-answerQuestions({ post })
+answerQuestions({ post, fill })

@@ -2,10 +2,11 @@
  * Mail servers as relays to the sink, where they are installed: what is handed in over SMTP is on disk before its 250, and goes on
  * from there. Each has a configuration and a queue of its own in a temporary folder; the system's are left alone.
  */
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { freePort } from '../tests/support/ports.ts'
 import { startPostfix } from '../tests/support/postfix.ts'
-import { findHaraka, startHaraka } from './haraka.ts'
+import { findHaraka, harakaVersion, startHaraka } from './haraka.ts'
 import type { Watched } from './measure.ts'
 import { noFigures, type Phase } from './phase.ts'
 import { startProgram } from './program.ts'
@@ -16,6 +17,7 @@ export interface MailServerKind {
   name: string
   /** Null: it can be measured; else why not. */
   absence(): string | null
+  version(): string
   start(port: number, sinkPort: number): Promise<{ processes: Watched; stop(): Promise<void> }>
 }
 
@@ -29,6 +31,9 @@ export const mailServers: readonly MailServerKind[] = [
       if (!existsSync('/usr/sbin/postfix')) return 'not installed (Debian: apt-get install postfix)'
       return process.getuid?.() === 0 ? null : 'starting it takes root'
     },
+    version: () =>
+      spawnSync('/usr/sbin/postconf', ['-d', '-h', 'mail_version'], { encoding: 'utf8' }).stdout?.trim() ??
+      '',
     start: async (port, sinkPort) => {
       const postfix = await startPostfix({
         host: '127.0.0.1',
@@ -42,6 +47,7 @@ export const mailServers: readonly MailServerKind[] = [
   {
     name: 'Haraka',
     absence: () => (findHaraka() === null ? 'neither in node_modules nor on the PATH' : null),
+    version: () => harakaVersion(findHaraka() ?? ''),
     start: async (port, sinkPort) => {
       const { pid, stop } = await startHaraka(findHaraka() ?? '', port, sinkPort)
       return { processes: { haraka: [pid] }, stop }

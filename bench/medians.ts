@@ -1,13 +1,36 @@
 /** From what was measured to what a table shows: ratios within a round, and medians over the rounds. */
-import type { Measurement, Phase, Section } from './phase.ts'
+import { apart, type Measurement, type Phase, type Section } from './phase.ts'
 import type { Quantiles } from './quantiles.ts'
+
+/** What a phase is about: deliveries where there are any, else answers. */
+export const rate = (phase: Phase): number | null => phase.deliveredPerS ?? phase.acceptedPerS
+
+/** CPU ms for each mail of all processes that are measured. */
+export const totalCpu = ({ cpuMsPerMail }: Phase): number =>
+  sum(Object.entries(cpuMsPerMail).flatMap(([name, ms]) => (apart.has(name) ? [] : [ms])))
+
+const total = (values: Record<string, number>): number | null =>
+  Object.keys(values).length === 0 ? null : sum(Object.values(values))
+
+/** Figures that can be compared, by the names that the report shows. */
+export const comparable = {
+  rate,
+  'CPU ms': totalCpu,
+  '202 p99': ({ answer }: Phase) => answer?.p99Ms ?? null,
+  'hand-off p99': ({ handOff }: Phase) => handOff?.p99Ms ?? null,
+  memory: ({ memoryMb }: Phase) => total(memoryMb),
+  octets: ({ bytesPerMail }: Phase) => total(bytesPerMail),
+} satisfies Record<string, (phase: Phase) => number | null>
+
+/** `× <base>: <figure>`. */
+export type Ratios = Record<string, number>
 
 export interface Row {
   round: number
   system: string
   phase: Phase
-  /** By name; one whose base was not measured in this round is missing. */
-  ratios: Record<string, number>
+  /** One whose base was not measured in this round, or has no such figure, is missing. */
+  ratios: Ratios
 }
 
 /** Rows of a section, in the order in which they were measured, with ratios to the bases of the same round. */
@@ -15,23 +38,23 @@ export function rowsOf(measurements: Measurement[], section: Section): Row[] {
   return measurements
     .filter((measurement) => measurement.section === section)
     .map(({ round, system, phase, bases }) => {
-      const ratios: Record<string, number> = {}
-      for (const [name, base] of Object.entries(bases)) {
-        const of = (where: Section) =>
-          measurements.find((m) => m.round === round && m.section === where && m.system === base)?.phase
-        const ratio = divide(rate(phase), rate(of(section) ?? of('whole')))
-        if (ratio !== null) ratios[name] = ratio
-      }
-      return { round, system, phase, ratios }
+      const of = (where: Section, base: string) =>
+        measurements.find((m) => m.round === round && m.section === where && m.system === base)?.phase
+      const ratios = Object.entries(bases).map(([name, base]) => {
+        const other = of(section, base) ?? of('whole', base)
+        return base === system || other === undefined ? {} : ratiosOf(name, phase, other)
+      })
+      return { round, system, phase, ratios: Object.assign({}, ...ratios) as Ratios }
     })
 }
 
-/** What a phase is about: deliveries where there are any, else answers. */
-export const rate = (phase: Phase | undefined): number | null =>
-  phase?.deliveredPerS ?? phase?.acceptedPerS ?? null
-
-function divide(a: number | null, b: number | null): number | null {
-  return a === null || b === null ? null : a / b
+function ratiosOf(base: string, phase: Phase, other: Phase): Ratios {
+  const ratios: Ratios = {}
+  for (const [name, pick] of Object.entries(comparable)) {
+    const [ours, theirs] = [pick(phase), pick(other)]
+    if (ours !== null && theirs !== null && theirs > 0) ratios[`${base}: ${name}`] = ours / theirs
+  }
+  return ratios
 }
 
 /** One row for each system. Each figure's own median; a ratio's is the median of the rounds' ratios. */
@@ -64,6 +87,7 @@ export function medianOf(rows: Row[]): Row[] {
         cpuMsPerMail: byName(({ phase }) => phase.cpuMsPerMail),
         memoryMb: byName(({ phase }) => phase.memoryMb),
         bytesPerMail: byName(({ phase }) => phase.bytesPerMail),
+        connectionsPerMail: of(({ phase }) => phase.connectionsPerMail),
       },
     }
   })
@@ -74,4 +98,8 @@ function median(values: (number | null | undefined)[]): number | null {
   const middle = sorted.length >> 1
   if (sorted.length === 0) return null
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+function sum(values: number[]): number {
+  return values.reduce((so, value) => so + value, 0)
 }

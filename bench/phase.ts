@@ -16,10 +16,20 @@ export interface Phase {
   memoryMb: Record<string, number>
   /** Octets for each mail, by what holds them. */
   bytesPerMail: Record<string, number>
+  /** Connections that the sink took meanwhile, for each mail: 1 is a fresh one for every mail. */
+  connectionsPerMail: number | null
 }
 
 /** Each is a table of the report. */
-export type Section = 'whole' | 'accept' | 'backlog' | 'open' | 'mails' | 'exchangers' | 'realistic'
+export type Section =
+  | 'whole'
+  | 'accept'
+  | 'backlog'
+  | 'open'
+  | 'mails'
+  | 'exchangers'
+  | 'realistic'
+  | 'tarpit'
 
 export interface Measurement {
   round: number
@@ -35,10 +45,14 @@ export class VoidRun extends Error {
   override name = 'VoidRun'
 }
 
+/** Measuring programs: on the same cores, but no part of what is measured. */
+export const apart: ReadonlySet<string> = new Set(['load', 'sink'])
+
 export const noFigures = {
   acceptedPerS: null,
   deliveredPerS: null,
   answer: null,
   handOff: null,
   bytesPerMail: {},
+  connectionsPerMail: null,
 }

@@ -2,6 +2,7 @@
  * Where the time goes: reads what `npm run bench -- --profile <folder>` left, and says it in text.
  *
  *   *.cpuprofile       of API and worker (V8's sampling profiler): the functions and the packages with the most time of their own
+ *   *.heapprofile      of the same (V8's sampling heap profiler, allocations.ts): the functions and the packages that allocate most
  *   statements         PostgreSQL's own count (pg_stat_statements)
  *
  * A profiled run is slower than others, so no rates are reported with it.
@@ -10,32 +11,69 @@ import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Installation } from './valija.ts'
 
+interface CallFrame {
+  functionName: string
+  url: string
+  lineNumber: number
+}
+
 interface CpuProfile {
   nodes: {
     id: number
-    callFrame: { functionName: string; url: string; lineNumber: number }
+    callFrame: CallFrame
     children?: number[]
   }[]
   samples: number[]
   timeDeltas: number[]
 }
 
-interface Share {
-  name: string
-  ms: number
+interface HeapNode {
+  callFrame: CallFrame
+  /** Octets that it allocated itself, by the samples. */
+  selfSize: number
+  children: HeapNode[]
 }
+
+interface HeapProfile {
+  head: HeapNode
+}
+
+const megabyte = 2 ** 20
 
 const shown = 40
 
 /** One section for each profile in the folder. */
 export async function describeProfiles(folder: string): Promise<string> {
-  const files = (await readdir(folder)).filter((name) => name.endsWith('.cpuprofile')).sort()
   const sections: string[] = []
-  for (const file of files) {
-    const profile = JSON.parse(await readFile(path.join(folder, file), 'utf8')) as CpuProfile
-    sections.push(`## ${file}\n\n${describeProfile(profile)}`)
+  for (const file of (await readdir(folder)).sort()) {
+    const read = async () => JSON.parse(await readFile(path.join(folder, file), 'utf8')) as unknown
+    if (file.endsWith('.cpuprofile')) {
+      sections.push(`## ${file}\n\n${describeProfile((await read()) as CpuProfile)}\n`)
+    } else if (file.endsWith('.heapprofile')) {
+      sections.push(`## ${file}\n\n${describeAllocations((await read()) as HeapProfile)}\n`)
+    }
   }
   return sections.join('\n')
+}
+
+/** @returns who allocated most, collected since or not; buffers outside the heap are not seen */
+export function describeAllocations({ head }: HeapProfile): string {
+  const own = new Map<string, number>()
+  const packages = new Map<string, number>()
+  let bytes = 0
+  const open = [head]
+  for (let node = open.pop(); node !== undefined; node = open.pop()) {
+    open.push(...node.children)
+    bytes += node.selfSize
+    if (node.selfSize === 0) continue
+    add(own, nameOf(node.callFrame), node.selfSize / megabyte)
+    add(packages, packageOf(node.callFrame), node.selfSize / megabyte)
+  }
+  return [
+    `allocated ${(bytes / megabyte).toFixed(0)} MB`,
+    table('allocated by package', packages, bytes / megabyte, 20, 'MB'),
+    table('allocated by function', own, bytes / megabyte, shown, 'MB'),
+  ].join('\n\n')
 }
 
 /** @returns the most expensive functions (their own time), what they take with their callees, and the packages */
@@ -73,22 +111,22 @@ function add(map: Map<string, number>, name: string, ms: number): void {
   map.set(name, (map.get(name) ?? 0) + ms)
 }
 
-function table(title: string, map: Map<string, number>, busyMs: number, rows: number): string {
-  const shares: Share[] = [...map].map(([name, ms]) => ({ name, ms })).sort((a, b) => b.ms - a.ms)
-  const lines = shares
+function table(title: string, map: Map<string, number>, all: number, rows: number, unit = 'ms'): string {
+  const lines = [...map]
+    .sort(([, a], [, b]) => b - a)
     .slice(0, rows)
-    .map(
-      ({ name, ms }) =>
-        `${((100 * ms) / busyMs).toFixed(1).padStart(5)} %  ${ms.toFixed(0).padStart(7)} ms  ${name}`,
-    )
+    .map(([name, part]) => {
+      const share = ((100 * part) / all).toFixed(1).padStart(5)
+      return `${share} %  ${part.toFixed(0).padStart(7)} ${unit}  ${name}`
+    })
   return [title, ...lines].join('\n')
 }
 
-function nameOf({ functionName, url, lineNumber }: CpuProfile['nodes'][number]['callFrame']): string {
+function nameOf({ functionName, url, lineNumber }: CallFrame): string {
   return `${functionName || '(anonymous)'} ${shortUrl(url)}${url ? `:${lineNumber + 1}` : ''}`
 }
 
-function packageOf({ functionName, url }: CpuProfile['nodes'][number]['callFrame']): string {
+function packageOf({ functionName, url }: CallFrame): string {
   const short = shortUrl(url)
   if (short === '') return functionName
   return (

@@ -4,18 +4,22 @@
  */
 import { statfsSync } from 'node:fs'
 import os from 'node:os'
+import { goalsTable, realisticPerS } from './goals.ts'
 import type { Idle } from './idle.ts'
 import { table } from './markdown.ts'
-import type { Cpu } from './measure.ts'
-import { medianOf, type Row, rate, rowsOf } from './medians.ts'
-import type { Measurement, Phase, Section } from './phase.ts'
+import { medianOf, type Row, rate, rowsOf, totalCpu } from './medians.ts'
+import { apart, type Measurement, type Phase, type Section } from './phase.ts'
+import type { Failure } from './progress.ts'
 import type { Singles } from './singles.ts'
 import type { SinkOptions } from './sink.ts'
+import type { QueueBackend } from './valija.ts'
 
 export interface Results {
   command: string
   date: Date
+  queues: QueueBackend[]
   mails: number
+  rounds: number
   connections: number
   requestBytes: number
   /** As it was asked for; where nothing is, the sink is near, quick and without TLS. */
@@ -26,10 +30,13 @@ export interface Results {
   measurements: Measurement[]
   singles: Record<string, Singles>
   idle: Idle | null
+  /** What there are no figures of, because a mail was lost or doubled, or it did not get so far. */
+  failures: Failure[]
+  /** What is missing so far, or will be for good; null: the run came to its end. */
+  unfinished: string | null
+  /** By hand: what is in the way of goals that are not reached; null: there is no such file beside the report. */
+  shortfalls: string | null
 }
-
-/** Measuring programs: on the same cores, but no part of what is measured. */
-const apart = new Set(['load', 'sink'])
 
 const filesystems: Record<number, string> = {
   61267: 'ext4',
@@ -43,7 +50,7 @@ const sections: { section: Section; title: string; note: string }[] = [
   {
     section: 'whole',
     title: 'End to end: request → 202 → SMTP → recorded',
-    note: 'delivered/s: from the first request to the commit of the last result. Ratios: to the system of that name in the same round; signed with RSA to the one that signs with RSA.',
+    note: 'delivered/s: from the first request to the commit of the last result. × nodemailer: its pool in one process; what signs with RSA beside the one that signs with RSA.',
   },
   {
     section: 'open',
@@ -53,7 +60,7 @@ const sections: { section: Section; title: string; note: string }[] = [
   {
     section: 'accept',
     title: 'Accepting alone (no worker runs)',
-    note: 'Ratio: to a bare Fastify route that validates the same body, in the same round.',
+    note: 'bare Fastify: a route that validates the same body.',
   },
   {
     section: 'backlog',
@@ -73,7 +80,12 @@ const sections: { section: Section; title: string; note: string }[] = [
   {
     section: 'realistic',
     title: 'A realistic run, end to end',
-    note: 'RSA-2048, TLS 1.3, 1,000 exchangers, 40 ms round trips, mails of 100 KB.',
+    note: 'RSA-2048, TLS 1.3, 1,000 exchangers in turn, 40 ms round trips, mails of 100 KB. Warm: a worker may have a conversation with each exchanger (`VALIJA_WORKER_CONCURRENCY=1000`), and they are open when it begins. Cold: as delivered, sessions give way to others; connections/mail says how many were fresh.',
+  },
+  {
+    section: 'tarpit',
+    title: 'A tenth of the destinations holds us up',
+    note: 'Receipts to 100 exchangers in turn, of which 10 are well, or take a mail and never answer. The figures are of mails to the other 90, each of which came once. delivered/s in a closed loop; 202 → sink in an open load, in both runs at half of what was delivered per second with all well.',
   },
 ]
 
@@ -81,10 +93,12 @@ export function formatResults(results: Results, charts: { title: string; file: s
   const { measurements } = results
   const parts = [
     heading(results),
+    goalsSection(results),
     ...charts.map(({ title, file }) => `![${title}](${file})`),
     ...sections.flatMap(({ section, title, note }) => {
       const rows = rowsOf(measurements, section)
-      return rows.length === 0 ? [] : [`## ${title}\n\n${note}\n\n${figures(rows)}`]
+      if (rows.length === 0) return []
+      return [`## ${title}`, note, figures(rows), ...ratiosOf(rows), ...extra(section, rows)]
     }),
     ...perMailSection(measurements),
     ...memorySection(measurements),
@@ -104,53 +118,84 @@ export function describeMachine(): string {
   ].join(', ')
 }
 
+export function describeVersions(versions: Record<string, string>): string {
+  return Object.entries(versions)
+    .map((version) => version.join(' '))
+    .join(', ')
+}
+
+export function describeDurability(): string {
+  const { type } = statfsSync(os.tmpdir())
+  return `PostgreSQL with fsync and synchronous_commit on, on ${filesystems[type] ?? `file system type ${type}`}; the 202 follows the commit`
+}
+
+/** What a reader must know before any figure: what is missing, and why. */
+export function warnings({ unfinished, failures }: Pick<Results, 'unfinished' | 'failures'>): string[] {
+  return [
+    ...(unfinished === null ? [] : [`**Unfinished: ${unfinished}.**`]),
+    ...failures.map(({ name, reason }) => `**Void, and no figures of it: ${name}: ${reason}**`),
+  ].flatMap((line) => [line, ''])
+}
+
 function heading(results: Results): string {
-  const type = statfsSync(os.tmpdir()).type
-  const versions = Object.entries(results.versions).map((version) => version.join(' '))
   const lines = table(
     ['', ''],
     [
       ['date', results.date.toISOString()],
       ['command', `\`${results.command}\``],
       ['machine', describeMachine()],
-      ['versions', versions.join(', ')],
-      [
-        'durability',
-        `PostgreSQL with fsync and synchronous_commit on, on ${filesystems[type] ?? `file system type ${type}`}; the 202 follows the commit`,
-      ],
+      ['versions', describeVersions(results.versions)],
+      ['durability', describeDurability()],
       [
         'mail',
         `where nothing else is said a receipt in text and HTML: ${results.requestBytes} octets of JSON, one recipient, unsigned, no TLS`,
       ],
       [
         'load',
-        `${results.mails} mails in each phase, ${results.connections} connections, one request at a time on each`,
+        `${results.mails} mails in each phase, and as many as a table says where it is others (the same for all that a ratio compares); ${results.connections} connections, one request at a time on each`,
+      ],
+      [
+        'rounds',
+        `${results.rounds}, in each of which every system has its turn; single mails and the idle system once`,
       ],
       [
         'processes',
         'one API, one worker where no number is given, PostgreSQL, load and sink on the same machine, one installation anew for each line',
       ],
-      ...describeSink(results.sink),
+      [
+        'sink',
+        [
+          'our own (sink.ts), which knows mails by their number; Postfix’s smtp-sink only counts them',
+          ...describeSink(results.sink),
+        ].join('; '),
+      ],
       ...(results.absent.length > 0 ? [['not measured', results.absent.join('; ')]] : []),
     ],
   )
   return [
     '# Benchmark results',
     '',
-    'Written by `npm run bench`. Every mail arrived exactly once, or there would be no figures. On a shared machine rates move',
+    ...warnings(results),
+    'Written by `npm run bench`. Every mail arrived exactly once, or there would be no figures of it. On a shared machine rates move',
     'with what else runs; CPU ms per mail and the ratios within one round are what to compare.',
     '',
     lines,
   ].join('\n')
 }
 
-function describeSink({ roundTripMs = 0, pauseMs = 0, tls = false }: Partial<SinkOptions>): string[][] {
-  const facts = [
+function describeSink({ roundTripMs = 0, pauseMs = 0, tls = false }: Partial<SinkOptions>): string[] {
+  return [
     ...(roundTripMs > 0 ? [`${roundTripMs} ms round trips`] : []),
     ...(pauseMs > 0 ? [`${pauseMs} ms from a final dot to its reply`] : []),
     ...(tls ? ['TLS 1.3 offered'] : []),
   ]
-  return facts.length === 0 ? [] : [['sink', facts.join(', ')]]
+}
+
+function goalsSection(results: Results): string {
+  const note = `What this is meant to reach, unsigned and with one worker where nothing else is said; medians.`
+  const link =
+    results.shortfalls === null ? '' : ` What is in the way: [${results.shortfalls}](${results.shortfalls}).`
+  return ['## Goals', '', `${note}${link}`, '', goalsTable(results, results.queues)].join('\n')
 }
 
 /** A column, if any row has something to show in it. */
@@ -164,19 +209,48 @@ const quantileColumns = (title: string, pick: (phase: Phase) => Phase['answer'])
 
 function figures(rows: Row[]): string {
   const names = [...new Set(rows.flatMap(({ phase }) => Object.keys(phase.cpuMsPerMail)))]
-  const ratios = [...new Set(rows.flatMap((row) => Object.keys(row.ratios)))]
+  const isToExchangers = rows.some(({ phase }) => (phase.connectionsPerMail ?? 0) > 0.1)
   const columns: Column[] = [
+    ['mails', 0, ({ phase }) => phase.mails],
     ['accepted/s', 0, ({ phase }) => phase.acceptedPerS],
     ...quantileColumns('request → 202', (phase) => phase.answer),
     ...quantileColumns('202 → sink', (phase) => phase.handOff),
     ['delivered/s', 0, ({ phase }) => phase.deliveredPerS],
-    ...ratios.map((name): Column => [name, 2, (row) => row.ratios[name] ?? null]),
-    ['CPU ms/mail', 2, ({ phase }) => total(phase.cpuMsPerMail)],
+    ['CPU ms/mail', 2, ({ phase }) => totalCpu(phase)],
     ...[...names.filter((name) => !apart.has(name)), ...apart].map(
       (name): Column => [name, 3, ({ phase }) => phase.cpuMsPerMail[name] ?? null],
     ),
+    ...(isToExchangers
+      ? [['connections/mail', 2, ({ phase }) => phase.connectionsPerMail] satisfies Column]
+      : []),
   ]
   return grid(rows, columns)
+}
+
+/** Of what was compared within a round: one line for each system, and a column for each figure that both have. */
+function ratiosOf(rows: Row[]): string[] {
+  const names = [...new Set(rows.flatMap(({ ratios }) => Object.keys(ratios)))].sort()
+  const lines = medianOf(rows)
+    .filter(({ ratios }) => Object.keys(ratios).length > 0)
+    .map(({ system, ratios }) => [system, ...names.map((name) => show(ratios[name] ?? null, 2))])
+  if (lines.length === 0) return []
+  const plain = names.some((name) => name.startsWith('× plain'))
+    ? ' Plain: the same unsigned, by one worker, with the queue that is measured first.'
+    : ''
+  const note = `Ratios within a round. Rates: more is better; CPU ms, p99, memory and octets: less is.${plain}`
+  return [note, table(['', ...names], lines)]
+}
+
+/** A bound from outside has no row of its own. */
+function extra(section: Section, rows: Row[]): string[] {
+  if (section !== 'realistic') return []
+  const lines = medianOf(rows).map(
+    ({ system, phase }) =>
+      `- ${system}: ${show((phase.deliveredPerS ?? 0) / realisticPerS, 2)} × ${realisticPerS}/s`,
+  )
+  return [
+    `Beside half of the 750/s that KumoMTA publishes for itself on 2 cores and 4 GB:\n\n${lines.join('\n')}`,
+  ]
 }
 
 /** Medians; columns that are empty throughout are left out. Of rates also the least and the most: how far rounds differ. */
@@ -201,34 +275,40 @@ function rangeOf(rows: Row[]): string {
   return `${Math.min(...rates).toFixed(0)} to ${Math.max(...rates).toFixed(0)}`
 }
 
-/** Medians only: one line for each system of one of the sections. */
-function byName(measurements: Measurement[], pick: (phase: Phase) => Record<string, number>, digits: number) {
-  const rows = medianOf([...rowsOf(measurements, 'whole'), ...rowsOf(measurements, 'accept')]).filter(
-    ({ phase }) => Object.keys(pick(phase)).length > 0,
-  )
-  const names = [...new Set(rows.flatMap(({ phase }) => Object.keys(pick(phase))))]
-  const lines = rows.map(({ system, phase }) => [
+/** Medians only: one line for each system of a section; phases of one system are never mixed. */
+function byName(rows: Row[], pick: (phase: Phase) => Record<string, number>, digits: number): string {
+  const shown = medianOf(rows).filter(({ phase }) => Object.keys(pick(phase)).length > 0)
+  const names = [...new Set(shown.flatMap(({ phase }) => Object.keys(pick(phase))))]
+  const lines = shown.map(({ system, phase }) => [
     system,
     ...names.map((name) => show(pick(phase)[name] ?? null, digits)),
   ])
-  return lines.length === 0 ? null : table(['', ...names], lines)
+  return lines.length === 0 ? '' : table(['', ...names], lines)
 }
 
 function perMailSection(measurements: Measurement[]): string[] {
-  const lines = byName(measurements, ({ bytesPerMail }) => bytesPerMail, 0)
-  const note =
-    'Octets for each mail, medians. Of PostgreSQL: what files grew by until the mail was delivered and recorded; the body is one of them. Of Redis: memory while the mail waits.'
-  return lines === null ? [] : [`## What a mail takes\n\n${note}\n\n${lines}`]
+  const pick = ({ bytesPerMail }: Phase) => bytesPerMail
+  const parts = [
+    [
+      'Of PostgreSQL, end to end: what files grew by until the mail was delivered and recorded; the body is one of them.',
+      byName(rowsOf(measurements, 'whole'), pick, 0),
+    ],
+    [
+      'Of Redis: memory while the mail waits, accepted and not delivered.',
+      byName(rowsOf(measurements, 'accept'), pick, 0),
+    ],
+  ].filter(([, lines]) => lines !== '')
+  return parts.length === 0 ? [] : ['## What a mail takes', 'Octets for each mail, medians.', ...parts.flat()]
 }
 
 function memorySection(measurements: Measurement[]): string[] {
-  const lines = byName(measurements, ({ memoryMb }) => memoryMb, 0)
+  const pick = ({ memoryMb }: Phase) => memoryMb
+  const parts = sections.flatMap(({ section, title }) => {
+    const lines = byName(rowsOf(measurements, section), pick, 0)
+    return lines === '' ? [] : [`${title}:`, lines]
+  })
   const note = 'MB at the end of a phase (proportional set size; all processes of a kind), medians.'
-  return lines === null ? [] : [`## Memory\n\n${note}\n\n${lines}`]
-}
-
-function total(cpu: Cpu): number {
-  return Object.entries(cpu).reduce((sum, [name, ms]) => (apart.has(name) ? sum : sum + ms), 0)
+  return parts.length === 0 ? [] : ['## Memory', note, ...parts]
 }
 
 function singlesSection(singles: Results['singles']): string[] {
@@ -238,7 +318,8 @@ function singlesSection(singles: Results['singles']): string[] {
   ])
   if (lines.length === 0) return []
   const columns = ['', 'request → 202: p50 ms', 'p99', 'max', '202 → taken by the sink: p50 ms', 'p99', 'max']
-  return [`## Single mails on an idle system\n\n${table(columns, lines)}`]
+  const note = 'A one-time code of 1 KB at a time.'
+  return ['## Single mails on an idle system', note, table(columns, lines)]
 }
 
 function idleSection({ cpuMsPerS, memoryMb, readyMs }: Idle): string {

@@ -1,30 +1,28 @@
-/** Interleaved rounds: in each, every system has its turn, so that what else the machine does meanwhile falls on all of them. */
+/** What a round measures with the receipt of 10 KB and the sink as smarthost: a step for each system, so they take turns. */
 import { mailServers, runMailServer } from './mail-servers.ts'
-import { type Part, say } from './options.ts'
+import type { Settings } from './options.ts'
 import { runBareFastify, runNodemailerPool } from './others.ts'
 import type { Measurement, Phase, Section } from './phase.ts'
 import { type OptionalPhase, runValija, type ValijaRun } from './run-valija.ts'
-import type { Stage } from './stage.ts'
-import type { Installation, QueueBackend, Signing } from './valija.ts'
-
-export interface RoundOptions {
-  queues: QueueBackend[]
-  signings: Signing[]
-  workers: number[]
-  parts: ReadonlySet<Part>
-}
+import { onStage } from './stage.ts'
+import type { QueueBackend, Signing } from './valija.ts'
 
 export interface Round {
   /** Counts from 1. */
   number: number
-  name: string
   enter(section: Section, system: string, phase: Phase, bases?: Record<string, string>): void
 }
 
-export function openRound(number: number, of: number, measurements: Measurement[]): Round {
+/** What takes its turn in each round. */
+export interface Turn {
+  name: string
+  guessS: number
+  run(round: Round): Promise<void>
+}
+
+export function openRound(number: number, measurements: Measurement[]): Round {
   return {
     number,
-    name: `round ${number} of ${of}`,
     enter: (section, system, phase, bases = {}) =>
       void measurements.push({ round: number, section, system, bases, phase }),
   }
@@ -40,34 +38,36 @@ const workerNames = (count: number, noun: string) => (count === 1 ? '' : `, ${co
 const nodemailerName = (isSigned: boolean, processes: number) =>
   `nodemailer pool${isSigned ? signingNames.rsa : ''}${workerNames(processes, 'processes')}`
 
-/** Everything with the receipt of 10 KB and the sink as smarthost. */
-export async function measureThroughput(
-  stage: Stage,
-  round: Round,
-  options: RoundOptions,
-  inspect: (installation: Installation) => Promise<void>,
-): Promise<void> {
-  say(`${round.name}: bare Fastify`)
-  round.enter('accept', 'bare Fastify', await runBareFastify(stage), { '× bare Fastify': 'bare Fastify' })
-  const withDkim = options.signings.some((signing) => signing === 'rsa' || signing === 'both')
-  for (const processes of options.workers) {
-    for (const isSigned of withDkim ? [false, true] : [false]) {
-      const name = nodemailerName(isSigned, processes)
-      say(`${round.name}: ${name}`)
-      round.enter('whole', name, await runNodemailerPool(stage, { isSigned, processes }), basesOf(isSigned))
-    }
+export const valijaName = (queue: QueueBackend, signing: Signing = 'unsigned', workers = 1): string =>
+  `Valija, queue in ${queue}${signingNames[signing]}${workerNames(workers, 'workers')}`
+
+export function throughputTurns(settings: Settings): Turn[] {
+  const { queues, signings, workers } = settings
+  const withDkim = signings.some((signing) => signing === 'rsa' || signing === 'both')
+  const bare: Turn = {
+    name: 'bare Fastify',
+    guessS: 3,
+    run: async (round) => round.enter('accept', 'bare Fastify', await onStage(settings, runBareFastify)),
   }
-  for (const server of mailServers.filter((each) => each.absence() === null)) {
-    say(`${round.name}: ${server.name}`)
-    round.enter('whole', server.name, await runMailServer(stage, server), basesOf(false))
-  }
-  for (const queue of options.queues) {
-    for (const signing of options.signings) {
-      for (const workers of options.workers) {
-        await measureVariant(stage, round, { queue, signing, workers }, inspect)
+  const scripts = workers.flatMap((processes) =>
+    (withDkim ? [false, true] : [false]).map((isSigned) => nodemailerTurn(settings, isSigned, processes)),
+  )
+  const servers = mailServers
+    .filter((server) => server.absence() === null)
+    .map((server): Turn => {
+      const run = () => onStage(settings, (stage) => runMailServer(stage, server))
+      return {
+        name: server.name,
+        guessS: 14,
+        run: async (round) => round.enter('whole', server.name, await run(), basesOf(false)),
       }
-    }
-  }
+    })
+  const ours = queues.flatMap((queue) =>
+    signings.flatMap((signing) =>
+      workers.map((count) => valijaTurn(settings, { queue, signing, workers: count })),
+    ),
+  )
+  return [bare, ...scripts, ...servers, ...ours]
 }
 
 /** nodemailer in one process that signs by RSA as well, or not. */
@@ -75,26 +75,41 @@ const basesOf = (isSigned: boolean): Record<string, string> => ({
   '× nodemailer': nodemailerName(isSigned, 1),
 })
 
-async function measureVariant(
-  stage: Stage,
-  round: Round,
+function nodemailerTurn(settings: Settings, isSigned: boolean, processes: number): Turn {
+  const name = nodemailerName(isSigned, processes)
+  const run = () => onStage(settings, (stage) => runNodemailerPool(stage, { isSigned, processes }))
+  return {
+    name,
+    guessS: 9,
+    run: async (round) => round.enter('whole', name, await run(), basesOf(isSigned)),
+  }
+}
+
+function valijaTurn(
+  settings: Settings,
   variant: { queue: QueueBackend; signing: Signing; workers: number },
-  inspect: (installation: Installation) => Promise<void>,
-): Promise<void> {
+): Turn {
   const { queue, signing, workers } = variant
-  const system = `Valija, queue in ${queue}${signingNames[signing]}${workerNames(workers, 'workers')}`
-  say(`${round.name}: ${system}`)
+  const name = valijaName(queue, signing, workers)
   const isPlain = signing === 'unsigned' && workers === 1
   const phases: OptionalPhase[] = isPlain ? ['open', 'alone'] : workers === 1 ? ['open'] : []
-  const run = await runValija(stage, variant, new Set(phases), { inspect })
   const bases = basesOf(signing === 'rsa' || signing === 'both')
-  for (const { name } of mailServers) bases[`× ${name}`] = name
-  enterRun(round, system, run, bases)
+  for (const server of mailServers) bases[`× ${server.name}`] = server.name
+  bases['× plain'] = valijaName(settings.queues[0] ?? queue)
+  return {
+    name,
+    guessS: 18 + 4 * phases.length,
+    run: async (round) => {
+      const run = await onStage(settings, (stage) => runValija(stage, variant, new Set(phases)))
+      enterRun(round, name, run, bases)
+    },
+  }
 }
 
 function enterRun(round: Round, system: string, run: ValijaRun, bases: Record<string, string>): void {
+  const plain = { '× plain': bases['× plain'] ?? '' }
   round.enter('whole', system, run.whole, bases)
-  if (run.open) round.enter('open', system, run.open)
-  if (run.accept) round.enter('accept', system, run.accept, { '× bare Fastify': 'bare Fastify' })
+  if (run.open) round.enter('open', system, run.open, plain)
+  if (run.accept) round.enter('accept', system, run.accept, { '× bare Fastify': 'bare Fastify', ...plain })
   if (run.backlog) round.enter('backlog', system, run.backlog, bases)
 }

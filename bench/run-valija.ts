@@ -13,6 +13,8 @@ export interface ValijaVariant {
   workers: number
   /** The name server for delivery to the recipients' exchangers; absent: the sink is a smarthost. */
   dnsServer?: string
+  /** Conversations that a worker has at most; as delivered when absent. */
+  conversations?: number
 }
 
 export interface ValijaRun {
@@ -32,13 +34,13 @@ export async function runValija(
   stage: Stage,
   variant: ValijaVariant,
   phases: ReadonlySet<OptionalPhase>,
-  watch: { profileFolder?: string; inspect?: (installation: Installation) => Promise<void> } = {},
+  profileFolder: string | null = null,
 ): Promise<ValijaRun> {
   const installation = await install({
     ...variant,
     sinkPort: stage.sinkPort,
     tenants: stage.shape.tenants,
-    profileFolder: watch.profileFolder ?? null,
+    profileFolder,
     settings: stage.settings,
   })
   try {
@@ -62,7 +64,7 @@ export async function runValija(
       run.backlog = await runBacklog(stage, installation, first, variant.workers)
     }
     await assertRecorded(installation, sent)
-    await watch.inspect?.(installation)
+    await stage.inspect?.(installation)
     return run
   } finally {
     await installation.remove()
@@ -77,6 +79,7 @@ async function runWhole(
 ): Promise<Phase> {
   await stage.sink.ask('expect', { first, count })
   const before = await readStorage(installation)
+  const connectionsBefore = await stage.sink.ask<number>('connections')
   const { result, ...used } = await measure(stage, count, installation.processes(), async () => {
     const load = await post(stage, { ...installation, first, count })
     await wholeTally(stage, count)
@@ -91,6 +94,7 @@ async function runWhole(
     deliveredPerS: (count * 1000) / (recordedAtMs - load.startedAtMs),
     answer: load.answer,
     bytesPerMail: storageBetween(before, await readStorage(installation), count),
+    connectionsPerMail: ((await stage.sink.ask<number>('connections')) - connectionsBefore) / count,
   }
 }
 
@@ -162,12 +166,15 @@ async function runBacklog(
 /** How long what the sink has may take to be recorded. */
 const recordedWithinMs = 60_000
 
-/** @returns when the last result was committed, by the monotonic clock */
-async function allRecorded(installation: Installation): Promise<number> {
+/**
+ * @param isApart in SQL, of a delivery: it is not waited for
+ * @returns when the last result was committed, by the monotonic clock
+ */
+export async function allRecorded(installation: Installation, isApart = 'false'): Promise<number> {
   const deadline = performance.now() + recordedWithinMs
   for (;;) {
     const [row] = await installation.query<{ isDone: boolean }>(
-      'SELECT NOT EXISTS (SELECT FROM valija.deliveries) AS "isDone"',
+      `SELECT NOT EXISTS (SELECT FROM valija.deliveries WHERE NOT ${isApart}) AS "isDone"`,
     )
     if (row?.isDone) return monotonicMs()
     if (performance.now() > deadline) throw new VoidRun('not every mail is recorded as delivered')
@@ -176,7 +183,7 @@ async function allRecorded(installation: Installation): Promise<number> {
 }
 
 /** What the installation says of itself must be what the sink saw. */
-async function assertRecorded(installation: Installation, count: number): Promise<void> {
+export async function assertRecorded(installation: Installation, count: number): Promise<void> {
   const [row] = await installation.query<{ delivered: number; events: number; attempts: number }>(
     `SELECT (SELECT count(*) FROM valija.recipients WHERE status = 'delivered' AND attempts = 1)::int AS delivered,
        (SELECT count(*) FROM valija.events WHERE type = 'message.delivered')::int AS events,

@@ -1,7 +1,11 @@
 /**
  * The receiver of all benchmarks: takes SMTP (RFC 5321) with PIPELINING, 8BITMIME, SMTPUTF8 and SIZE, keeps nothing of a mail
  * but its number, and counts each number. It does as little as it can, because it runs on the same cores as what is measured.
- * On request it is far away (a round-trip time), speaks TLS 1.3 after STARTTLS (RFC 3207), and thinks after the final dot.
+ * On request it is far away (a round-trip time), speaks TLS 1.3 after STARTTLS (RFC 3207), thinks after the final dot, or says
+ * nothing more after it at some of its addresses.
+ *
+ * Postfix's smtp-sink is no substitute: it counts mails, but can't say which ones came, so a lost mail and a doubled one would
+ * look like two that came; and it would be one more thing that differs between machines.
  *
  *   node bench/sink.ts <port> <SinkOptions as JSON>      (started by stage.ts; asked over IPC)
  */
@@ -23,6 +27,10 @@ export interface SinkOptions {
   tls: boolean
   /** From the final dot to its reply. */
   pauseMs: number
+  /** Those of the hosts whose mails are not counted, whatever becomes of them. */
+  uncounted: string[]
+  /** These say nothing after the final dot, and keep the connection open. */
+  areUncountedSilent: boolean
 }
 
 const offers = ['PIPELINING', '8BITMIME', 'SMTPUTF8', 'SIZE 104857600']
@@ -48,18 +56,38 @@ const context = options.tls
   ? createSecureContext({ ...(await certificate()), minVersion: 'TLSv1.3' })
   : undefined
 
-async function take(socket: net.Socket): Promise<void> {
+let connections = 0
+/** Connections to hosts that are silent; null when those are let go. */
+let held: Set<net.Socket> | null = new Set()
+
+async function take(socket: net.Socket, host: string): Promise<void> {
+  connections += 1
+  const isCounted = !options.uncounted.includes(host)
+  const isSilent = !isCounted && options.areUncountedSilent
+  if (isSilent) {
+    if (held === null) return void socket.destroy()
+    held.add(socket)
+    socket.on('close', () => held?.delete(socket))
+  }
   socket.setNoDelay(true)
   socket.on('error', () => socket.destroy())
   const stream = options.roundTripMs > 0 ? new DelayedStream(socket, options.roundTripMs) : socket
-  converse(stream, context)
+  converse(stream, { tls: context, isCounted, isSilent })
   // The three segments that open a connection were quick, and the client saw its end of it at once.
   if (options.roundTripMs > 0) await delay(1.5 * options.roundTripMs)
   stream.write(replies.greeting)
 }
 
-/** One connection. All replies to what came in one piece go out in one. `tls`: what it may still begin. */
-function converse(stream: Duplex, tls: SecureContext | undefined): void {
+interface Manner {
+  /** What may still begin. */
+  tls: SecureContext | undefined
+  isCounted: boolean
+  isSilent: boolean
+}
+
+/** One connection. All replies to what came in one piece go out in one. */
+function converse(stream: Duplex, manner: Manner): void {
+  const { tls, isCounted, isSilent } = manner
   let rest: Buffer = Buffer.alloc(0)
   let isInMail = false
   /** How far the mail in `rest` was looked through already. */
@@ -75,7 +103,11 @@ function converse(stream: Duplex, tls: SecureContext | undefined): void {
         break
       }
       if (isInMail) {
-        ledger.enter(numberOf(rest, end), end)
+        if (isCounted) ledger.enter(numberOf(rest, end), end)
+        if (isSilent) {
+          stream.off('data', take).resume()
+          return
+        }
         answer += replies.kept
       } else answer += replyTo(rest.toString('latin1', 0, 4).toUpperCase(), tls)
       rest = rest.subarray(end + (isInMail ? endOfMail.length : 1))
@@ -86,7 +118,7 @@ function converse(stream: Duplex, tls: SecureContext | undefined): void {
     if (answer === replies.startTls) {
       stream.off('data', take)
       const inner = new TLSSocket(stream, { isServer: true, secureContext: tls })
-      converse(inner, undefined)
+      converse(inner, { ...manner, tls: undefined })
     }
   }
   stream.on('error', () => stream.destroy())
@@ -128,8 +160,22 @@ function numberOf(mail: Buffer, end: number): number {
 const port = Number(process.argv[2])
 const listening = Promise.all(
   options.hosts.map((host) =>
-    once(net.createServer(take).listen({ port, host, backlog: 1024 }), 'listening'),
+    once(
+      net.createServer((socket) => void take(socket, host)).listen({ port, host, backlog: 1024 }),
+      'listening',
+    ),
   ),
 )
 const { enter: _, ...questions } = ledger
-answerQuestions({ ...questions, ready: () => listening.then(() => undefined) })
+answerQuestions({
+  ...questions,
+  ready: () => listening.then(() => undefined),
+  /** How many it took since it began. */
+  connections: () => connections,
+  /** Ends what is held up by silence, and whatever comes there from now on. */
+  release: () => {
+    const sockets = [...(held ?? [])]
+    held = null
+    for (const socket of sockets) socket.destroy()
+  },
+})

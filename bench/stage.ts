@@ -11,6 +11,7 @@ import { type Cpu, cpuBetween, readCpu, readMemory, type Watched } from './measu
 import { VoidRun } from './phase.ts'
 import { type Program, startProgram } from './program.ts'
 import type { SinkOptions } from './sink.ts'
+import type { Installation } from './valija.ts'
 
 export interface StageOptions {
   mails: number
@@ -22,9 +23,12 @@ export interface StageOptions {
   settings: Record<string, string>
   shape?: MailShape
   sink?: Partial<SinkOptions>
+  /** Looks at an installation when a run with it is over. */
+  inspect?: (installation: Installation) => Promise<void>
 }
 
-export interface Stage extends Required<Omit<StageOptions, 'sink'>> {
+export interface Stage extends Required<Omit<StageOptions, 'sink' | 'inspect'>> {
+  inspect?: (installation: Installation) => Promise<void>
   sink: Program
   sinkPort: number
   load: Program
@@ -43,6 +47,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     roundTripMs: 0,
     tls: false,
     pauseMs: 0,
+    uncounted: [],
+    areUncountedSilent: false,
     ...options.sink,
   }
   const sink = startProgram('sink.ts', [`${sinkPort}`, JSON.stringify(sinkOptions)])
@@ -61,6 +67,16 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     throw error
   }
   return { shape: plainReceipt, ...options, sink, sinkPort, load, close }
+}
+
+/** Opens a stage for one run. */
+export async function onStage<T>(options: StageOptions, run: (stage: Stage) => Promise<T>): Promise<T> {
+  const stage = await openStage(options)
+  try {
+    return await run(stage)
+  } finally {
+    await stage.close()
+  }
 }
 
 export interface Used<T> {

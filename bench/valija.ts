@@ -29,7 +29,9 @@ export interface InstallationOptions {
   tenants?: number
   /** The name server (`ip:port`) that knows the recipients' exchangers; absent: the sink is a smarthost. */
   dnsServer?: string
-  /** Where API and worker leave CPU profiles, and what PostgreSQL counted goes into `statements`; null: they don't. */
+  /** Conversations that a worker has at most (VALIJA_WORKER_CONCURRENCY); as delivered when absent. */
+  conversations?: number
+  /** Where API and worker leave CPU and allocation profiles, and what PostgreSQL counted goes into `statements`; null: they don't. */
   profileFolder: string | null
   /** PostgreSQL settings over the defaults, to try what they are worth. */
   settings?: Record<string, string>
@@ -138,13 +140,14 @@ async function build(
   }
 }
 
-function environmentOf({ sinkPort, dnsServer }: InstallationOptions): Record<string, string> {
+function environmentOf({ sinkPort, dnsServer, conversations }: InstallationOptions): Record<string, string> {
   return {
     VALIJA_ADMIN_KEY: adminKey,
     VALIJA_SECRET_KEY: 'a-secret-key-of-the-benchmark',
     VALIJA_MAX_QUEUED_PER_TENANT: '0',
     VALIJA_MAX_QUEUED: '0',
     VALIJA_MAX_REQUESTS_PER_ADDRESS: '0',
+    ...(conversations !== undefined && { VALIJA_WORKER_CONCURRENCY: `${conversations}` }),
     ...(dnsServer === undefined
       ? { VALIJA_DELIVERY: 'smarthost', VALIJA_SMARTHOST_URL: `smtp://127.0.0.1:${sinkPort}` }
       : {
@@ -175,14 +178,21 @@ interface AppOptions {
 /** Starts `valija <args>` with its log in a file, as a supervisor would, and waits until it is ready or has ended. */
 async function startApp({ name, args, env, folder, profileFolder }: AppOptions): Promise<App> {
   const profiling = profileFolder
-    ? ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`]
+    ? [
+        ...['--cpu-prof', `--cpu-prof-dir=${profileFolder}`, `--cpu-prof-name=${name}.cpuprofile`],
+        ...['--import', path.join(import.meta.dirname, 'allocations.ts')],
+      ]
     : []
   const program = [...profiling, path.join(repository, 'apps/cli/src/main.ts'), ...args]
   return startLogged({
     name,
     command: process.execPath,
     args: program,
-    env: { NODE_COMPILE_CACHE, ...env },
+    env: {
+      NODE_COMPILE_CACHE,
+      ...env,
+      ...(profileFolder && { BENCH_ALLOCATIONS: path.join(profileFolder, `${name}.heapprofile`) }),
+    },
     folder,
     ready: /^valija ready/m,
   })
