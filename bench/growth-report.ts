@@ -41,7 +41,7 @@ export function formatGrowth(results: GrowthResults, charts: { title: string; fi
     ...warnings(results),
     'Written by `npm run bench -- --growth`. Each line is an installation of its own, measured with nothing waiting (empty), and again with',
     'as many mails waiting as it says (full), which came by `POST /send/batch`. Accepting is measured while no worker runs, delivering by one',
-    'worker while nothing is accepted. One domain is delivered by a smarthost; more have an exchanger each.',
+    'worker while nothing is accepted. One domain is delivered by a smarthost; more have an exchanger each. Domains and tenants are spread over with one queue only.',
     '',
     table(['', ''], facts),
     '',

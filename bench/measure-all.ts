@@ -91,7 +91,7 @@ function onceSteps(settings: Settings & StageOptions, results: Results): Step[] 
     return { key: name, name, guessS, run }
   }
   const singleSteps = queues.map((queue) =>
-    once(`single mails, queue in ${queue}`, 40, async () => {
+    once(`single mails, queue in ${queue}`, 27, async () => {
       results.singles[queue] = await runSingles(settings, queue, singles)
     }),
   )

@@ -58,7 +58,7 @@ export function throughputTurns(settings: Settings): Turn[] {
       const run = () => onStage(settings, (stage) => runMailServer(stage, server))
       return {
         name: server.name,
-        guessS: 14,
+        guessS: 13,
         run: async (round) => round.enter('whole', server.name, await run(), basesOf(false)),
       }
     })
@@ -98,7 +98,7 @@ function valijaTurn(
   bases['× plain'] = valijaName(settings.queues[0] ?? queue)
   return {
     name,
-    guessS: 18 + 4 * phases.length,
+    guessS: 10 + 7 * phases.length,
     run: async (round) => {
       const run = await onStage(settings, (stage) => runValija(stage, variant, new Set(phases)))
       enterRun(round, name, run, bases)

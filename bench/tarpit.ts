@@ -32,7 +32,7 @@ export function tarpitTurns(base: StageOptions, queue: QueueBackend): Turn[] {
     const second = await runOthers(base, queue, openRateOf(first))
     round.enter('tarpit', silent, second, { '× all well': well })
   }
-  return [{ name: 'tarpit: 100 exchangers, all well, then 10 of them silent', guessS: 60, run }]
+  return [{ name: 'tarpit: 100 exchangers, all well, then 10 of them silent', guessS: 50, run }]
 }
 
 /** Requests per second: half of what was delivered in all. */

@@ -13,6 +13,7 @@ import { startEmbeddedPostgres } from '@valija/runtime'
 import pg from 'pg'
 import { freePort } from '../tests/support/ports.ts'
 import { NODE_COMPILE_CACHE } from '../tests/support/processes.ts'
+import { copyFreshDatabase, databaseName } from './fresh-database.ts'
 import { senderDomain } from './mails.ts'
 import type { Watched } from './measure.ts'
 
@@ -93,9 +94,14 @@ async function build(
   remove: () => Promise<void>,
 ): Promise<Installation> {
   const { queue, profileFolder, settings = {} } = options
+  const dataDir = path.join(folder, 'postgres')
+  await copyFreshDatabase(dataDir, async (url) => {
+    const env = { ...environmentOf(options), DATABASE_URL: url }
+    await (await startApp({ name: 'migrate', args: ['migrate'], env, folder, profileFolder: null })).stop()
+  })
   const postgres = await startEmbeddedPostgres({
-    dataDir: path.join(folder, 'postgres'),
-    database: 'valija',
+    dataDir,
+    database: databaseName,
     settings: { ...(profileFolder && statementCounts), ...settings },
   })
   closers.push(postgres.stop)
@@ -109,7 +115,6 @@ async function build(
     PORT: `${port}`,
   }
   const start = (name: string, args = [name]) => startApp({ name, args, env, folder, profileFolder })
-  await (await startApp({ name: 'migrate', args: ['migrate'], env, folder, profileFolder: null })).stop()
   const api = await start('api')
   closers.push(api.stop)
   const apiKeys = await createTenants(port, options)

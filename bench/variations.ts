@@ -27,7 +27,7 @@ export function mailTurns(base: StageOptions, queue: QueueBackend): Turn[] {
         const { whole } = await runValija(stage, variant, new Set())
         round.enter('mails', `Valija, ${name}`, whole, { '× nodemailer': rival })
       })
-    return { name, guessS: 25, run }
+    return { name, guessS: 18, run }
   })
 }
 
@@ -44,7 +44,7 @@ export function exchangerTurns(base: StageOptions, queue: QueueBackend): Turn[] 
       shape: { kind: 'receipt', domains, tenants: 1 },
       queue,
       signing: 'unsigned',
-      guessS: 20,
+      guessS: 12,
     }),
   )
 }
@@ -70,7 +70,7 @@ export function realisticTurns(base: StageOptions, queue: QueueBackend): Turn[] 
       signing: 'rsa',
       sink: { roundTripMs: 40, tls: true },
       ...(conversations !== undefined && { conversations }),
-      guessS: 45,
+      guessS: 38,
     }),
   )
 }
