@@ -59,4 +59,5 @@ test('a silent host says nothing after the dot until it lets go, and then takes 
   expect(answer).toBeNull()
   const late = net.connect({ host: bad, port })
   await once(late, 'close')
+  expect(await sink.ask('connections')).toBe(3)
 })
