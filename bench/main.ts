@@ -125,7 +125,7 @@ function watchSignals(): () => boolean {
   // What tests start their processes with ends its process at this signal; here everything is stopped in order.
   process.removeAllListeners('SIGTERM')
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
+    process.once(signal, () => {
       isStopped = true
     })
   }
