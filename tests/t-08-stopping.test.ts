@@ -75,8 +75,8 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     expect(peer.mails.filter(({ to }) => to[0] === 'slow@example.org')).toHaveLength(1)
   }, 60_000)
 
-  test('a second signal hurries a worker that waits for a silent peer, and the mail is tried again', async () => {
-    const worker = await valija.addWorker()
+  test('a second signal hurries a worker that waits for a silent peer, whatever VALIJA_DRAIN_LIMIT allows, and the mail is tried again', async () => {
+    const worker = await valija.addWorker({ VALIJA_DRAIN_LIMIT: '10m' })
     let isInData = false
     peer.script = {
       body: ({ to }) => {
@@ -89,7 +89,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
     await until('the body at the peer', () => isInData)
     const startedAtMs = performance.now()
     worker.signal('SIGTERM')
-    await worker.line('stopping')
+    expect(await worker.line('stopping')).toContain('"limitMs":600000')
     await delay(1_100) // signals within a second count as one
     worker.signal('SIGTERM')
     await worker.ended

@@ -159,3 +159,28 @@ test(
   },
   timeFor(180_000),
 )
+
+test('for how long mail has been due is told by stream: a campaign that waits is no code that nobody takes', async () => {
+  const ages = async () => {
+    const text = await (await fetch(`${valija.url}/metrics`)).text()
+    const of = (stream: string) =>
+      Number(
+        new RegExp(`^valija_oldest_due_seconds\\{[^}]*stream="${stream}"[^}]*\\} (\\S+)$`, 'm').exec(
+          text,
+        )?.[1],
+      )
+    return { bulk: of('bulk'), transactional: of('transactional') }
+  }
+  const age = (stream: string) =>
+    valija.sql(
+      `UPDATE valija.deliveries SET due_at = now() - interval '5 minutes'
+       WHERE recipient_id = (SELECT recipient_id FROM valija.deliveries WHERE stream = $1 LIMIT 1)`,
+      [stream],
+    )
+  await age('bulk')
+  const campaign = await ages()
+  expect(campaign.bulk).toBeGreaterThanOrEqual(300)
+  expect(campaign.transactional).toBe(0)
+  await age('transactional')
+  expect((await ages()).transactional).toBeGreaterThanOrEqual(300)
+})

@@ -3,6 +3,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
+import { schema } from '../packages/runtime/src/config-schema.ts'
 import { repositoryRoot } from './source-tree.ts'
 
 const read = (path: string) => readFileSync(join(repositoryRoot, path), 'utf8')
@@ -13,6 +14,7 @@ interface Service {
   ports?: string[]
   volumes?: string[]
   command?: string[]
+  stop_grace_period?: string
   environment?: Record<string, string | null>
   healthcheck?: { disable?: boolean; test?: string[] }
   depends_on?: Record<string, { condition: string }>
@@ -69,6 +71,13 @@ describe('docker-compose.yml', () => {
       ['smtp', expect.stringMatching(/:-127\.0\.0\.1:2525\}:2525$/)],
       ['smtp', expect.stringMatching(/:-127\.0\.0\.1:2587\}:2587$/)],
     ])
+  })
+
+  it('leaves a process the time that it takes to drain', () => {
+    const [, seconds] = /:-(\d+)s\}$/.exec(service('worker').stop_grace_period ?? '') ?? []
+    const [, limit] = /^(\d+)s$/.exec(schema.drainLimitMs.default) ?? []
+    expect(Number(seconds)).toBeGreaterThanOrEqual(Number(limit) + 15)
+    expect(service('worker').environment).toHaveProperty(schema.drainLimitMs.name)
   })
 
   it('has no default for a secret', () => {

@@ -16,6 +16,7 @@ export async function main(): Promise<never> {
   startWatchdog({ name: 'api' })
   return runUntilSignal({
     log,
+    drainLimitMs: config.drainLimitMs,
     start: async (life) => {
       const foundation = await openFoundation({
         databaseUrl: config.databaseUrl ?? '',

@@ -2,7 +2,7 @@
  * The API process: everything that the app needs, built and connected, then the port opened. Wired here and nowhere else.
  */
 import { hostname } from 'node:os'
-import { createMailLog, formatId, type Uuid } from '@valija/core'
+import { createMailLog, formatId, streams, type Uuid } from '@valija/core'
 import {
   createNetworkGuard,
   createOpenMailbox,
@@ -191,12 +191,16 @@ function mxOf(config: Config, resolver: Resolver, routes: RouteDirectory): MxRea
 }
 
 function createCounters(metrics: Metrics, database: Database): MailCounters {
-  metrics.observedLevel(
+  metrics.observedLevels(
     {
       name: 'valija_oldest_due_seconds',
-      help: 'For how long the oldest due delivery has been waiting for a worker; what to alarm on.',
+      help: 'For how long the oldest due delivery of a stream has been waiting for a worker; alarm on transactional: a campaign may wait for its turn.',
+      labels: ['stream'],
     },
-    async () => (await oldestDueMs(database.engine)) / 1000,
+    async () => {
+      const ages = await oldestDueMs(database.engine)
+      return streams.map((stream) => ({ labels: { stream }, value: ages[stream] / 1000 }))
+    },
   )
   metrics.observedLevels(
     {

@@ -9,6 +9,7 @@ import { keyCommands } from './commands/key.ts'
 import { mailboxCommands } from './commands/mailbox.ts'
 import { messageCommands } from './commands/message.ts'
 import { queueCommands } from './commands/queue.ts'
+import { restoreCommands } from './commands/restore.ts'
 import { routeCommands } from './commands/route.ts'
 import { routeListCommands } from './commands/route-list.ts'
 import { sendCommand } from './commands/send.ts'
@@ -59,6 +60,7 @@ const processes: readonly Command[] = [
     example: 'doctor --connect gmail-smtp-in.l.google.com',
     run: async ({ flags }) => (await import('./doctor.ts')).doctor(flags),
   }),
+  ...restoreCommands,
   command({
     name: 'eval-bounces',
     args: '<folder>',

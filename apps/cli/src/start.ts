@@ -35,6 +35,7 @@ export async function start(): Promise<never> {
   let welcome = ''
   return runUntilSignal({
     log,
+    drainLimitMs: given.drainLimitMs,
     start: async (life) => {
       welcome = await startAll(given, log, life)
     },

@@ -10,6 +10,7 @@ export async function main(): Promise<never> {
   let addresses = ''
   return runUntilSignal({
     log,
+    drainLimitMs: config.drainLimitMs,
     start: async (life) => {
       const foundation = await openFoundation({
         databaseUrl: config.databaseUrl ?? '',

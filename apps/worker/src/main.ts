@@ -9,6 +9,7 @@ export async function main(): Promise<never> {
   startWatchdog({ name: 'worker' })
   return runUntilSignal({
     log,
+    drainLimitMs: config.drainLimitMs,
     start: async (life) => {
       const foundation = await openFoundation({
         databaseUrl: config.databaseUrl ?? '',

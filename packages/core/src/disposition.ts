@@ -121,6 +121,7 @@ const failures: Record<
   capability: ['fail', 'protocol', 'message'],
   too_large: ['fail', 'size', 'message'],
   worker_lost: ['defer', 'network', 'none'],
+  restored: ['fail', 'network', 'none'],
   crash: ['fail', 'internal', 'message'],
   compose: ['fail', 'internal', 'message'],
   sign: ['defer', 'internal', 'sending_domain'],

@@ -51,6 +51,8 @@ export const transportFailures = [
   'lease_lost',
   /** The worker that had the mail died, hung or was stopped after the final dot, so that no reply was read. */
   'worker_lost',
+  /** The database was set back to an earlier time: what became of the mail after that is not known, and the operator does not have it sent again. */
+  'restored',
   /** It ended its worker again and again, and at last a process that had nothing else to do. */
   'crash',
   /** We could not compose the mail. */

@@ -25,13 +25,13 @@ export function failedReport(route: string, failure: TransportFailure, detail: s
 }
 
 /**
- * Of an attempt whose process ended, so that nobody knows the conversation.
+ * Of an attempt whose process ended, or of whose time the database knows nothing, so that nobody knows the conversation.
  *
  * @param isPastDot the final dot may have gone out
  */
 export function lostReport(
   route: string,
-  failure: 'worker_lost' | 'crash',
+  failure: 'worker_lost' | 'crash' | 'restored',
   detail: string,
   isPastDot: boolean,
 ): TransactionReport {

@@ -136,7 +136,7 @@ function attemptEvents(
         ...dataOf(delivery, 2),
         ...facts,
         ...(disposition.event === 'fail' && report.isUncertain
-          ? { uncertain: true, ...wordsForUncertainEnd(disposition) }
+          ? { uncertain: true, ...wordsForUncertainEnd(disposition, report) }
           : wordsFor(disposition.reason)),
         ...(nextAt !== null && { next_attempt_at: new Date(nextAt).toISOString() }),
         ...(disposition.event === 'deliver' && { latency_ms: latencyMs(delivery, at) }),
@@ -158,14 +158,24 @@ function wordsFor(reason: Reason | null): { explanation?: string; remedy?: strin
 }
 
 /** Ended, and perhaps delivered. */
-function wordsForUncertainEnd({ reason }: Disposition): { explanation: string; remedy: string } {
-  const handedOver = 'The whole mail was handed over, and no reply came: it may have been delivered.'
-  const why =
-    reason === 'internal'
-      ? 'It ended the process that sent it again and again, so it is given up.'
-      : 'It is not sent again, because this tenant is set to at_most_once.'
+function wordsForUncertainEnd(
+  { reason }: Disposition,
+  { failure }: TransactionReport,
+): { explanation: string; remedy: string } {
+  const [what, why] =
+    failure === 'restored'
+      ? [
+          'The database was set back to an earlier time: it may have been delivered after that.',
+          'It is not sent again, as the operator decided or at_most_once of this tenant demands.',
+        ]
+      : [
+          'The whole mail was handed over, and no reply came: it may have been delivered.',
+          reason === 'internal'
+            ? 'It ended the process that sent it again and again, so it is given up.'
+            : 'It is not sent again, because this tenant is set to at_most_once.',
+        ]
   return {
-    explanation: `${handedOver} ${why}`,
+    explanation: `${what} ${why}`,
     remedy: 'Find out whether it arrived, by its Message-ID, before you send it again.',
   }
 }

@@ -112,6 +112,14 @@ export const schema = {
     sentence:
       'Conversations with mail servers that one worker has under way at the same time, and the most mails that a `kill -9` of it can double.',
   }),
+  drainLimitMs: variable({
+    name: 'VALIJA_DRAIN_LIMIT',
+    group: 'Process',
+    kind: kinds.durationWithin('30s', '10m'),
+    default: '60s',
+    sentence:
+      'How long a process that is told to stop may take. 10 s before that, conversations that still wait for a reply are given up and tried again; with `10m` the reply to a whole mail is waited for as long as RFC 5321 gives a receiver. Its supervisor has to wait longer before it kills.',
+  }),
   adminKey: variable({
     name: 'VALIJA_ADMIN_KEY',
     group: 'Keys',

@@ -35,6 +35,13 @@ function parseDuration(text: string): number {
   return ms
 }
 
+function parseDurationWithin(text: string, least: string, most: string): number {
+  const ms = parseDuration(text)
+  if (ms < parseDuration(least) || ms > parseDuration(most))
+    throw new Refusal(`expected a duration from ${least} to ${most}`)
+  return ms
+}
+
 function parseSize(text: string): number {
   const [, amount, unit = 'b'] = /^(\d+(?:\.\d+)?)\s*([kmg]i?b|b)?$/.exec(text.toLowerCase()) ?? []
   const bytes = Math.round(Number(amount) * BYTES[unit as keyof typeof BYTES])
@@ -190,6 +197,11 @@ const key = (least: number): Kind<string> => ({
 const keys = (least: number): Kind<readonly string[]> =>
   list(`texts, at least ${least} characters each`, (item) => parseKey(item, least))
 
+const durationWithin = (least: string, most: string): Kind<number> => ({
+  label: `duration, ${least} to ${most}`,
+  parse: (text) => parseDurationWithin(text, least, most),
+})
+
 const whole = (least: number, most: number): Kind<number> => ({
   label: `number, ${least} to ${most}`,
   parse: (text) => parseWhole(text, least, most),
@@ -201,6 +213,7 @@ export const kinds = {
   path: { label: 'path', parse: (text: string) => text },
   port: { label: 'port', parse: (text: string) => parseWhole(text, 1, 65_535) },
   duration: { label: 'duration', parse: parseDuration },
+  durationWithin,
   durations: {
     label: 'list of durations',
     parse: (text: string) => parseList(text, parseDuration),

@@ -144,6 +144,8 @@ describe('values', () => {
     ['VALIJA_BOUNCE_DOMAIN', '-bad.example'],
     ['VALIJA_CORS_ORIGINS', 'https://app.example.com/path'],
     ['VALIJA_WORKER_CONCURRENCY', '0'],
+    ['VALIJA_DRAIN_LIMIT', '29s'],
+    ['VALIJA_DRAIN_LIMIT', '601s'],
     ['VALIJA_PUBLIC_URL', 'mail.example.com'],
   ])('%s=%s is refused', (name, value) => {
     expect(Object.keys(faultsOf({ [name]: value }))).toEqual([name])

@@ -5,7 +5,7 @@ import { type Running, startProcess } from '../../../tests/support/processes.ts'
 const face = path.join(import.meta.dirname, 'index.ts')
 
 /** A process whose start is the given code, with `life` and `say` at hand. It says "ready" when it is. */
-function run(start: string, options = ''): Running {
+function run(start: string, options = 'drainLimitMs: 60_000'): Running {
   const script = `
     import { createLogger, runUntilSignal } from ${JSON.stringify(face)}
     const say = (text) => process.stdout.write(text + '\\n')

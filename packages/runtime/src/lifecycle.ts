@@ -16,9 +16,6 @@ import type { Logger } from 'pino'
 /** Ctrl-C under npm arrives twice within some milliseconds. */
 const ONE_SIGNAL_MS = 1_000
 
-/** A worker waits for the reply to its final dot for up to ten minutes (RFC 5321, section 4.5.3.2.6), but not at a stop. */
-const DRAIN_LIMIT_MS = 60_000
-
 /** What is given up needs this long to be written down before the limit. */
 const HURRY_BEFORE_LIMIT_MS = 10_000
 
@@ -46,12 +43,15 @@ export type RunOptions = {
   start: (life: Life) => Promise<void>
   /** Called when start has resolved and no signal has come. */
   onReady?: () => void
-  /** For the whole drain: hurried 10 s before (or half-way, if that is later), and what is not done by then is cut off, exit 1. */
-  drainLimitMs?: number
+  /**
+   * For the whole drain: hurried 10 s before (or half-way, if that is later), and what is not done by then is cut off, exit 1. A worker waits for
+   * the reply to its final dot for up to ten minutes (RFC 5321, section 4.5.3.2.6), but at a stop no longer than this.
+   */
+  drainLimitMs: number
 }
 
 /** Counts signals, and resolves `first` with what ended the run: null for a signal, or the failure. */
-function listen(log: Logger, hurry: () => void) {
+function listen(log: Logger, limitMs: number, hurry: () => void) {
   const stopping = new AbortController()
   const { promise: ended, resolve } = Promise.withResolvers<Error | null>()
   let count = 0
@@ -62,7 +62,8 @@ function listen(log: Logger, hurry: () => void) {
       if (now - lastMs < ONE_SIGNAL_MS) return
       lastMs = now
       count += 1
-      log.info({ signal: name }, ['stopping', 'hurrying', 'ending at once'][count - 1] ?? 'ending at once')
+      if (count === 1) log.info({ signal: name, limitMs }, 'stopping')
+      else log.info({ signal: name }, count === 2 ? 'hurrying' : 'ending at once')
       if (count === 1) {
         stopping.abort()
         resolve(null)
@@ -121,15 +122,15 @@ async function drain(steps: StopStep[], log: Logger, limitMs: number): Promise<b
 /**
  * Runs a process to its end. Never returns: it exits with 0 after a clean drain, 1 otherwise.
  *
- *     await runUntilSignal({ log, start: async (life) => {
+ *     await runUntilSignal({ log, drainLimitMs: config.drainLimitMs, start: async (life) => {
  *       const server = await listen(); life.onStop({ name: 'http', stop: () => server.close() })
  *     } })
  */
 export async function runUntilSignal(options: RunOptions): Promise<never> {
-  const { log, start, onReady, drainLimitMs = DRAIN_LIMIT_MS } = options
+  const { log, start, onReady, drainLimitMs } = options
   const steps: StopStep[] = []
   exitOnUncaught(log)
-  const { stopping, ended, fail } = listen(log, () => hurry(steps))
+  const { stopping, ended, fail } = listen(log, drainLimitMs, () => hurry(steps))
   const onStop = (step: StopStep) => void steps.push(step)
   const keepAlive = setInterval(() => undefined, 2 ** 30) // signal handlers alone do not keep a process
   const started = start({ onStop, stopping, fail }).then(

@@ -72,20 +72,24 @@ export const waitingTenants = `tenant AS (
   FROM tenant WHERE tenant.tenant_id IS NOT NULL
 )`
 
+/** An expression `first` behind `tenant`: when the first waiting row of each tenant and stream is due; without what is suspended or held. */
+const firstDue = `first AS MATERIALIZED (
+  SELECT s.stream, next.due_at FROM tenant JOIN valija.tenants AS t ON t.id = tenant.tenant_id AND t.suspended_at IS NULL
+    CROSS JOIN (VALUES ('transactional'), ('bulk')) AS s (stream)
+    CROSS JOIN LATERAL (
+      SELECT d.stream, d.due_at FROM valija.deliveries AS d
+      WHERE d.tenant_id = tenant.tenant_id AND d.state = 'waiting' AND (d.stream, d.due_at) >= (s.stream, '-infinity'::timestamptz)
+      ORDER BY d.stream, d.due_at LIMIT 1) AS next
+  WHERE next.stream = s.stream AND (s.stream <> 'bulk' OR t.bulk_paused_at IS NULL)
+)`
+
 /**
  * The earliest time at which a waiting row is due, as an SQL expression; rows of suspended tenants, and bulk mail that is held, do not count. While there are none such, the
  * first entry of one index says it; else the first of each tenant and stream.
  */
 const earliestDue = `CASE WHEN EXISTS (SELECT FROM valija.tenants WHERE suspended_at IS NOT NULL)
     OR EXISTS (SELECT FROM valija.tenants WHERE bulk_paused_at IS NOT NULL) THEN (
-    WITH RECURSIVE ${waitingTenants}
-    SELECT min(first.due_at) FROM tenant JOIN valija.tenants AS t ON t.id = tenant.tenant_id AND t.suspended_at IS NULL
-      CROSS JOIN (VALUES ('transactional'), ('bulk')) AS s (stream)
-      CROSS JOIN LATERAL (
-        SELECT d.stream, d.due_at FROM valija.deliveries AS d
-        WHERE d.tenant_id = tenant.tenant_id AND d.state = 'waiting' AND (d.stream, d.due_at) >= (s.stream, '-infinity'::timestamptz)
-        ORDER BY d.stream, d.due_at LIMIT 1) AS first
-    WHERE first.stream = s.stream AND (s.stream <> 'bulk' OR t.bulk_paused_at IS NULL))
+    WITH RECURSIVE ${waitingTenants}, ${firstDue} SELECT min(due_at) FROM first)
   ELSE (SELECT min(due_at) FROM valija.deliveries WHERE state = 'waiting') END`
 
 /**
@@ -263,17 +267,23 @@ WITH locked AS MATERIALIZED (
 UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL, leased_until = NULL${counted}
 WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))`
 
+const oldestDueSql = `
+WITH RECURSIVE ${waitingTenants}, ${firstDue}
+SELECT s.stream, (extract(epoch FROM clock_timestamp() - least(
+  (SELECT min(first.due_at) FROM first WHERE first.stream = s.stream),
+  (SELECT min(d.due_at) FROM valija.deliveries AS d WHERE d.state = 'admitted' AND d.stream = s.stream))) * 1000)::float8 AS ms
+FROM (VALUES ('transactional'), ('bulk')) AS s (stream)`
+
 /**
- * For how long, in milliseconds, the delivery that has waited longest has been due without a worker having it: waiting for the
- * dispatcher, or hinted and not taken. 0 when there is none.
+ * For how long, in milliseconds, the delivery of each stream that has waited longest has been due without a worker having it: waiting for the
+ * dispatcher, or hinted and not taken. 0 when there is none. By stream, since a campaign may wait for its turn and a code may not.
  */
-export async function oldestDueMs(pool: pg.Pool): Promise<number> {
-  const result = await pool.query<{ ms: number | null }>(
-    `SELECT (extract(epoch FROM clock_timestamp() - least(
-       ${earliestDue},
-       (SELECT min(due_at) FROM valija.deliveries WHERE state = 'admitted'))) * 1000)::float8 AS ms`,
+export async function oldestDueMs(pool: pg.Pool): Promise<Record<Stream, number>> {
+  const { rows } = await inTransaction(pool, `BEGIN; ${inIndexOrder}`, (client) =>
+    client.query<{ stream: Stream; ms: number | null }>(oldestDueSql),
   )
-  return Math.max(0, result.rows[0]?.ms ?? 0)
+  const of = (stream: Stream) => Math.max(0, rows.find((row) => row.stream === stream)?.ms ?? 0)
+  return { transactional: of('transactional'), bulk: of('bulk') }
 }
 
 /** Sends rows whose hint could not be given, or was lost, back to waiting. */

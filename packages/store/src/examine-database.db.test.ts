@@ -90,7 +90,7 @@ describe('our tables', () => {
       days: expect.any(Number),
       locks: { perConnection: expect.any(Number), connections: 300 },
       strayRows: 0,
-      oldestDueMs: 0,
+      oldestDueMs: { transactional: 0, bulk: 0 },
       workers: 0,
       hasQueueTables: true,
       mxRoutes: 0,

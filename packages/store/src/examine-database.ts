@@ -2,7 +2,7 @@
  * What an examination wants to know of PostgreSQL and of what we keep there. Facts only: what they mean is for others to say.
  * Everything here looks and changes nothing.
  */
-import type { Sealer } from '@valija/core'
+import type { Sealer, Stream } from '@valija/core'
 import pg from 'pg'
 import { oldestDueMs } from './admission.ts'
 import type { Database } from './database.ts'
@@ -51,7 +51,8 @@ export interface InstallationFacts {
   /** PostgreSQL has room for so many locks of each of so many connections, in all. */
   locks: { perConnection: number; connections: number }
   strayRows: number
-  oldestDueMs: number
+  /** By stream: for how long mail has been due without a worker having it. */
+  oldestDueMs: Record<Stream, number>
   /** Processes that are connected. */
   workers: number
   /** Of the queue in PostgreSQL. */

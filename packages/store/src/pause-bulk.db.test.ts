@@ -69,7 +69,7 @@ describe('while bulk mail is held', () => {
     expect((await accept(tenantId, 'bulk')).state).toBe('waiting')
     expect(await waiting(tenantId)).toEqual([])
     expect(await msUntilDue(database.engine)).toBeNull()
-    expect(await oldestDueMs(database.engine)).toBe(0)
+    expect(await oldestDueMs(database.engine)).toEqual({ transactional: 0, bulk: 0 })
     const code = await accept(tenantId, 'transactional')
     expect(code.state).toBe('admitted')
     await sql(`UPDATE valija.deliveries SET state = 'waiting' WHERE recipient_id = $1`, [code.id])

@@ -39,6 +39,8 @@ const otherKinds = {
   no_route: 'No running worker knows the route.',
   warm_up: 'The source address is warming up, and has sent what it may for now.',
   no_source: 'No running worker can send from an address of the pool.',
+  restored:
+    'The database was set back to an earlier time: the mail may have been delivered after that, so it is held, or has ended.',
   // What an attempt met, where it says more than the reason
   name_unavailable: 'The DNS gives no answer about the domain now.',
   null_mx: 'The domain says that it takes no mail (RFC 7505).',

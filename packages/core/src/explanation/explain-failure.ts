@@ -21,7 +21,9 @@ export function explainFailure(facts: ExplanationFacts): Finding | null {
 }
 
 function isNotRepeated({ isUncertain, judgement }: AttemptFacts): boolean {
-  return isUncertain && judgement?.action === 'fail' && judgement.failure !== 'crash'
+  return (
+    isUncertain && judgement?.action === 'fail' && !['crash', 'restored'].includes(judgement.failure ?? '')
+  )
 }
 
 function explainNotRepeated(facts: ExplanationFacts, attempt: AttemptFacts, reason: Reason): Finding {
@@ -62,6 +64,7 @@ const kindByFailure: Record<Exclude<TransportFailure, 'lease_lost'>, CauseKind> 
   capability: 'capability',
   too_large: 'size',
   worker_lost: 'connection_lost',
+  restored: 'restored',
   crash: 'crashed_workers',
   compose: 'internal',
   sign: 'signing',
@@ -139,6 +142,7 @@ function describeFailure(
       return `${asSentence(`${server} refused the login: ${quoted(said)}`)} Mail that goes by it is kept.`
     case 'crash':
     case 'worker_lost':
+    case 'restored':
     case 'compose':
     case 'sign':
       return asSentence(said)
@@ -172,7 +176,7 @@ function besides(facts: ExplanationFacts, attempt: AttemptFacts, kind: CauseKind
     const detail =
       'The last process that had it was about to send the end of the mail, or had sent it: it may have been delivered.'
     causes.push({ kind: 'uncertain', detail })
-  } else if (facts.uncertainAttempts > 0) causes.push(uncertainCause(facts))
+  } else if (kind !== 'restored' && facts.uncertainAttempts > 0) causes.push(uncertainCause(facts))
   return causes
 }
 

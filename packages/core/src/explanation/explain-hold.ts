@@ -44,6 +44,12 @@ const explainers: Readonly<Record<string, ExplainOne>> = {
       `No running worker can send from an address of the pool ${name}. Looked at again at ${until}.`,
       `Only the operator can mend this: run a worker on the machine that has an address of the pool ${name}, or enable one (PATCH /source-ips/:id).`,
     ),
+  restored: (_, __, until) =>
+    hold(
+      'restored',
+      `The database was set back to an earlier time, and this mail may have been delivered after that. It is held until the operator decides, and fails when its time is over, at ${until}.`,
+      'Only the operator can let it go (npm run valija -- restore release: it may arrive twice) or have it ended (restore end).',
+    ),
 }
 
 function hold(kind: CauseKind, detail: string, remedy: string, isOfSite = false): Hold {

@@ -117,6 +117,25 @@ describe('what was tried is explained by its last attempt', () => {
     expect(explained.remedy).toContain('Send it again only if it did not')
   })
 
+  test('what may have been delivered after the time that the database was set back to says so, and not that it is tried again', () => {
+    const judgement = { ...refused.judgement!, failure: 'restored', action: 'fail' } as const
+    const lastAttempt = {
+      ...refused,
+      outcome: 'failed',
+      phase: 'body',
+      isUncertain: true,
+      judgement,
+    } as const
+    const explained = explain({
+      recipient: { status: 'failed', attempts: 1, reason: 'network' },
+      delivery: null,
+      lastAttempt,
+      uncertainAttempts: 1,
+    })
+    expect(kinds(explained)).toEqual(['restored'])
+    expect(explained.remedy).toContain('Send it again only if it did not')
+  })
+
   test('that its workers died comes before whatever else it waits for, and is why it was given up', () => {
     const suspect = { state: 'waiting', dueAtMs: nowMs + 5_000, hold: 'crashes:', crashes: 3 } as const
     const waiting = explain({ delivery: suspect })
@@ -262,6 +281,7 @@ describe('what is held back is explained by who holds it', () => {
     ['no_route:bulk', 'no_route'],
     ['warm_up:192.0.2.7', 'warm_up'],
     ['no_source:default', 'no_source'],
+    ['restored:bulk', 'restored'],
   ])('%s: %s', (hold, kind) => {
     const { because, remedy } = held(hold)
     expect(because[0]?.kind).toBe(kind)

@@ -33,6 +33,9 @@ function nothingToDo(why: string): Remedy {
       : `Nothing has to be done. ${why} ${after(facts)}`
 }
 
+const findOutFirst: Remedy = () =>
+  'Find out whether it arrived: its Message-ID is in GET /messages/:id as rfc_message_id. Send it again only if it did not.'
+
 const remedies: Partial<Record<CauseKind, Remedy>> = {
   name_unavailable: (facts) =>
     `The owner of ${facts.recipient.domain} has to mend its name servers; if all domains fail so, the operator has to look at the resolver (VALIJA_DNS_SERVERS). ${after(facts)}`,
@@ -50,8 +53,8 @@ const remedies: Partial<Record<CauseKind, Remedy>> = {
     `If ${lastAttempt?.host ?? 'the receiving host'} is yours, have the operator add its network to VALIJA_ALLOW_NETWORKS; otherwise the owner of the domain has to point its MX record at a public address. Then send the mail again.`,
   tls: tlsRemedy,
   login_refused: loginRemedy,
-  at_most_once: () =>
-    'Find out whether it arrived: its Message-ID is in GET /messages/:id as rfc_message_id. Send it again only if it did not.',
+  at_most_once: findOutFirst,
+  restored: findOutFirst,
   crashed_workers: () =>
     'Tell the operator: the worker’s log has the error, and what in this mail ends a process is a fault of Valija that should be reported. Do not send it again as it is; without its attachments, or as text alone, it may go.',
   authentication: authenticationRemedy,

@@ -102,7 +102,7 @@ const installation: InstallationFacts = {
   days: 17,
   locks: { perConnection: 64, connections: 100 },
   strayRows: 0,
-  oldestDueMs: 0,
+  oldestDueMs: { transactional: 0, bulk: 0 },
   workers: 1,
   hasQueueTables: true,
   mxRoutes: 0,

@@ -72,7 +72,7 @@ function judgeConnections({ freeConnections, maxConnections }: ServerFacts): Che
   if (freeConnections >= connectionsPerProcess) return check.ok(seen)
   return check.warning(
     `${seen}: too few for another process of Valija, which takes up to ${connectionsPerProcess}`,
-    `Raise max_connections (and limits of the user and the database) to ${connectionsPerProcess} for each process and some to spare.`,
+    `Raise max_connections (and limits of the user and the database) to ${connectionsPerProcess} for each process, ${2 * connectionsPerProcess} more for each worker (its cells) and some to spare.`,
   )
 }
 

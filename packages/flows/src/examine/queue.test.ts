@@ -56,7 +56,12 @@ describe('Redis', () => {
 const facts = (over: Partial<InstallationFacts>) =>
   ({
     kind: 'facts',
-    facts: { oldestDueMs: 0, workers: 1, hasQueueTables: true, ...over } as InstallationFacts,
+    facts: {
+      oldestDueMs: { transactional: 0, bulk: 0 },
+      workers: 1,
+      hasQueueTables: true,
+      ...over,
+    } as InstallationFacts,
   }) as const
 
 test('the queue in PostgreSQL wants its tables', () => {
@@ -69,10 +74,11 @@ test('the queue in PostgreSQL wants its tables', () => {
 
 test.each([
   [{}, 'ok', null],
-  [{ oldestDueMs: 59_000, workers: 0 }, 'ok', null],
-  [{ oldestDueMs: 90_000 }, 'warning', /more workers/],
-  [{ oldestDueMs: 90_000, workers: 0 }, 'warning', /valija -- worker/],
-  [{ oldestDueMs: 3_600_000, workers: 0 }, 'failed', /valija -- worker/],
+  [{ oldestDueMs: { transactional: 59_000, bulk: 59_000 }, workers: 0 }, 'ok', null],
+  [{ oldestDueMs: { transactional: 90_000, bulk: 0 } }, 'warning', /more workers/],
+  [{ oldestDueMs: { transactional: 0, bulk: 3_600_000 } }, 'ok', null],
+  [{ oldestDueMs: { transactional: 0, bulk: 90_000 }, workers: 0 }, 'warning', /valija -- worker/],
+  [{ oldestDueMs: { transactional: 3_600_000, bulk: 0 }, workers: 0 }, 'failed', /valija -- worker/],
 ] as const)('mail that waits for workers: %j', (over, status, fix) => {
   expect(judgeBacklog(facts(over))).toMatchObject([
     { name: 'backlog', status, fix: fix === null ? null : expect.stringMatching(fix) },
