@@ -4,7 +4,14 @@ import net from 'node:net'
 
 export type GaugedMail = { to: string; octets: number }
 
-export type MailGauge = { host: string; port: number; mails: GaugedMail[]; stop: () => Promise<void> }
+export type MailGauge = {
+  host: string
+  port: number
+  mails: GaugedMail[]
+  /** Ends every session: the next mail needs a new one. */
+  hangUp: () => void
+  stop: () => Promise<void>
+}
 
 const END = '\r\n.\r\n'
 
@@ -44,16 +51,20 @@ export async function startMailGauge(): Promise<MailGauge> {
     socket.once('close', () => sockets.delete(socket))
     gauge(socket, mails)
   })
+  const hangUp = () => {
+    for (const socket of sockets) socket.destroy()
+  }
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
     host: '127.0.0.1',
     port: (server.address() as net.AddressInfo).port,
     mails,
+    hangUp,
     stop: async () => {
       const closed = once(server, 'close')
       server.close()
-      for (const socket of sockets) socket.destroy()
+      hangUp()
       await closed
     },
   }

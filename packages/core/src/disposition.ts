@@ -112,6 +112,7 @@ const failures: Record<
   name_unavailable: ['defer', 'network', 'destination'],
   connection_refused: ['defer', 'network', 'host'],
   connection_timeout: ['defer', 'network', 'host'],
+  no_socket: ['defer', 'internal', 'none'],
   address_refused: ['fail', 'rejected', 'destination'],
   connection_lost: ['defer', 'network', 'none'],
   timeout: ['defer', 'network', 'none'],

@@ -31,6 +31,8 @@ export const transportFailures = [
   'name_unavailable',
   'connection_refused',
   'connection_timeout',
+  /** This worker could open no socket: it, or its machine, has as many files open as it may, or no memory for one. */
+  'no_socket',
   /** An address that the guard against private networks refuses. */
   'address_refused',
   /** The connection ended before the final reply. */

@@ -64,8 +64,9 @@ async function tryInTurn(
 }
 
 function isEnough(failures: readonly TransactionReport[]): boolean {
-  // The same login is refused, or not sent, everywhere.
-  if (failures.at(-1)?.phase === 'auth') return true
+  const last = failures.at(-1)
+  // The same login is refused, or not sent, everywhere; and a socket that cannot be had is not to be had for the next one either.
+  if (last?.phase === 'auth' || last?.failure === 'no_socket') return true
   return failures.filter(({ reply }) => reply !== null).length >= maxRefusals
 }
 
@@ -97,6 +98,8 @@ function tellAll(
  */
 function weightOf({ reply, failure, phase }: TransactionReport): number {
   if (phase === 'auth') return 6
+  // Nobody knows what would have become of it.
+  if (failure === 'no_socket') return 6
   if (failure === null) return reply !== null && reply.code < 500 ? 5 : 4
   if (failure === 'tls') return 3
   if (failure === 'address_refused') return 0

@@ -186,6 +186,7 @@ describe('a relay is not found wanting for what is not its own', () => {
 
   test.each<[TransportFailure, Phase]>([
     ['sign', 'connect'],
+    ['no_socket', 'connect'],
     ['compose', 'connect'],
     ['lease_lost', 'mail'],
     ['capability', 'mail'],

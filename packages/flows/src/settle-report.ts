@@ -3,7 +3,7 @@
  *
  * A relay that is down is tried every few seconds, so that its outage ends as soon as it is back. What such a try finds is told once to
  * each mail. After that the mail is given back as it is, like those behind it: else an outage of a night would be thousands of
- * attempts, events and webhooks of one mail.
+ * attempts, events and webhooks of one mail. The same holds while this worker can open no sockets, which nobody else is told of at all.
  */
 import { type Disposition, steadyNowMs, type TransactionReport } from '@valija/core'
 import type { ShapingScope } from '@valija/courier'
@@ -25,6 +25,9 @@ export interface SettleReportParts {
   pace: Pick<DomainPace, 'note'>
 }
 
+/** A worker that can open no sockets: others end their conversations meanwhile, or somebody raises its limit. */
+const noSocketPauseMs = 2_000
+
 /** @param way.scope null where the way to a site could not be found */
 export function settleReport(
   { judging, desk, backDesk, routing, shaping, pace }: SettleReportParts,
@@ -39,13 +42,18 @@ export function settleReport(
   const observe = (disposition: Disposition) => {
     // What this mail alone asks of TLS, nobody else's mail has to wait for.
     if (delivery.requireTls && report.failure === 'tls') return null
+    if (report.failure === 'no_socket') {
+      pauseMs = noSocketPauseMs
+      return pauseMs
+    }
     routing.observe(delivery, taken, report, disposition)
     pauseMs = scope && shaping.observe(scope, { report, disposition, delivery })
     return pauseMs
   }
   const settlement = judgeAttempt(judging, delivery, report, observe)
   if (scope !== null && pauseMs !== null && isToldAlready(delivery, scope, report, settlement.reason)) {
-    backDesk.giveBack([lease], steadyNowMs() + pauseMs, `site:${scope.key}`)
+    const hold = report.failure === 'no_socket' ? null : `site:${scope.key}`
+    backDesk.giveBack([lease], steadyNowMs() + pauseMs, hold)
     return
   }
   desk.settle(delivery, lease, saidBy(settlement, scope?.provider ?? null), report)
@@ -54,15 +62,16 @@ export function settleReport(
 const isTransient = ({ code }: { code: number }) => code >= 400 && code < 500
 
 /**
- * Whether the mail was deferred already because nobody answers at its relay. (Exchangers' pauses grow to minutes: each try of theirs is
+ * Whether the mail was deferred already because nobody answers at its relay, or there are no sockets here. (Exchangers' pauses grow to minutes: each try of theirs is
  * written down. So is a suspect's, for it clears it.)
  */
 function isToldAlready(
   { status, reason, crashes }: LeasedDelivery,
   { kind }: ShapingScope,
-  { reply, isUncertain }: TransactionReport,
+  { reply, failure, isUncertain }: TransactionReport,
   newReason: string | null,
 ): boolean {
   const isUnanswered = reply === null && !isUncertain
-  return kind === 'relay' && isUnanswered && status === 'deferred' && reason === newReason && crashes === 0
+  const isRepeated = kind === 'relay' || failure === 'no_socket'
+  return isRepeated && isUnanswered && status === 'deferred' && reason === newReason && crashes === 0
 }

@@ -55,6 +55,7 @@ const kindByFailure: Record<Exclude<TransportFailure, 'lease_lost'>, CauseKind> 
   name_unavailable: 'name_unavailable',
   connection_refused: 'connection_refused',
   connection_timeout: 'connection_timeout',
+  no_socket: 'internal',
   address_refused: 'address_refused',
   connection_lost: 'connection_lost',
   timeout: 'timeout',
@@ -141,6 +142,7 @@ function describeFailure(
     case 'login_refused':
       return `${asSentence(`${server} refused the login: ${quoted(said)}`)} Mail that goes by it is kept.`
     case 'crash':
+    case 'no_socket':
     case 'worker_lost':
     case 'restored':
     case 'compose':

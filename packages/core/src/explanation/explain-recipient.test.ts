@@ -78,6 +78,7 @@ describe('what was tried is explained by its last attempt', () => {
     ['login_refused', 'login_refused', 'VALIJA_SMARTHOST_URL'],
     ['sign', 'signing', 'VALIJA_SECRET_KEY'],
     ['compose', 'internal', 'operator'],
+    ['no_socket', 'internal', 'operator'],
     ['address_refused', 'address_refused', 'VALIJA_ALLOW_NETWORKS'],
     ['null_mx', 'null_mx', 'another address'],
     ['too_large', 'size', 'smaller mail'],
@@ -91,7 +92,8 @@ describe('what was tried is explained by its last attempt', () => {
       too_large: 'size',
     }
     const reason =
-      (reasonOf as Record<string, string>)[failure] ?? (failure === 'compose' ? 'internal' : 'network')
+      (reasonOf as Record<string, string>)[failure] ??
+      (/compose|no_socket/.test(failure) ? 'internal' : 'network')
     const explained = deferred({ reason, judgement: { ...refused.judgement!, failure } })
     expect(first(explained)).toBe(kind)
     expect(explained.remedy).toContain(remedy)

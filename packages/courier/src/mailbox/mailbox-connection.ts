@@ -64,6 +64,7 @@ export function tlsOptionsFor({ host, ca }: MailboxTarget): tls.ConnectionOption
 
 const codeByFailure: Partial<Record<TransportFailure, MailboxTroubleCode>> = {
   name_unavailable: 'name_unavailable',
+  no_socket: 'internal',
   address_refused: 'address_refused',
   tls: 'tls_failed',
 }
