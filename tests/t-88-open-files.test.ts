@@ -115,6 +115,7 @@ test('an API without a free descriptor refuses connections, answers those that i
     await postTo(`after${refusals.length}@example.org`)
     return accepted.at(-1)?.startsWith('after')
   })
+  limitFiles(api, plenty)
   for (const refusal of refusals)
     expect(refusal).toMatch(/^refused|^503 [1-9]\d? (?:database_unavailable|overloaded)$/)
   process.stdout.write(`${accepted.length} accepted, ${JSON.stringify([...countEach(refusals)])}\n`)
@@ -122,7 +123,6 @@ test('an API without a free descriptor refuses connections, answers those that i
   await until('all that was accepted', () => accepted.every((to) => arrived().includes(to)))
   const counts = countEach(arrived())
   expect(accepted.filter((to) => counts.get(to) !== 1)).toEqual([])
-  limitFiles(api, plenty)
 }, 120_000)
 
 test('a worker without a free descriptor defers as by its own fault, blames neither site nor route, lives without its database, and goes on', async () => {

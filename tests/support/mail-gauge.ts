@@ -8,6 +8,8 @@ export type MailGauge = {
   host: string
   port: number
   mails: GaugedMail[]
+  /** When a mail to this address comes, by `performance.now()`; to be asked before it is sent. */
+  arrivalOf: (to: string) => Promise<number>
   /** Ends every session: the next mail needs a new one. */
   hangUp: () => void
   stop: () => Promise<void>
@@ -15,7 +17,7 @@ export type MailGauge = {
 
 const END = '\r\n.\r\n'
 
-function gauge(socket: net.Socket, mails: GaugedMail[]): void {
+function gauge(socket: net.Socket, onMail: (mail: GaugedMail) => void): void {
   let [line, to, tail, octets, isInData] = ['', '', '', 0, false]
   const obey = (command: string) => {
     const verb = command.slice(0, 4).toUpperCase()
@@ -32,7 +34,7 @@ function gauge(socket: net.Socket, mails: GaugedMail[]): void {
       // The other side waits for this reply, so nothing comes behind the dot.
       if (tail !== END) return
       isInData = false
-      mails.push({ to, octets: octets - END.length })
+      onMail({ to, octets: octets - END.length })
       socket.write('250 taken\r\n')
       return
     }
@@ -45,11 +47,17 @@ function gauge(socket: net.Socket, mails: GaugedMail[]): void {
 
 export async function startMailGauge(): Promise<MailGauge> {
   const mails: GaugedMail[] = []
+  const awaited = new Map<string, (atMs: number) => void>()
+  const onMail = (mail: GaugedMail) => {
+    mails.push(mail)
+    awaited.get(mail.to)?.(performance.now())
+    awaited.delete(mail.to)
+  }
   const sockets = new Set<net.Socket>()
   const server = net.createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
-    gauge(socket, mails)
+    gauge(socket, onMail)
   })
   const hangUp = () => {
     for (const socket of sockets) socket.destroy()
@@ -60,6 +68,11 @@ export async function startMailGauge(): Promise<MailGauge> {
     host: '127.0.0.1',
     port: (server.address() as net.AddressInfo).port,
     mails,
+    arrivalOf: (to) => {
+      const { promise, resolve } = Promise.withResolvers<number>()
+      awaited.set(to, resolve)
+      return promise
+    },
     hangUp,
     stop: async () => {
       const closed = once(server, 'close')
