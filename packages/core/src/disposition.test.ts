@@ -92,6 +92,7 @@ describe('the end of a transaction', () => {
       'address_refused',
       'capability',
       'too_large',
+      'restored',
       'crash',
       'compose',
     ])
