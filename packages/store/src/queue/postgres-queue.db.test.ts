@@ -46,6 +46,65 @@ describe('the queue in PostgreSQL', () => {
     ])
   })
 
+  test('no event is recorded or notified, of hints one by one, in bulk, taken and done; and idle workers are woken all the same', async () => {
+    await migrateQueue(database.url)
+    const notified: string[] = []
+    client.on('notification', ({ channel }) => notified.push(channel))
+    await client.query('LISTEN bullmq_events; LISTEN bullmq_jobs')
+    const queue = await openPostgresQueue({ databaseUrl: database.url, onError: () => {} })
+    let taken = 0
+    const worker = queue.work(async () => void taken++, { concurrency: 4, onError: () => {} })
+    const sent = [1, 16, 17, 100]
+    for (const [index, count] of sent.entries()) {
+      await queue.add(Array.from({ length: count }, (_, each) => ({ ids: [`${index}-${each}`] })))
+      const soFar = sent.slice(0, index + 1).reduce((sum, each) => sum + each)
+      await until('the hints', () => taken === soFar)
+      await until('all of them done', async () => {
+        const { rows } = await client.query<{ jobs: number }>('SELECT count(*)::int AS jobs FROM bullmq.job')
+        return rows[0]!.jobs === 0
+      })
+    }
+    await worker.close()
+    await queue.close()
+    await client.query('UNLISTEN *')
+    const { rows } = await client.query(
+      `SELECT (SELECT count(*)::int FROM bullmq.event) AS events, nextval('bullmq.event_seq')::int AS next`,
+    )
+    // The bulk's are made up and dropped: two for each hint, after the one by which we look.
+    expect(rows).toEqual([{ events: 0, next: 2 * (17 + 100) + 1 }])
+    expect(new Set(notified)).toEqual(new Set(['bullmq_jobs']))
+  })
+
+  test('a publish_event that we do not know stays as it is, with its events', async () => {
+    await migrateQueue(database.url)
+    const bodyOf = async () => {
+      const { rows } = await client.query<{ body: string }>(
+        `SELECT prosrc AS body FROM pg_proc WHERE oid = 'bullmq.publish_event(text, text, jsonb)'::regprocedure`,
+      )
+      return rows[0]!.body
+    }
+    const ours = await bodyOf()
+    const replace = (body: string) =>
+      client.query(
+        `CREATE OR REPLACE FUNCTION bullmq.publish_event(p_queue text, p_event text, p_data jsonb) RETURNS bigint
+           LANGUAGE sql VOLATILE AS $$${body}$$`,
+      )
+    const other = `INSERT INTO bullmq.event (queue, event, data, created_at_ms) VALUES (p_queue, p_event, p_data, 0) RETURNING id`
+    await replace(other)
+    await migrateQueue(database.url)
+    expect(await bodyOf()).toBe(other)
+    const { rows } = await client.query<{ id: number | null }>(
+      `SELECT bullmq.publish_event('a', 'b', '{}')::int AS id`,
+    )
+    expect(rows[0]!.id).toBeGreaterThan(0)
+
+    await client.query('DROP FUNCTION bullmq.publish_event')
+    await migrateQueue(database.url)
+    await client.query('DROP SCHEMA bullmq CASCADE')
+    await migrateQueue(database.url)
+    expect(await bodyOf()).toBe(ours)
+  })
+
   test('a process that adds and works takes three connections', async () => {
     const queue = await openPostgresQueue({ databaseUrl: database.url, onError: () => {} })
     let taken = 0

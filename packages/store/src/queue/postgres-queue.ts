@@ -14,6 +14,7 @@ import pg from 'pg'
 import { livenessOptions, watchConnection } from '../watch-connection.ts'
 import { bullHintQueue, type HintStore, JOB_OPTIONS, QUEUE_NAME, WORKER_OPTIONS } from './bull-queue.ts'
 import { ADD_DEADLINE_MS, type HintQueue } from './hint-queue.ts'
+import { dropEvents } from './postgres-events.ts'
 import { type StoreStatus, watchStore } from './store-status.ts'
 
 export const QUEUE_SCHEMA = 'bullmq'
@@ -28,7 +29,7 @@ const POOL_MAX = 3
 const DRAIN_DELAY_S = 30
 
 /**
- * BullMQ records four events for each job, for listeners that Valija has none of; it trims them to this many.
+ * To how many BullMQ trims its events, where a version of it records some all the same (postgres-events.ts).
  * Its default of 10,000 would be most of the schema's size. Zero would mean: never trim.
  */
 const EVENTS_MAX = 256
@@ -81,6 +82,7 @@ export async function migrateQueue(databaseUrl: string): Promise<void> {
     for (const table of UNLOGGED_TABLES) {
       if (logged.has(table)) await client.query(`ALTER TABLE ${QUEUE_SCHEMA}.${table} SET UNLOGGED`)
     }
+    await dropEvents(client, QUEUE_SCHEMA)
     await client.query('COMMIT')
   } finally {
     await client.end()
