@@ -65,6 +65,29 @@ test('a connection lost before that, with the message written already, is 503, a
   expect(await world.countMessages()).toBe(before)
 })
 
+test('a strict batch whose connection is lost between two of its statements is 503, and none of it is there; lost during its COMMIT all of it is, once', async () => {
+  await world.untilSent()
+  // One statement takes 200 of them.
+  const messages = Array.from({ length: 201 }, (_, i) =>
+    world.valija.mail({ to: `batch-${i}@example.org`, idempotency_key: `batch-${i}` }),
+  )
+  const post = () => world.valija.api<Sent & { data: Sent[] }>('POST', '/send/batch', { messages })
+  const before = await world.countMessages()
+  const cut = world.proxy.cutAfter('accept-messages')
+  expectUnavailable(await post())
+  await cut
+  await untilQuiet()
+  expect(await world.countMessages()).toBe(before)
+
+  const cutInCommit = world.proxy.cutAfter('accept-messages', 'COMMIT')
+  expectUnavailable(await post())
+  await cutInCommit
+  expect(await world.countMessages()).toBe(before + 201)
+  const { status, json } = await post()
+  expect([status, json.data.length]).toEqual([202, 201])
+  expect(await world.countMessages()).toBe(before + 201)
+})
+
 test('a send without an Idempotency-Key that PostgreSQL is too slow for is 503 within 10 s, and is never committed after it', async () => {
   await world.untilSent()
   const before = await world.countMessages()

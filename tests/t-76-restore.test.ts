@@ -6,19 +6,36 @@
  *   backedUp   accepted before the base backup, waiting            its end was after the point: it is sent again
  *   between    accepted after the base backup and before the point the same
  *   later      accepted after the point                            is unknown
+ *   inHand     at the point in a worker's hands, past its DATA      is held, and sent again only when the operator lets it go
+ *   once       waiting at the point, of a tenant set to at_most_once is not sent again: it has its end as uncertain
  */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type BackedUpCluster, startBackedUpCluster } from './support/backed-up-cluster.ts'
-import { type EventView, eventTypes, post, readMessage, untilEnded } from './support/message-life.ts'
+import { client } from './support/http.ts'
+import {
+  type EventView,
+  eventTypes,
+  post,
+  readEvents,
+  readMessage,
+  untilEnded,
+} from './support/message-life.ts'
 import { startApp } from './support/processes.ts'
-import { type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
+import { type SmtpPeer, startSmtpPeer, when } from './support/smtp-peer.ts'
 import { needsProgram, PATIENCE_MS, until } from './support/until.ts'
-import { type Call, expectStatus, startValija, type Valija } from './support/valija.ts'
+import {
+  type Call,
+  expectStatus,
+  SECRET_KEY,
+  startValija,
+  type TestTenant,
+  type Valija,
+} from './support/valija.ts'
 import { startWebhookReceiver, type WebhookReceiver } from './support/webhook-receiver.ts'
 
 const queue = needsProgram('redis-server') ? 'postgres' : 'redis'
-type Name = 'ended' | 'backedUp' | 'between' | 'later'
+type Name = 'ended' | 'backedUp' | 'between' | 'later' | 'inHand' | 'once'
 
 let cluster: BackedUpCluster
 let peer: SmtpPeer
@@ -26,6 +43,9 @@ let receiver: WebhookReceiver
 let valija: Valija
 /** The API on the restored database. */
 let restored: Call
+/** Set to at_most_once; and its way to the API on the restored database. */
+let once: TestTenant
+let restoredOnce: Call
 const ids = {} as Record<Name, string>
 /** Where a reader of /events had come when the database was lost. */
 let cursor: string
@@ -51,11 +71,19 @@ async function follow(call: Call, from: string): Promise<{ events: EventView[]; 
 /** Everything up to the loss; returns the point in time. */
 async function liveUntilLoss(): Promise<string> {
   let isHeldBack = true
+  let isInHand = false
+  const taken = Promise.withResolvers<void>()
   peer.script = {
-    rcpt: ({ argument }) => (isHeldBack && /backedup|between/.test(argument) ? '451 4.7.1 later' : undefined),
+    rcpt: ({ argument }) =>
+      isHeldBack && /backedup|between|once/.test(argument) ? '451 4.7.1 later' : undefined,
+    body: ({ to }) => {
+      if (to[0] !== 'inhand@example.org') return undefined
+      isInHand = true
+      return when(taken.promise, '250 2.0.0 taken')
+    },
   }
-  const deferred = (id: string) =>
-    until(`${id} deferred`, async () => (await eventTypes(valija.api, id)).includes('deferred'), PATIENCE_MS)
+  const deferred = (id: string, call = valija.api) =>
+    until(`${id} deferred`, async () => (await eventTypes(call, id)).includes('deferred'), PATIENCE_MS)
   ids.ended = await send(valija.api, 'ended')
   await untilEnded(valija.api, ids.ended, PATIENCE_MS)
   ids.backedUp = await send(valija.api, 'backedUp')
@@ -63,16 +91,23 @@ async function liveUntilLoss(): Promise<string> {
   await cluster.backUp()
   ids.between = await send(valija.api, 'between')
   await deferred(ids.between)
+  ids.once = await post(once.call, valija.mail({ from: 'hi@once.test', to: 'once@example.org' }))
+  await deferred(ids.once, once.call)
+  ids.inHand = await send(valija.api, 'inHand')
+  await until('the whole mail at the receiver', () => isInHand, PATIENCE_MS)
   const [point] = await valija.sql<{ at: string }>('SELECT clock_timestamp()::text AS at')
 
   isHeldBack = false
+  taken.resolve()
   await valija.sql(`UPDATE valija.deliveries SET due_at = now() WHERE state = 'waiting'`)
   await untilEnded(valija.api, ids.backedUp, PATIENCE_MS)
   await untilEnded(valija.api, ids.between, PATIENCE_MS)
+  await untilEnded(valija.api, ids.inHand, PATIENCE_MS)
+  await untilEnded(once.call, ids.once, PATIENCE_MS)
   ids.later = await send(valija.api, 'later')
   await untilEnded(valija.api, ids.later, PATIENCE_MS)
   cursor = (await follow(valija.api, '')).cursor
-  await receiver.received(4, PATIENCE_MS)
+  await receiver.received(5, PATIENCE_MS)
   await cluster.archiveAll()
   return point!.at
 }
@@ -86,6 +121,17 @@ async function passTransactions(url: string, count: number): Promise<void> {
   )
   await client.end()
 }
+
+/** `valija restore <word>` at the restored database; what it prints. */
+async function restore(url: string, word: string): Promise<unknown> {
+  const env = { DATABASE_URL: url, VALIJA_SECRET_KEY: SECRET_KEY }
+  const run = startApp('restore', env, [word, '--json'])
+  expect(await run.ended, run.lines.join('\n')).toMatchObject({ code: 0 })
+  return JSON.parse(run.lines.join('\n'))
+}
+
+/** What the database shows when workers run on it, and before the operator has decided. */
+const whileHeld = { arrived: {} as Record<string, number>, hold: '', explained: '' }
 
 beforeAll(async () => {
   ;[cluster, peer, receiver] = await Promise.all([
@@ -104,21 +150,34 @@ beforeAll(async () => {
     await valija.api<{ secret: string }>('POST', '/webhooks', webhook),
     201,
   ).json.secret
+  once = await valija.addTenant('once', 'once.test')
+  expectStatus(await valija.admin('PATCH', `/tenants/${once.id}`, { at_most_once: true }), 200)
   const point = await liveUntilLoss()
   await Promise.all([...valija.apis, ...valija.workers].map((process) => process.stop(PATIENCE_MS)))
   arrivedBefore = Object.fromEntries((Object.keys(ids) as Name[]).map((name) => [name, arrived(name).length]))
 
   const url = await cluster.restore(point)
   await passTransactions(url, 20_000)
+  // As if the hour until its retry had passed before the loss.
+  const database = new pg.Client(url)
+  await database.connect()
+  await database.query(`UPDATE valija.deliveries SET due_at = now() WHERE state = 'waiting'`)
+  await database.end()
+  expect(await restore(url, 'hold')).toEqual({ held: 4 })
   const api = await valija.addApi({ DATABASE_URL: url })
   restored = api.call
-  expect((await readMessage(restored, ids.between)).status).toBe('deferred')
+  restoredOnce = client(api.url, once.key)
   await valija.addWorker({ DATABASE_URL: url })
-  // The retry would come by itself, an hour later.
-  const client = new pg.Client(url)
-  await client.connect()
-  await client.query(`UPDATE valija.deliveries SET due_at = now() WHERE state = 'waiting'`)
-  await client.end()
+  await untilEnded(restored, await post(restored, valija.mail({ to: 'fresh@example.org' })), PATIENCE_MS)
+  whileHeld.arrived = Object.fromEntries(
+    (Object.keys(ids) as Name[]).map((name) => [name, arrived(name).length]),
+  )
+  whileHeld.hold = (await readMessage(restored, ids.inHand)).status
+  const path = `/messages/${ids.inHand}/explain`
+  type Explained = { recipients: { because: { kind: string }[] }[] }
+  whileHeld.explained = expectStatus(await restored<Explained>('GET', path), 200).json.recipients[0]!
+    .because[0]!.kind
+  expect(await restore(url, 'release')).toEqual({ released: 3, ended: 1 })
 }, 300_000)
 afterAll(async () => {
   await valija?.stop()
@@ -128,8 +187,26 @@ afterAll(async () => {
 })
 
 describe('after a restore to a point in time', () => {
-  test.each(['backedUp', 'between'] as const)(
-    'a mail accepted before the point is not lost, and sent again with the same bytes if its end came later: %s',
+  test('what may have been delivered since is held, while mail that comes new goes on', () => {
+    expect(whileHeld).toEqual({
+      arrived: arrivedBefore,
+      hold: expect.stringMatching(/queued|deferred/),
+      explained: 'restored',
+    })
+  })
+
+  test('a mail of a tenant that is set to at_most_once is not sent again: it has its end, as uncertain', async () => {
+    expect(arrivedBefore.once).toBe(1)
+    expect((await untilEnded(restoredOnce, ids.once, PATIENCE_MS)).status).toBe('failed')
+    expect((await readEvents(restoredOnce, ids.once)).at(-1)).toMatchObject({
+      type: 'message.failed',
+      data: { uncertain: true, explanation: expect.stringContaining('set back to an earlier time') },
+    })
+    expect(arrived('once')).toHaveLength(1)
+  })
+
+  test.each(['backedUp', 'between', 'inHand'] as const)(
+    'a mail accepted before the point is not lost, and once it is let go sent again with the same bytes if its end came later: %s',
     async (name) => {
       expect((await untilEnded(restored, ids[name], PATIENCE_MS)).status).toBe('delivered')
       expect(arrivedBefore[name]).toBe(1)
