@@ -41,6 +41,8 @@ type Link = {
   heard: { trap: Trap; texts: number } | null
   /** The answer that is on its way ends the connection. */
   doom: Trap | null
+  /** When what waits here longest is handed on. */
+  lastDueMs: number
 }
 
 type Trap = { texts: readonly string[]; isHeld: boolean; sprung: () => void }
@@ -92,8 +94,12 @@ function toServer(weather: Weather, link: Link, chunk: Buffer): void {
     link.doom = weather.trap
     weather.trap = null
   }
-  if (weather.delayMs === 0) link.server.write(chunk)
-  else setTimeout(() => link.isSilent || link.server.write(chunk), weather.delayMs)
+  const nowMs = performance.now()
+  // In order, also when what was said before still waits.
+  const dueMs = Math.max(nowMs + weather.delayMs, link.lastDueMs + 1)
+  if (dueMs <= nowMs) return void link.server.write(chunk)
+  link.lastDueMs = dueMs
+  setTimeout(() => link.isSilent || link.server.write(chunk), dueMs - nowMs)
 }
 
 function toClient(weather: Weather, link: Link, chunk: Buffer): void {
@@ -106,7 +112,7 @@ function toClient(weather: Weather, link: Link, chunk: Buffer): void {
 
 function join(weather: Weather, client: net.Socket): void {
   const server = net.connect(weather.target)
-  const link: Link = { client, server, isSilent: weather.isSilencing, heard: null, doom: null }
+  const link: Link = { client, server, isSilent: weather.isSilencing, heard: null, doom: null, lastDueMs: 0 }
   weather.links.add(link)
   client.on('data', (chunk: Buffer) => toServer(weather, link, chunk)).on('error', () => undefined)
   server.on('data', (chunk: Buffer) => toClient(weather, link, chunk)).on('error', () => undefined)
