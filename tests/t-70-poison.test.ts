@@ -1,10 +1,10 @@
 /**
- * Mails that end their worker (faults S5, S6): one that kills it, one that hangs it, and good mail that has part in it. Three
+ * Mails that end their worker (faults S5, S6): one that kills it, one that hangs it, and good mail that has part in it. Their
  * lives go on at once, each with a Valija of its own:
  *
  *   kills   hundreds of mails, and among them one of which every process dies that composes it
  *   hangs   the same with one of which every process hangs
- *   innocent   no such mail at all: somebody kills the worker three times
+ *   innocent   no such mail at all: somebody kills the worker three times; with the queue in PostgreSQL, and in Redis
  *
  * What a fault of ours would do is put into the workers from outside (support/poison-hook.ts). Instead of waiting 30 s for every
  * lease to run out, the tests turn the leases' clock on once their worker is gone.
@@ -26,7 +26,7 @@ import type { Running } from './support/processes.ts'
 import { scaled, timeFor } from './support/scale.ts'
 import { type SmtpPeer, silence } from './support/smtp-peer.ts'
 import { until } from './support/until.ts'
-import { type Call, startValija, type Valija } from './support/valija.ts'
+import { type Call, type QueueKind, queueBackends, startValija, type Valija } from './support/valija.ts'
 
 const innocents = scaled(5_000, 100)
 const hook = pathToFileURL(new URL('./support/poison-hook.ts', import.meta.url).pathname).href
@@ -49,6 +49,8 @@ type Life = {
 
 const closers: (() => Promise<void>)[] = []
 const lives = new Map<string, Life>()
+/** Each is killed with hints in hand, which its store has to give up. */
+const innocentQueues = queueBackends().flatMap(({ queue, isAbsent }) => (isAbsent ? [] : [queue]))
 
 /** Time passes: leases, hints and places at sites of whoever is gone run out at once. */
 async function runOut({ sql }: Valija): Promise<void> {
@@ -57,13 +59,13 @@ async function runOut({ sql }: Valija): Promise<void> {
   await sql('DELETE FROM valija.shaping_permits')
 }
 
-async function begin(): Promise<{ valija: Valija; peer: SmtpPeer }> {
+async function begin(queue: QueueKind): Promise<{ valija: Valija; peer: SmtpPeer }> {
   const internet = await startInternet()
   closers.push(() => internet.stop())
   const peer = await internet.site('good.test')
   // A site of its own, so that the bad mail never waits for the good ones.
   await internet.site('bad.test')
-  const valija = await startValija({ workers: 0, queue: 'postgres', delivery: 'mx', internet })
+  const valija = await startValija({ workers: 0, queue, delivery: 'mx', internet })
   closers.push(() => valija.stop())
   return { valija, peer }
 }
@@ -95,8 +97,9 @@ async function endThreeWorkers(
 async function live(
   poison: string | null,
   endOne: (valija: Valija, env: Record<string, string>) => Promise<Running | null>,
+  queue: QueueKind = 'postgres',
 ): Promise<Life> {
-  const { valija, peer } = await begin()
+  const { valija, peer } = await begin(queue)
   const ids = await sendAll(valija, poison)
   const gone = await endThreeWorkers(valija, peer, (env) => endOne(valija, env))
   peer.cut()
@@ -142,13 +145,16 @@ async function killWithMailInHand(valija: Valija, env: Record<string, string>): 
 }
 
 beforeAll(async () => {
-  const names = ['kills', 'hangs', 'innocent']
-  const all = await Promise.all([
-    live('kills', dieOfPoison),
-    live('hangs', hang),
-    live(null, killWithMailInHand),
-  ])
-  for (const [index, life] of all.entries()) lives.set(names[index]!, life)
+  await Promise.all(
+    [
+      { name: 'kills', life: live('kills', dieOfPoison) },
+      { name: 'hangs', life: live('hangs', hang) },
+      ...innocentQueues.map((queue) => ({
+        name: `innocent, ${queue}`,
+        life: live(null, killWithMailInHand, queue),
+      })),
+    ].map(async ({ name, life }) => lives.set(name, await life)),
+  )
 }, timeFor(360_000))
 
 afterAll(async () => {
@@ -206,14 +212,17 @@ describe.each(['kills', 'hangs'])('a mail that %s every process that composes it
   })
 })
 
-describe('good mail whose workers were killed three times', () => {
-  test('is delivered, each exactly once, and none of it fails', async () => {
-    const { valija, good, peer, tookMs } = lives.get('innocent')!
-    expect(countEach(good.map(({ status }) => status))).toEqual(new Map([['delivered', innocents]]))
-    expect(new Set(countEach(peer.mails.map(({ to }) => to[0]!)).values())).toEqual(new Set([1]))
-    expect(await eventTypes(valija.api, good[0]!.id)).toEqual(['accepted', 'delivered'])
-    process.stdout.write(
-      `poison: ${innocents} innocent suspects were through after ${Math.round(tookMs)} ms\n`,
-    )
-  })
-})
+describe.each(innocentQueues)(
+  'good mail whose workers were killed three times, with the queue in %s',
+  (queue) => {
+    test('is delivered, each exactly once, and none of it fails', async () => {
+      const { valija, good, peer, tookMs } = lives.get(`innocent, ${queue}`)!
+      expect(countEach(good.map(({ status }) => status))).toEqual(new Map([['delivered', innocents]]))
+      expect(new Set(countEach(peer.mails.map(({ to }) => to[0]!)).values())).toEqual(new Set([1]))
+      expect(await eventTypes(valija.api, good[0]!.id)).toEqual(['accepted', 'delivered'])
+      process.stdout.write(
+        `poison: ${innocents} innocent suspects (${queue}) were through after ${Math.round(tookMs)} ms\n`,
+      )
+    })
+  },
+)
