@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createFakeClock, startClockedPostgres } from './support/clock.ts'
 import { post, readMessage, untilEnded } from './support/message-life.ts'
 import { startApp } from './support/processes.ts'
+import { startRedis } from './support/redis.ts'
 import { after, type SmtpPeer, startSmtpPeer } from './support/smtp-peer.ts'
 import { keepPosting } from './support/steady-mail.ts'
 import { needsProgram, until } from './support/until.ts'
-import { startValija, type Valija } from './support/valija.ts'
+import { type Call, startValija, type Valija } from './support/valija.ts'
 
 const HOUR_MS = 3_600_000
 /** A conversation that sees several sweeps. */
@@ -141,33 +142,38 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
     expect(await waiting()).toBe(0)
   }, 150_000)
 
-  test("our machines' clocks by a day and back: a pause ends when it should, and times are PostgreSQL's", async () => {
+  /** @param env of the processes that are there */
+  const setMachines = async (api: Call, name: string, env: Record<string, string> = {}) => {
     // Under the library that sets its clock every connection of PostgreSQL reads the time for itself, up to two seconds late, so
     // what an API measured just after a jump can be the time before it. It measures again within 30 s.
     await until(
       'an API that knows the time',
-      async () => (await ageSeconds(await post(valija.api, valija.mail()))) < 120,
+      async () => (await ageSeconds(await post(api, valija.mail()))) < 120,
       60_000,
     )
     await until('all mail gone', async () => (await waiting()) === 0)
-    peer.script = { connect: '421 4.3.2 shutting down' }
     machineClock.set('+1d')
-    const paused = await post(valija.api, valija.mail({ to: 'paused@example.org' }))
-    await until('a try', () => peer.sessions() > 0)
+    peer.script = { connect: '421 4.3.2 shutting down' }
+    peer.cut() // connections that are kept meet no greeting
+    const met = await post(api, valija.mail({ to: `met-${name}@example.org` }))
+    await until('a refusal', async () => (await readMessage(api, met)).status === 'deferred')
+    const paused = await post(api, valija.mail({ to: `${name}@example.org` }))
     machineClock.set('-1d')
     peer.script = {}
     // Its site is left alone for seconds, and not for two days.
     const message = await until(
       'the mail',
-      async () => arrivals('paused') === 1 && (await readMessage(valija.api, paused)),
+      async () => arrivals(name) === 1 && (await readMessage(api, paused)),
       60_000,
     )
     expect(message.id).toBe(paused)
+    // By its schedule it waits for half an hour, unless a jump brought that forward.
+    await api('POST', `/messages/${met}/cancel`)
     expect(await ageSeconds(paused)).toBeLessThan(120)
-    const ahead = await valija.addApi()
+    const ahead = await valija.addApi(env)
     machineClock.set('+1d')
     const expires_at = new Date(Date.now() + HOUR_MS).toISOString()
-    const key = await valija.api<{ key: string }>('POST', '/keys', {
+    const key = await api<{ key: string }>('POST', '/keys', {
       name: 'short',
       scopes: ['send'],
       expires_at,
@@ -179,5 +185,25 @@ describe.skipIf(needsProgram('faketime'))('a clock that is set', () => {
       body: JSON.stringify(valija.mail()),
     })
     expect(answer.status).toBe(202)
-  }, 120_000)
+  }
+
+  const machines =
+    "our machines' clocks by a day and back: a pause ends when it should, and times are PostgreSQL's"
+  test(machines, () => setMachines(valija.api, 'paused'), 120_000)
+
+  test.skipIf(needsProgram('redis-server'))(
+    `${machines}; with the queue in Redis as well`,
+    async () => {
+      const redis = await startRedis()
+      closers.push(redis.remove)
+      const env = { REDIS_URL: redis.url }
+      await Promise.all(
+        [...valija.apis.splice(0), ...valija.workers.splice(0)].map((process) => process.stop()),
+      )
+      machineClock.set('+0')
+      const [{ call }] = await Promise.all([valija.addApi(env), valija.addWorker(env), valija.addWorker(env)])
+      await setMachines(call, 'paused-in-redis', env)
+    },
+    120_000,
+  )
 })
