@@ -1,23 +1,31 @@
 /**
  * Our own session against the one over nodemailer: the same mails to the same peer give the same reports, and the peer is told
- * and given the same. Mails and peers are generated; a seed that fails says its number.
+ * and given the same, octet by octet: with and without STARTTLS, PIPELINING, 8BITMIME, SMTPUTF8, DSN, SIZE and CHUNKING. Mails and
+ * peers are generated; a seed that fails says its number. `SCALE=1` has 10,000 mails.
+ *
+ * nodemailer knows no CHUNKING: what differs by it, DATA or BDAT, is left out, and what the peer got is compared.
  */
 import type { TransactionReport } from '@valija/core'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { scaled, timeFor } from '../../../tests/support/scale.ts'
 import { createOpenSession } from './open-first.ts'
 import type { Envelope } from './session.ts'
 import { createRandom, type Random } from './testing/random.ts'
 import type { PeerScript } from './testing/scripted-peer.ts'
-import { always, SessionBench } from './testing/session-bench.ts'
+import { always, makeCertificate, SessionBench } from './testing/session-bench.ts'
 
 const ours = new SessionBench((guard) => createOpenSession({ guard }))
 const theirs = new SessionBench((guard) => createOpenSession({ guard, isNodemailerOnly: true }))
+let certificate: { key: string; cert: string }
+beforeAll(async () => {
+  certificate = await makeCertificate('127.0.0.1')
+})
 afterAll(async () => {
   await ours.end()
   await theirs.end()
 })
 
-const sessions = 150
+const sessions = scaled(2_500, 150)
 const mailsPerSession = 4
 
 const steps = ['mail', 'rcpt', 'data', 'dot'] as const
@@ -35,8 +43,9 @@ const answers = [
 
 /** What the peer does at each mail: mostly what it should. */
 function makeScript(random: Random): () => PeerScript {
-  const keywords = ['PIPELINING', '8BITMIME', 'SMTPUTF8', 'DSN', 'SIZE 300000', 'SIZE', 'ENHANCEDSTATUSCODES']
-  const features = keywords.filter(() => random.chance(0.7))
+  const keywords = ['PIPELINING', '8BITMIME', 'SMTPUTF8', 'DSN', 'SIZE 300000', 'SIZE']
+  const features = [...keywords, 'ENHANCEDSTATUSCODES', 'CHUNKING'].filter(() => random.chance(0.7))
+  if (random.chance(0.15)) features.push('STARTTLS')
   const odd = Array.from({ length: mailsPerSession }, () =>
     random.chance(0.4) ? { step: random.pick(steps), act: random.pick(answers) } : null,
   )
@@ -46,6 +55,7 @@ function makeScript(random: Random): () => PeerScript {
       odd[mailNumber]?.step === step ? { [step]: odd[mailNumber]?.act } : {}
     return {
       features,
+      tls: certificate,
       get mail() {
         mailNumber += 1
         return actAt('mail').mail
@@ -125,13 +135,53 @@ async function run(bench: SessionBench, script: PeerScript, mails: ReturnType<ty
 }
 
 test(`${sessions * mailsPerSession} generated mails: the same reports, commands and octets`, {
-  timeout: 60_000,
+  timeout: timeFor(60_000),
 }, async () => {
+  const count = { encrypted: 0, mails: 0 }
   for (let seed = 1; seed <= sessions; seed += 1) {
     const random = createRandom(seed)
     const script = makeScript(random)
     const mails = Array.from({ length: mailsPerSession }, () => makeMail(random))
     const direct = await run(ours, script(), mails)
     expect(direct, `seed ${seed}`).toEqual(await run(theirs, script(), mails))
+    if (direct.commands?.includes('STARTTLS')) count.encrypted += 1
+    count.mails += direct.mails.length
+  }
+  expect(count.encrypted).toBeGreaterThan(sessions / 20)
+  expect(count.mails).toBeGreaterThan(sessions)
+})
+
+const chunkedSessions = scaled(100, 2)
+
+test(`${chunkedSessions} large mails to a peer with CHUNKING, in BDAT and in DATA: the same reports and octets`, {
+  timeout: timeFor(60_000),
+}, async () => {
+  for (let seed = 1; seed <= chunkedSessions; seed += 1) {
+    const random = createRandom(seed)
+    const { envelope, bytes } = makeMail(random)
+    const large = Buffer.concat([
+      bytes,
+      Buffer.alloc(1_048_576 + random.below(600_000), makeMail(random).bytes),
+    ])
+    const features = [
+      'CHUNKING',
+      '8BITMIME',
+      'SMTPUTF8',
+      'SIZE',
+      ...(random.chance(0.5) ? ['PIPELINING'] : []),
+    ]
+    if (random.chance(0.3)) features.push('STARTTLS')
+    const act = random.chance(0.3) ? { dot: random.pick(answers) } : {}
+    const script = { features, tls: certificate, ...act } as PeerScript
+    const mails = [{ envelope, bytes: large }]
+    const [direct, compared] = [await run(ours, script, mails), await run(theirs, script, mails)]
+    expect(direct.commands?.some((line) => line.startsWith('BDAT '))).toBe(true)
+    const said = (commands = direct.commands) => commands?.filter((line) => !/^(?:BDAT|DATA)/.test(line))
+    expect(said(), `seed ${seed}`).toEqual(said(compared.commands))
+    expect(direct.results, `seed ${seed}`).toEqual(compared.results)
+    expect(
+      direct.mails.map(({ body }) => body),
+      `seed ${seed}`,
+    ).toEqual(compared.mails.map(({ body }) => body))
   }
 })

@@ -41,7 +41,8 @@ const OWN_FIELDS =
 /** Fields whose value has a grammar, in which an encoded word may stand for a word of a phrase only. */
 const STRUCTURED_FIELDS =
   /^(?:list-.*|in-reply-to|references|precedence|auto-submitted|feedback-id|importance|priority)$/i
-const MESSAGE_ID = /^<[!-;=?-~]+@[!-;=?-~]+>$/
+/** Ours are an id and a domain; the field stays on one line (RFC 5322 section 2.1.1). */
+const MESSAGE_ID = /^<[!-;=?-~]{1,400}@[!-;=?-~]{1,400}>$/
 const BOUNDARY_SEED = /^[A-Za-z0-9]{16,40}$/
 
 /**
