@@ -46,6 +46,7 @@ export const wayOfAMail = [
   'packages/store/src/queue/bull-queue.ts',
   'packages/store/src/queue/redis-queue.ts',
   'packages/store/src/queue/postgres-queue.ts',
+  'packages/store/src/queue/postgres-events.ts',
   'packages/store/src/queue/store-status.ts',
   'packages/store/src/queue/open-hint-queue.ts',
   'packages/store/src/queue/redis-connection.ts',

@@ -29,7 +29,9 @@ test('what is held is shown, released and ended, as text and as JSON', async () 
   ])
   const released = await restore('release', '--stream', 'transactional', '--json')
   expect(JSON.parse(released.out)).toEqual({ released: 1, ended: 0 })
-  expect((await restore('end', '--tenant', formatId('tenant', api.tenant.id))).out).toBe('ended as uncertain: 1 recipient\n')
+  expect((await restore('end', '--tenant', formatId('tenant', api.tenant.id))).out).toBe(
+    'ended as uncertain: 1 recipient\n',
+  )
 })
 
 test('what is typed wrongly is refused before anything is done', async () => {
