@@ -8,6 +8,7 @@
  *   later      accepted after the point                            is unknown
  *   inHand     at the point in a worker's hands, past its DATA      is held, and sent again only when the operator lets it go
  *   once       waiting at the point, of a tenant set to at_most_once is not sent again: it has its end as uncertain
+ *   campaign   waiting at the point, bulk                          is not sent again: the operator has it ended
  */
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -35,7 +36,7 @@ import {
 import { startWebhookReceiver, type WebhookReceiver } from './support/webhook-receiver.ts'
 
 const queue = needsProgram('redis-server') ? 'postgres' : 'redis'
-type Name = 'ended' | 'backedUp' | 'between' | 'later' | 'inHand' | 'once'
+type Name = 'ended' | 'backedUp' | 'between' | 'later' | 'inHand' | 'once' | 'campaign'
 
 let cluster: BackedUpCluster
 let peer: SmtpPeer
@@ -75,7 +76,7 @@ async function liveUntilLoss(): Promise<string> {
   const taken = Promise.withResolvers<void>()
   peer.script = {
     rcpt: ({ argument }) =>
-      isHeldBack && /backedup|between|once/.test(argument) ? '451 4.7.1 later' : undefined,
+      isHeldBack && /backedup|between|once|campaign/.test(argument) ? '451 4.7.1 later' : undefined,
     body: ({ to }) => {
       if (to[0] !== 'inhand@example.org') return undefined
       isInHand = true
@@ -93,6 +94,8 @@ async function liveUntilLoss(): Promise<string> {
   await deferred(ids.between)
   ids.once = await post(once.call, valija.mail({ from: 'hi@once.test', to: 'once@example.org' }))
   await deferred(ids.once, once.call)
+  ids.campaign = await post(valija.api, valija.mail({ to: 'campaign@example.org', stream: 'bulk' }))
+  await deferred(ids.campaign)
   ids.inHand = await send(valija.api, 'inHand')
   await until('the whole mail at the receiver', () => isInHand, PATIENCE_MS)
   const [point] = await valija.sql<{ at: string }>('SELECT clock_timestamp()::text AS at')
@@ -104,10 +107,11 @@ async function liveUntilLoss(): Promise<string> {
   await untilEnded(valija.api, ids.between, PATIENCE_MS)
   await untilEnded(valija.api, ids.inHand, PATIENCE_MS)
   await untilEnded(once.call, ids.once, PATIENCE_MS)
+  await untilEnded(valija.api, ids.campaign, PATIENCE_MS)
   ids.later = await send(valija.api, 'later')
   await untilEnded(valija.api, ids.later, PATIENCE_MS)
   cursor = (await follow(valija.api, '')).cursor
-  await receiver.received(5, PATIENCE_MS)
+  await receiver.received(6, PATIENCE_MS)
   await cluster.archiveAll()
   return point!.at
 }
@@ -122,12 +126,15 @@ async function passTransactions(url: string, count: number): Promise<void> {
   await client.end()
 }
 
-/** `valija restore <word>` at the restored database; what it prints. */
-async function restore(url: string, word: string): Promise<unknown> {
-  const env = { DATABASE_URL: url, VALIJA_SECRET_KEY: SECRET_KEY }
-  const run = startApp('restore', env, [word, '--json'])
+const runRestore = (url: string, words: string[]) =>
+  startApp('restore', { DATABASE_URL: url, VALIJA_SECRET_KEY: SECRET_KEY }, words)
+
+/** `valija restore …` at the restored database; what it prints. */
+async function restore(url: string, ...words: string[]): Promise<unknown> {
+  const run = runRestore(url, [...words, '--json'])
   expect(await run.ended, run.lines.join('\n')).toMatchObject({ code: 0 })
-  return JSON.parse(run.lines.join('\n'))
+  // Without the lines of the mail log.
+  return JSON.parse(run.lines.filter((line) => !line.startsWith('{"')).join('\n'))
 }
 
 /** What the database shows when workers run on it, and before the operator has decided. */
@@ -163,7 +170,8 @@ beforeAll(async () => {
   await database.connect()
   await database.query(`UPDATE valija.deliveries SET due_at = now() WHERE state = 'waiting'`)
   await database.end()
-  expect(await restore(url, 'hold')).toEqual({ held: 4 })
+  const lostAt = new Date().toISOString()
+  expect(await restore(url, 'hold', '--lost-at', lostAt)).toEqual({ held: 5, due_by: lostAt })
   const api = await valija.addApi({ DATABASE_URL: url })
   restored = api.call
   restoredOnce = client(api.url, once.key)
@@ -177,6 +185,9 @@ beforeAll(async () => {
   type Explained = { recipients: { because: { kind: string }[] }[] }
   whileHeld.explained = expectStatus(await restored<Explained>('GET', path), 200).json.recipients[0]!
     .because[0]!.kind
+  // A worker runs by now.
+  expect(await runRestore(url, ['hold']).ended).toMatchObject({ code: 1 })
+  expect(await restore(url, 'end', '--stream', 'bulk')).toEqual({ ended: 1 })
   expect(await restore(url, 'release')).toEqual({ released: 3, ended: 1 })
 }, 300_000)
 afterAll(async () => {
@@ -203,6 +214,13 @@ describe('after a restore to a point in time', () => {
       data: { uncertain: true, explanation: expect.stringContaining('set back to an earlier time') },
     })
     expect(arrived('once')).toHaveLength(1)
+  })
+
+  test('a campaign that the operator has ended is not sent again', async () => {
+    expect(arrivedBefore.campaign).toBe(1)
+    expect((await untilEnded(restored, ids.campaign, PATIENCE_MS)).status).toBe('failed')
+    expect((await readEvents(restored, ids.campaign)).at(-1)!.data).toMatchObject({ uncertain: true })
+    expect(arrived('campaign')).toHaveLength(1)
   })
 
   test.each(['backedUp', 'between', 'inHand'] as const)(

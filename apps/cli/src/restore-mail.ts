@@ -1,13 +1,14 @@
-/** What `valija restore` does and says. */
-import { formatId, parseId, streams } from '@valija/core'
+/** What `valija restore` does and says. Each recipient that it ends is a line of the mail log, on standard error. */
+import { createMailLog, formatId, type MailLog, parseId, streams } from '@valija/core'
 import {
   endAfterRestore,
   type Foundation,
   holdAfterRestore,
+  noteAtDatabase,
   openFoundation,
   releaseAfterRestore,
 } from '@valija/flows'
-import { environment, loadConfig } from '@valija/runtime'
+import { createLogger, environment, lineWriter, loadConfig } from '@valija/runtime'
 import { countRestored, type RestoredFilter } from '@valija/store'
 import { UsageError } from './command.ts'
 import { counted } from './in-commands.ts'
@@ -19,8 +20,10 @@ interface FilterFlags {
   json: boolean
 }
 
-async function atDatabase<T>(work: (foundation: Foundation) => Promise<T>): Promise<T> {
-  const { databaseUrl, secretKeys } = loadConfig(environment(), 'cli')
+type Parts = Foundation & { mailLog: MailLog }
+
+async function atDatabase<T>(work: (parts: Parts) => Promise<T>): Promise<T> {
+  const { databaseUrl, secretKeys, logLevel } = loadConfig(environment(), 'cli')
   if (databaseUrl === null || secretKeys.length === 0)
     throw new Error('This works at the database: set DATABASE_URL and VALIJA_SECRET_KEY.')
   const foundation = await openFoundation({
@@ -29,8 +32,9 @@ async function atDatabase<T>(work: (foundation: Foundation) => Promise<T>): Prom
     secretKeys,
     onError: (error) => process.stderr.write(`valija: ${error.message}\n`),
   })
+  const log = createLogger({ level: logLevel, name: 'restore', destination: process.stderr })
   try {
-    return await work(foundation)
+    return await work({ ...foundation, mailLog: createMailLog(lineWriter(log)) })
   } finally {
     await foundation.close()
   }
@@ -60,9 +64,11 @@ export const show = ({ json }: { json: boolean }): Promise<void> =>
 export const hold = (flags: { 'lost-at': string | undefined; json: boolean }): Promise<void> => {
   const lostAt = readTime(flags['lost-at'])
   return atDatabase(async (foundation) => {
-    const held = await holdAfterRestore(foundation, lostAt)
-    if (flags.json) printJson({ held })
-    else print(`held: ${counted(held, 'recipient')}\n`)
+    const { held, dueBy } = await holdAfterRestore(foundation, lostAt)
+    await noteAtDatabase(foundation.database, 'holdRestoredMail', null)
+    const by = dueBy.toISOString()
+    if (flags.json) printJson({ held, due_by: by })
+    else print(`held: ${counted(held, 'recipient')}, of what was due by ${by} (UTC)\n`)
   })
 }
 
@@ -70,6 +76,7 @@ export const release = (flags: FilterFlags): Promise<void> => {
   const filter = readFilter(flags)
   return atDatabase(async (foundation) => {
     const { released, ended } = await releaseAfterRestore(foundation, filter)
+    await noteAtDatabase(foundation.database, 'releaseRestoredMail', flags.tenant ?? null)
     if (flags.json) printJson({ released, ended })
     else print(`released: ${counted(released, 'recipient')}\nended as uncertain (at_most_once): ${ended}\n`)
   })
@@ -79,6 +86,7 @@ export const end = (flags: FilterFlags): Promise<void> => {
   const filter = readFilter(flags)
   return atDatabase(async (foundation) => {
     const ended = await endAfterRestore(foundation, filter)
+    await noteAtDatabase(foundation.database, 'endRestoredMail', flags.tenant ?? null)
     if (flags.json) printJson({ ended })
     else print(`ended as uncertain: ${counted(ended, 'recipient')}\n`)
   })

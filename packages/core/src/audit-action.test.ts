@@ -7,6 +7,7 @@ test.each([
   ['rotateWebhookSecret', 'webhook_secret.rotated'],
   ['verifyDomain', 'domain.checked'],
   ['importSuppressions', 'suppressions.imported'],
+  ['releaseRestoredMail', 'restored_mail.released'],
 ])('%s is %s', (operation, action) => {
   expect(auditAction(operation)).toBe(action)
 })
@@ -20,6 +21,7 @@ test.each([
   ['suppression.created', 0],
   ['webhook.tested', 1],
   ['inbox.cleared', 1],
+  ['restored_mail.held', 1],
 ])('%s that wrote nothing is an entry of %i things', (action, count) => {
   expect(countOfUnwritten(action)).toBe(count)
 })

@@ -18,6 +18,9 @@ const pastOf: Readonly<Record<string, string>> = {
   restore: 'restored',
   render: 'rendered',
   request: 'requested',
+  hold: 'held',
+  release: 'released',
+  end: 'ended',
 }
 
 /** @throws {RangeError} for an operation whose verb is not among them: it would be in the log without a name */

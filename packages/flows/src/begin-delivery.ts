@@ -4,7 +4,7 @@
 import { isEnd, steadyNowMs } from '@valija/core'
 import type { LeasedDelivery } from '@valija/store'
 import { crashPauseMs, type DelivererParts } from './deliverer-parts.ts'
-import { failedReport, lostReport } from './failed-report.ts'
+import { failedReport, lostReport, restoredReport } from './failed-report.ts'
 import type { Found } from './find-destination.ts'
 import type { HeldLease } from './held-leases.ts'
 import { isSuspect } from './isolate-suspects.ts'
@@ -19,12 +19,16 @@ import { dueAgain } from './withdraw-deliveries.ts'
 
 /** The simulator complains this long after it took the mail. */
 const complaintAfterMs = 1_000
+/** What is held is not looked at sooner than this again, by whichever clock its time is nearly over. */
+const restoredAgainMs = 250
 
 export function begin(parts: DelivererParts, delivery: LeasedDelivery, lease: HeldLease): void {
   const { desk, judging, clock } = parts
   if (isEnd(delivery.status)) {
     const hasComplaint = delivery.simulation === 'complained' && delivery.status === 'delivered'
     desk.settle(delivery, lease, hasComplaint ? complain(judging, delivery) : discard(delivery))
+  } else if (delivery.isRestored) {
+    keepRestored(parts, delivery, lease)
   } else if (delivery.isPastDot && delivery.atMostOnce) {
     const detail = 'The worker that had handed the whole mail over ended before it could read the reply.'
     const report = lostReport(delivery.route, 'worker_lost', detail, true)
@@ -56,6 +60,19 @@ export function begin(parts: DelivererParts, delivery: LeasedDelivery, lease: He
   } else {
     placeSoon(parts, delivery, lease)
   }
+}
+
+/** Held after a restore: only the operator lets it go. Until its time is over it waits, also where that is later than it was; then it ends as uncertain. */
+function keepRestored(parts: DelivererParts, delivery: LeasedDelivery, lease: HeldLease): void {
+  const { backDesk, desk, judging, clock } = parts
+  if (!delivery.isExpired) {
+    const leftMs = Math.max(restoredAgainMs, delivery.expiresAt.getTime() - clock.nowMs())
+    backDesk.giveBack([lease], steadyNowMs() + leftMs, null)
+    return
+  }
+  const report = restoredReport(delivery.route)
+  const settlement = judgeAttempt(judging, delivery, report, () => null)
+  desk.settle(delivery, lease, settlement, report)
 }
 
 function placeSoon(parts: DelivererParts, delivery: LeasedDelivery, lease: HeldLease): void {

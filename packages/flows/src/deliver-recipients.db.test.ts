@@ -329,6 +329,41 @@ test('a recipient whose data is being erased is not sent to: it is given back to
   await database.engine.query('DELETE FROM valija.erasures')
 })
 
+test('what is held after a restore is never sent: it waits until its time is over, though that is later than it was, and ends then as uncertain', async () => {
+  await begin({})
+  const hint = await accept(1)
+  const change = (sql: string) =>
+    database.engine.query(
+      `UPDATE valija.deliveries SET state = 'admitted', admitted_at = now(), ${sql} WHERE recipient_id = $1`,
+      hint.ids,
+    )
+  // As it is found at the end that it had before its tenant was suspended for an hour.
+  await change("hold = 'restored:transactional', dot_epoch = epoch")
+  await database.engine.query(`UPDATE valija.recipients SET reason = 'mailbox_full' WHERE id = $1`, hint.ids)
+  await deliverer.takeHint(hint)
+  await until('it waits again', async () => (await statesOf(hint))[0] === 'waiting' && deliverer.leased === 0)
+  expect((await readRows(hint))[0]!.dueInMs).toBeGreaterThan(3_500_000)
+  const { rows } = await database.engine.query(
+    'SELECT hold FROM valija.deliveries WHERE recipient_id = $1',
+    hint.ids,
+  )
+  expect(rows).toEqual([{ hold: 'restored:transactional' }])
+
+  await change('expires_at = now()')
+  await deliverer.takeHint(hint)
+  await until('its end', async () => (await statesOf(hint)).length === 0)
+  const ends = await database.engine.query(
+    `SELECT type, data ->> 'uncertain' AS uncertain, data ->> 'explanation' AS why,
+       (SELECT count(*)::int FROM valija.mailbox_faults) AS faults
+     FROM valija.events WHERE message_id = (SELECT message_id FROM valija.recipients WHERE id = $1) ORDER BY id DESC LIMIT 1`,
+    hint.ids,
+  )
+  expect(ends.rows).toEqual([
+    { type: 'message.failed', uncertain: 'true', why: expect.stringContaining('set back'), faults: 0 },
+  ])
+  expect(peer.connections).toEqual([])
+})
+
 test('a drain waits until what was given back is written down', async () => {
   await begin({})
   const hint = await accept(2, { route: 'mx' })

@@ -41,3 +41,9 @@ export function lostReport(
     isUncertain: isPastDot,
   }
 }
+
+const restoredDetail =
+  'The database was set back to an earlier time: this mail may have been delivered after that.'
+
+/** Of mail that is held after a restore and comes to its end. */
+export const restoredReport = (route: string) => lostReport(route, 'restored', restoredDetail, true)

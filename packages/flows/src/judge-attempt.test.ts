@@ -44,6 +44,7 @@ const delivery: LeasedDelivery = {
   epoch: 3,
   crashes: 0,
   isPastDot: false,
+  isRestored: false,
   atMostOnce: false,
   dueAt: new Date(now),
   expiresAt: new Date(now + 100_000),

@@ -166,7 +166,7 @@ function wordsForUncertainEnd(
     failure === 'restored'
       ? [
           'The database was set back to an earlier time: it may have been delivered after that.',
-          'It is not sent again, as the operator decided or at_most_once of this tenant demands.',
+          'It is not sent again: the operator decided so, its time ran out, or at_most_once of this tenant demands it.',
         ]
       : [
           'The whole mail was handed over, and no reply came: it may have been delivered.',

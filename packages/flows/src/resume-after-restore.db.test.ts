@@ -1,14 +1,30 @@
 /** What is held after a restore, and what becomes of it: on a real PostgreSQL. t-76 does it with a real restore and real processes. */
-import { createIdSource, type Stream, type Uuid } from '@valija/core'
-import { acceptMessages, countRestored, type Database, leaseDeliveries, openDatabase } from '@valija/store'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { createIdSource, createMailLog, formatId, type Stream, type Uuid } from '@valija/core'
+import {
+  acceptMessages,
+  countRestored,
+  type Database,
+  leaseDeliveries,
+  moveMessage,
+  openDatabase,
+  openLeadership,
+  releaseExpiredLeases,
+  releaseLeases,
+  setSuspended,
+} from '@valija/store'
+import pg from 'pg'
+
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
+import { until } from '../../../tests/support/until.ts'
 import { makeMessage } from '../../store/src/make-message.test-support.ts'
 import {
+  type EndParts,
   endAfterRestore,
   holdAfterRestore,
-  type RestoreParts,
+  LossTimeError,
   releaseAfterRestore,
+  WorkersRunError,
 } from './resume-after-restore.ts'
 
 const nextId = createIdSource(() => Date.now())
@@ -16,12 +32,18 @@ const [acme, once] = [nextId(), nextId()]
 const hourMs = 3_600_000
 let made: TestDatabase
 let database: Database
-let parts: RestoreParts
+let watcher: pg.Client
+let parts: EndParts
+/** Lines of the mail log. */
+const logged: object[] = []
 
 beforeAll(async () => {
   made = await createDatabase()
   database = openDatabase({ url: made.url, onError: () => {} })
-  parts = { database, clock: { nowMs: Date.now }, nextId, wake: { send: () => {} } }
+  watcher = new pg.Client(made.url)
+  await watcher.connect()
+  const mailLog = createMailLog((fields) => void logged.push(fields))
+  parts = { database, clock: { nowMs: Date.now }, nextId, wake: { send: () => {} }, mailLog }
   await sql(
     "INSERT INTO valija.tenants (id, name, at_most_once) VALUES ($1, 'acme', false), ($2, 'once', true)",
     [acme, once],
@@ -29,6 +51,7 @@ beforeAll(async () => {
 })
 afterEach(() => sql('DELETE FROM valija.deliveries'))
 afterAll(async () => {
+  await watcher.end()
   await database.close()
   await made.drop()
 })
@@ -36,10 +59,21 @@ afterAll(async () => {
 const sql = async <Row extends object>(text: string, values: unknown[] = []): Promise<Row[]> =>
   (await database.engine.query<Row>(text, values)).rows
 
+interface Over {
+  stream?: Stream
+  tenantId?: Uuid
+  dueInMs?: number
+  expiresInMs?: number
+  makeId?: typeof nextId
+}
+
 /** A mail in the given state at the point in time; returns its recipient. */
-async function accept(state: string, over: { stream?: Stream; tenantId?: Uuid; dueInMs?: number } = {}) {
-  const { tenantId = acme, stream = 'transactional', dueInMs = 0 } = over
-  const message = makeMessage(nextId, tenantId, { stream, expiresAtMs: Date.now() + 24 * hourMs })
+async function accept(state: string, over: Over = {}) {
+  const { tenantId = acme, stream = 'transactional', dueInMs = 0, expiresInMs = 24 * hourMs } = over
+  const message = makeMessage(over.makeId ?? nextId, tenantId, {
+    stream,
+    expiresAtMs: Date.now() + expiresInMs,
+  })
   await acceptMessages(database.engine, [message], { directShare: 0 })
   const { id } = message.recipients[0]!
   await sql(
@@ -73,7 +107,7 @@ test('what is waiting and due, admitted or leased is held until its time is over
   const heldBack = await accept('waiting', { dueInMs: hourMs })
   await sql(`UPDATE valija.deliveries SET hold = 'route_down:main' WHERE recipient_id = $1`, [heldBack])
   const later = await accept('waiting', { dueInMs: hourMs })
-  expect(await holdAfterRestore(parts, null)).toBe(4)
+  expect(await holdAfterRestore(parts, null)).toMatchObject({ held: 4 })
   for (const id of [...inFlight, heldBack]) {
     const row = (await rowOf(id))!
     expect(row).toMatchObject({ state: 'waiting', hold: 'restored:transactional' })
@@ -86,7 +120,8 @@ test('what is waiting and due, admitted or leased is held until its time is over
   ])
   // Told again, it holds nothing twice; of what has come since only what a worker may have had.
   await accept('leased')
-  expect(await holdAfterRestore(parts, new Date(Date.now() - 60_000))).toBe(1)
+  const lostAt = new Date(Date.now() - 60_000)
+  expect(await holdAfterRestore(parts, lostAt)).toEqual({ held: 1, dueBy: lostAt })
   expect(await rowOf(fresh)).toMatchObject({ hold: null })
 })
 
@@ -117,10 +152,158 @@ test('ended it fails as uncertain, that of one tenant alone where one is named',
   await holdAfterRestore(parts, null)
   expect(await endAfterRestore(parts, { tenantId: acme, stream: null })).toBe(1)
   expect(await endOf(mine)).toMatchObject({ status: 'failed', data: { uncertain: true } })
+  expect(logged.filter((line) => JSON.stringify(line).includes(formatId('recipient', mine)))).toMatchObject([
+    { attempt: 1, outcome: 'failed', reason: 'network' },
+  ])
   expect(await rowOf(other)).toMatchObject({ hold: 'restored:transactional' })
 })
 
-test('what somebody else lets go, as by moving it, counts as one whose final dot may have gone out', async () => {
+/** As the dispatcher comes to it, and a worker takes it. */
+async function leaseAgain(id: Uuid) {
+  await sql(`UPDATE valija.deliveries SET state = 'admitted', admitted_at = now() WHERE recipient_id = $1`, [
+    id,
+  ])
+  return (await leaseDeliveries(database.engine, [id])).deliveries[0]
+}
+
+const marked = { state: 'waiting', hold: 'restored:transactional' }
+
+async function newTenant(): Promise<Uuid> {
+  const id = nextId()
+  await sql('INSERT INTO valija.tenants (id, name) VALUES ($1, $2)', [id, id])
+  return id
+}
+
+test('its mark stays when its tenant is suspended and resumed and its old end passes, when it is given back, and when its worker dies', async () => {
+  const tenantId = await newTenant()
+  // Accepted six hours ago for an hour; for five of them its tenant was suspended.
+  const id = await accept('waiting', {
+    ...{ tenantId, expiresInMs: -5 * hourMs },
+    makeId: createIdSource(() => Date.now() - 6 * hourMs),
+  })
+  await holdAfterRestore(parts, null)
+  await setSuspended(database, tenantId, true)
+  await sql(
+    `UPDATE valija.tenant_suspensions SET began_at = began_at - interval '6 h' WHERE tenant_id = $1`,
+    [tenantId],
+  )
+  await setSuspended(database, tenantId, false)
+  const atOldEnd = (await leaseAgain(id))!
+  expect(atOldEnd).toMatchObject({ isRestored: true, isExpired: false })
+  await releaseLeases(database.engine, [atOldEnd], { dueInMs: 1_000, hold: null })
+  expect(await rowOf(id)).toMatchObject(marked)
+  await leaseAgain(id)
+  await sql(`UPDATE valija.deliveries SET leased_until = now() - interval '1 h' WHERE recipient_id = $1`, [
+    id,
+  ])
+  await until('the sweep', async () => (await releaseExpiredLeases(database.engine)).count === 1)
+  expect(await rowOf(id)).toMatchObject(marked)
+  expect(await countRestored(database.engine)).toMatchObject([{ tenantId, count: 1 }])
+})
+
+test('moved to now by its sender it is held still', async () => {
+  const id = await accept('waiting')
+  await holdAfterRestore(parts, null)
+  const [{ messageId }] = (await sql<{ messageId: Uuid }>(
+    'SELECT message_id AS "messageId" FROM valija.recipients WHERE id = $1',
+    [id],
+  )) as [{ messageId: Uuid }]
+  const move = { startMs: Date.now(), isAtOnce: true, isChanged: () => false, redate: () => null }
+  const event = { tenantId: acme, type: 'message.scheduled', messageId, createdAtMs: Date.now() } as const
+  await moveMessage(database, { tenantId: acme, messageId }, move, (_, __, seq) => ({
+    ...{ ...event, id: nextId(), data: { seq } },
+  }))
+  expect(await rowOf(id)).toMatchObject(marked)
+  expect(await leaseAgain(id)).toMatchObject({ isRestored: true })
+})
+
+test('of a suspended tenant it is ended as any, and what is not held waits', async () => {
+  const tenantId = await newTenant()
+  const [held, other] = [await accept('waiting', { tenantId }), await accept('waiting', { tenantId })]
+  await holdAfterRestore(parts, null)
+  await sql('UPDATE valija.deliveries SET hold = NULL WHERE recipient_id = $1', [other])
+  await setSuspended(database, tenantId, true)
+  expect(await endAfterRestore(parts, { tenantId, stream: null })).toBe(1)
+  expect(await endOf(held)).toMatchObject({ status: 'failed', data: { uncertain: true } })
+  expect(await leaseAgain(other)).toBeUndefined()
+  expect(await rowOf(other)).toMatchObject({ state: 'waiting', hold: null })
+})
+
+/** What shows that a worker is there. */
+async function startWorker() {
+  const leadership = openLeadership(made.url, 'dispatch', () => undefined)
+  const leads = await leadership.isHeld()
+  onTestFinished(() => leadership.close())
+  return { leads, stop: () => leadership.close() }
+}
+
+/** The engine's role is not shown what others wait for. */
+const isBlocked = async () =>
+  (
+    await watcher.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%restored:%'`,
+    )
+  ).rowCount === 1
+
+/** Somebody else's transaction. */
+async function openOther() {
+  const other = new pg.Client(made.url)
+  await other.connect()
+  onTestFinished(() => other.end().catch(() => undefined))
+  await other.query('BEGIN')
+  const lock = (id: Uuid, how = '') =>
+    other.query(`SELECT FROM valija.deliveries WHERE recipient_id = $1 FOR UPDATE ${how}`, [id])
+  return { lock, end: () => other.query('COMMIT') }
+}
+
+test('while a worker runs nothing is held', async () => {
+  const id = await accept('leased')
+  const worker = await startWorker()
+  await expect(holdAfterRestore(parts, null)).rejects.toThrow(WorkersRunError)
+  expect(await rowOf(id)).toMatchObject({ state: 'leased', hold: null })
+  await worker.stop()
+})
+
+test('a worker that starts meanwhile leads nothing, and is told of', async () => {
+  const id = await accept('waiting')
+  const other = await openOther()
+  await other.lock(id)
+  const holding = holdAfterRestore(parts, null)
+  const outcome = expect(holding).rejects.toThrow(/A worker came.*1 recipients are held/)
+  await until('it waits for the row', isBlocked)
+  const worker = await startWorker()
+  expect(worker.leads).toBe(false)
+  await other.end()
+  await outcome
+  await worker.stop()
+})
+
+test('rows are taken by rising id, so that it and somebody else never wait for each other', async () => {
+  const [lower, higher] = [await accept('waiting'), await accept('waiting')]
+  // Behind the other in the table.
+  await sql('UPDATE valija.deliveries SET due_at = due_at WHERE recipient_id = $1', [lower])
+  const other = await openOther()
+  await other.lock(lower)
+  const holding = holdAfterRestore(parts, null)
+  await until('it waits for the row', isBlocked)
+  await other.lock(higher, 'NOWAIT')
+  await other.end()
+  expect(await holding).toMatchObject({ held: 2 })
+})
+
+test('a time of loss that is still to come, or before what came back, is refused, and nothing is held', async () => {
+  const id = await accept('waiting', { tenantId: once })
+  await holdAfterRestore(parts, null)
+  await endAfterRestore(parts, { tenantId: once, stream: null })
+  expect((await endOf(id))!.status).toBe('failed')
+  const waiting = await accept('waiting')
+  for (const offMs of [hourMs, -hourMs])
+    await expect(holdAfterRestore(parts, new Date(Date.now() + offMs))).rejects.toThrow(LossTimeError)
+  expect(await rowOf(waiting)).toMatchObject({ hold: null })
+  expect(await holdAfterRestore(parts, new Date())).toMatchObject({ held: 1 })
+})
+
+test('what an older worker lets go counts as one whose final dot may have gone out', async () => {
   const id = await accept('waiting', { tenantId: once })
   await holdAfterRestore(parts, null)
   await sql(`UPDATE valija.deliveries SET state = 'admitted', hold = NULL WHERE recipient_id = $1`, [id])

@@ -80,7 +80,7 @@ export function createSettleDesk(dependencies: SettleDeskDependencies): SettleDe
       const work = settleOne(settlement)
         .then((isOurs) => {
           if (!isOurs) return
-          write(mailLog, delivery, settlement, report)
+          logSettled(mailLog, delivery, settlement, report)
           onSettled?.()
         })
         .catch(onError)
@@ -148,8 +148,9 @@ function openBook({ database, wake, onError }: SettleDeskDependencies) {
   }
 }
 
-function write(
-  mailLog: MailLog,
+/** The line of what is committed. */
+export function logSettled(
+  mailLog: Pick<MailLog, 'attempted' | 'ended'>,
   delivery: LeasedDelivery,
   settlement: Settlement,
   report: TransactionReport | undefined,

@@ -118,7 +118,7 @@ export const schema = {
     kind: kinds.durationWithin('30s', '10m'),
     default: '60s',
     sentence:
-      'How long a process that is told to stop may take. 10 s before that, conversations that still wait for a reply are given up and tried again; with `10m` the reply to a whole mail is waited for as long as RFC 5321 gives a receiver. Its supervisor has to wait longer before it kills.',
+      'How long a process that is told to stop may take. 10 s before that, conversations that still wait for a reply are given up and tried again; with `10m` the reply to a whole mail is waited for nearly as long as RFC 5321 gives a receiver. Its supervisor has to wait longer before it kills.',
   }),
   adminKey: variable({
     name: 'VALIJA_ADMIN_KEY',

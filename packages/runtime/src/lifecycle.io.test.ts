@@ -80,6 +80,18 @@ describe('a process', { timeout: 20_000 }, () => {
     expect(await running.ended).toEqual({ code: 1, signal: null })
   })
 
+  test('one limit is for both, a start that hangs and what has started by then', async () => {
+    const running = run(
+      `life.onStop(step('http', () => new Promise(() => {}))); say('starting'); await new Promise(() => {})`,
+      'drainLimitMs: 1000',
+    )
+    await running.line('starting')
+    running.signal('SIGTERM')
+    expect(await running.ended).toEqual({ code: 1, signal: null })
+    const { limitMs } = JSON.parse(await running.line('not everything stopped in time'))
+    expect(limitMs).toBeLessThanOrEqual(500)
+  })
+
   test('says one sentence when its start fails, stops what had started, exit 1', async () => {
     const running = run(`life.onStop(step('postgres')); throw new Error('The port 3000 is taken.')`)
     expect(await running.ended).toEqual({ code: 1, signal: null })

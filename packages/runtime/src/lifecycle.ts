@@ -137,7 +137,13 @@ export async function runUntilSignal(options: RunOptions): Promise<never> {
     () => null,
     (error: unknown) => (stopping.aborted ? null : error), // a start that gives up at a signal has not failed
   )
-  const failure = await Promise.race([started, ended.then(() => delay(drainLimitMs, null))])
+  let endedAtMs = Number.POSITIVE_INFINITY
+  // A start that hangs has half of the time: the other half is for what it has started.
+  const givenUp = ended.then(() => {
+    endedAtMs = performance.now()
+    return delay(drainLimitMs / 2, null)
+  })
+  const failure = await Promise.race([started, givenUp])
   if (failure) {
     log.debug({ err: failure }, 'the start failed')
     process.stderr.write(`valija: ${failure instanceof Error ? failure.message : String(failure)}\n`)
@@ -148,7 +154,8 @@ export async function runUntilSignal(options: RunOptions): Promise<never> {
     flushCompileCache()
   }
   const fatal = failure ?? (await ended)
-  const isClean = await drain(steps, log, drainLimitMs)
+  const spentMs = Math.max(0, performance.now() - endedAtMs)
+  const isClean = await drain(steps, log, Math.max(0, Math.round(drainLimitMs - spentMs)))
   clearInterval(keepAlive)
   process.exit(fatal || !isClean ? 1 : 0)
 }

@@ -23,6 +23,7 @@ import { asEngine, type Database } from './database.ts'
 import { idempotencyKeptMs } from './idempotency-keys.ts'
 import { isUncertainSql } from './lease-deliveries.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
+import { restoredMarkSql } from './restored-mark.ts'
 import { dropSensitiveBodies } from './sensitive-bodies.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
@@ -128,7 +129,7 @@ export interface Move {
 }
 
 /**
- * Moves every recipient that nobody is sending to. What is counted from the start moves along: the expiry, and for how long
+ * Moves every recipient that nobody is sending to; what is held after a restore stays held. What is counted from the start moves along: the expiry, and for how long
  * the idempotency key is kept.
  *
  * @returns null for a message that is unknown or another tenant's
@@ -182,7 +183,7 @@ async function writeMove(
 WITH message AS (
   UPDATE valija.messages SET send_at = $5::timestamptz, expires_at = $6::timestamptz WHERE id = $4::uuid
 ), delivery AS (
-  UPDATE valija.deliveries SET state = 'waiting', admitted_at = NULL, hold = NULL, starts_at = $5::timestamptz, expires_at = $6::timestamptz,
+  UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL, hold = ${restoredMarkSql('d')}, starts_at = $5::timestamptz, expires_at = $6::timestamptz,
     late_at = late_at + ($6::timestamptz - expires_at),
     due_at = CASE WHEN $7::boolean THEN least(due_at, now()) ELSE $5::timestamptz END
   WHERE recipient_id = ANY ($1::uuid[])

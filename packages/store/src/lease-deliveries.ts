@@ -19,6 +19,7 @@ import type pg from 'pg'
 import { isInState } from './admission.ts'
 import { askTogether } from './ask-together.ts'
 import { isErasedSql } from './erasures.ts'
+import { restoredMarkSql } from './restored-mark.ts'
 import { leasedHitSql, type SuppressionHit } from './suppressions.ts'
 import { extendedSql } from './suspend-tenant.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
@@ -54,6 +55,8 @@ export interface LeasedDelivery {
   isPastDot: boolean
   /** The tenant chose that an attempt whose end is not known is not repeated. */
   atMostOnce: boolean
+  /** Held after a restore, and not let go: it is never sent (restored-mark.ts). */
+  isRestored: boolean
   dueAt: Date
   expiresAt: Date
   isExpired: boolean
@@ -95,7 +98,7 @@ export const isUncertainSql = (delivery: string) =>
 
 /**
  * Leases those of the given rows that are still admitted. A hint that came twice, or too late, finds nothing. Those of a tenant that is suspended
- * wait again: they were admitted by somebody who did not know it yet.
+ * wait again: they were admitted by somebody who did not know it yet. But what is held after a restore is leased: it is not sent, and may have to end.
  *
  * Recipients have the time of their message in their id, so both look-ups are bounded by the ids' times and PostgreSQL looks
  * only into the partitions of those days. They are look-ups, one by one, and no joins: of the newest ids it knows nothing yet, and would
@@ -142,12 +145,13 @@ async function leaseWithBodies(pool: pg.Pool, lease: pg.QueryConfig, bodies: pg.
 
 const leaseSql = `
 WITH locked AS MATERIALIZED (
-  SELECT recipient_id, tenant_id = ANY (ARRAY(SELECT id FROM valija.tenants WHERE suspended_at IS NOT NULL)) AS is_held
+  SELECT recipient_id, tenant_id = ANY (ARRAY(SELECT id FROM valija.tenants WHERE suspended_at IS NOT NULL))
+    AND (hold LIKE 'restored:%') IS NOT TRUE AS is_held
   FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'admitted')}
   ORDER BY recipient_id FOR UPDATE SKIP LOCKED
 ), leased AS (
   UPDATE valija.deliveries AS d
-  SET state = CASE WHEN is_held THEN 'waiting' ELSE 'leased' END, epoch = d.epoch + 1, admitted_at = NULL, hold = NULL,
+  SET state = CASE WHEN is_held THEN 'waiting' ELSE 'leased' END, epoch = d.epoch + 1, admitted_at = NULL, hold = ${restoredMarkSql('d')},
     leased_until = CASE WHEN NOT is_held THEN now() + make_interval(secs => ${leaseMs / 1000}) END
   FROM locked WHERE d.recipient_id = locked.recipient_id
   RETURNING d.*
@@ -158,7 +162,7 @@ SELECT leased.recipient_id AS "recipientId", leased.message_id AS "messageId", l
   time.over_at <= now() AS "isExpired", r.id IS NULL OR m.id IS NULL AS "isOrphan", r.email, r.domain, r.ordinal, r.status, r.reason, r.seq, m.from_email AS "fromEmail",
   m.from_domain AS "fromDomain", m.tags, m.metadata, m.created_at AS "createdAt", m.send_at AS "sendAt", m.require_tls AS "requireTls", m.is_simulated AS "isSimulated",
   m.is_sensitive AS "isSensitive",
-  leased.dot_epoch IS NOT NULL AS "isPastDot",
+  leased.dot_epoch IS NOT NULL AS "isPastDot", leased.hold IS NOT NULL AS "isRestored",
   coalesce((SELECT t.at_most_once FROM valija.tenants AS t WHERE t.id = leased.tenant_id), false) AS "atMostOnce",
   ${leasedHitSql} AS suppression, ${isErasedSql} AS "isErased"
 FROM leased
@@ -315,7 +319,7 @@ export async function releaseLeases(
 WITH locked AS MATERIALIZED (${lockSql}) AS d
 ), released AS (
   UPDATE valija.deliveries AS d
-  SET state = 'waiting', leased_until = NULL, hold = $6::text,
+  SET state = 'waiting', leased_until = NULL, hold = coalesce(${restoredMarkSql('d')}, $6::text),
     due_at = CASE WHEN $3::float8 > 0 THEN least(${extendedSql('d', 'deliveries')}, now() + make_interval(secs => $3::float8 / 1000)) ELSE d.due_at END
   WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
   RETURNING d.recipient_id, d.due_at

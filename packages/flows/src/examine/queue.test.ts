@@ -77,6 +77,7 @@ test.each([
   [{ oldestDueMs: { transactional: 59_000, bulk: 59_000 }, workers: 0 }, 'ok', null],
   [{ oldestDueMs: { transactional: 90_000, bulk: 0 } }, 'warning', /more workers/],
   [{ oldestDueMs: { transactional: 0, bulk: 3_600_000 } }, 'ok', null],
+  [{ oldestDueMs: { transactional: 0, bulk: 3 * 86_400_000 } }, 'warning', /whether they send any/],
   [{ oldestDueMs: { transactional: 0, bulk: 90_000 }, workers: 0 }, 'warning', /valija -- worker/],
   [{ oldestDueMs: { transactional: 3_600_000, bulk: 0 }, workers: 0 }, 'failed', /valija -- worker/],
 ] as const)('mail that waits for workers: %j', (over, status, fix) => {

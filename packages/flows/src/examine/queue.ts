@@ -76,15 +76,23 @@ export function judgePostgresQueue(look: InstallationLook): Check[] {
 }
 
 /**
- * Waits for longer than these mean that nobody takes what is due (docs/operations.md alarms at a minute). A campaign that waits for its turn
- * while workers run is none.
+ * Waits for longer than these mean that nobody takes what is due (docs/operations.md alarms at a minute). A campaign may wait for its turn
+ * while workers run, but where it does for hours they may hang as well.
  */
-const dueMs = { warning: 60_000, failed: 900_000 }
+const dueMs = { warning: 60_000, failed: 900_000, bulk: 21_600_000 }
 
 export function judgeBacklog(look: InstallationLook): Check[] {
   const check = checkOf('backlog')
   if (look.kind !== 'facts') return [check.skipped('needs the database with the tables of this version')]
   const { oldestDueMs: ages, workers }: InstallationFacts = look.facts
+  if (workers > 0 && ages.transactional < dueMs.warning && ages.bulk >= dueMs.bulk) {
+    return [
+      check.warning(
+        `bulk mail has been due for ${durationText(ages.bulk)}, though workers run`,
+        'See whether they send any ("npm run valija -- queue", twice: what is leased, and less that waits). If not, look at "worker trouble" in their logs and restart them; if so, it is more than they can send: start more.',
+      ),
+    ]
+  }
   const oldestDueMs = workers > 0 ? ages.transactional : Math.max(ages.transactional, ages.bulk)
   if (oldestDueMs < dueMs.warning) {
     const running = workers === 1 ? 'one worker runs' : `${workers || 'no'} workers run`
