@@ -1,29 +1,44 @@
 /**
  * A process that has as many files open as it may (EMFILE): it refuses what it has no place for, and neither ends nor spins nor fills
- * its log; when there are places again it goes on, and everything that was answered 202 arrives, once.
+ * its log; when there are places again it goes on, and everything that was answered 202 arrives, once. A worker blames nobody else for
+ * it: no relay (here one by name, whose lookup fails first), no exchangers or their DNS, no webhook's endpoint.
  */
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import net from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Internet, startInternet } from './support/internet.ts'
 import { type MailGauge, startMailGauge } from './support/mail-gauge.ts'
 import { allEnded, countEach, post, readAttempts, readMessage } from './support/message-life.ts'
 import type { Running } from './support/processes.ts'
-import { until } from './support/until.ts'
-import { startValija, type Valija } from './support/valija.ts'
+import { needsProgram, until } from './support/until.ts'
+import { expectStatus, startValija, type Valija } from './support/valija.ts'
+import { startWebhookReceiver, type WebhookReceiver } from './support/webhook-receiver.ts'
 
 let gauge: MailGauge
+let internet: Internet
+let endpoint: WebhookReceiver
 let valija: Valija
 
-beforeAll(async () => {
+async function begin(): Promise<void> {
   gauge = await startMailGauge()
-  valija = await startValija({ queue: 'postgres', delivery: 'smarthost', smarthost: gauge })
-}, 180_000)
-afterAll(async () => {
+  internet = await startInternet()
+  endpoint = await startWebhookReceiver()
+  valija = await startValija({ queue: 'postgres', delivery: 'mx', internet })
+  const relay = { name: 'relay', kind: 'smarthost', host: 'localhost', port: gauge.port, tls: 'off' }
+  const forTenant = { 'valija-tenant': valija.tenantId }
+  expectStatus(await valija.admin('POST', '/routes', relay, forTenant), 201)
+  const webhook = { url: endpoint.url, events: ['message.deferred'] }
+  expectStatus(await valija.api('POST', '/webhooks', webhook), 201)
+}
+
+async function end(): Promise<void> {
   await valija?.stop()
-  await gauge?.stop()
-})
+  await Promise.all([gauge, internet, endpoint].map((one) => one?.stop()))
+}
+
+const byRelay = (to: string) => valija.mail({ to, route: 'relay' })
 
 const openFiles = ({ pid }: Running) => readdirSync(`/proc/${pid}/fd`).length
 
@@ -84,70 +99,111 @@ function crowd(port: number, count: number) {
   }
 }
 
-test('an API without a free descriptor refuses connections, answers those that it has with 202 or 503, and goes on when there are some again', async () => {
-  const [api] = valija.apis as [Running]
-  const accepted: string[] = []
-  const refusals: string[] = []
-  const postTo = async (to: string) => {
-    const answer = await valija.api<{ code?: string }>('POST', '/send', valija.mail({ to })).catch(() => null)
-    if (answer?.status === 202) accepted.push(to)
-    else
-      refusals.push(
-        answer === null
-          ? 'refused'
-          : `${answer.status} ${answer.headers.get('retry-after')} ${answer.json.code}`,
-      )
-  }
-  await postTo('before@example.org')
-  limitFiles(api, openFiles(api) + 10)
-  const many = crowd(Number(new URL(valija.url).port), 40)
-  await inPeace(api, async () => {
-    await until('connections are refused', () => many.closed() > 20)
-    for (let index = 0; index < 20; index += 1) await postTo(`full${index}@example.org`)
-    await cutDatabase()
-    for (let index = 0; index < 20; index += 1) {
-      await postTo(`cut${index}@example.org`)
-      await delay(25)
-    }
-  })
-  many.leave()
-  await until('it takes mail again', async () => {
-    await postTo(`after${refusals.length}@example.org`)
-    return accepted.at(-1)?.startsWith('after')
-  })
-  limitFiles(api, plenty)
-  for (const refusal of refusals)
-    expect(refusal).toMatch(/^refused|^503 [1-9]\d? (?:database_unavailable|overloaded)$/)
-  process.stdout.write(`${accepted.length} accepted, ${JSON.stringify([...countEach(refusals)])}\n`)
-  const arrived = () => gauge.mails.map(({ to }) => to)
-  await until('all that was accepted', () => accepted.every((to) => arrived().includes(to)))
-  const counts = countEach(arrived())
-  expect(accepted.filter((to) => counts.get(to) !== 1)).toEqual([])
-}, 120_000)
+describe.skipIf(needsProgram('prlimit'))('as many files open as it may', () => {
+  beforeAll(begin, 180_000)
+  afterAll(end)
 
-test('a worker without a free descriptor defers as by its own fault, blames neither site nor route, lives without its database, and goes on', async () => {
-  const [worker] = valija.workers as [Running]
-  gauge.hangUp()
-  const ids: string[] = []
-  limitFiles(worker, 3)
-  await inPeace(worker, async () => {
-    for (let index = 0; index < 5; index += 1)
-      ids.push(await post(valija.api, valija.mail({ to: `w${index}@example.org` })))
-    const first = await until('an attempt', async () => {
-      const messages = await Promise.all(ids.map((id) => readMessage(valija.api, id)))
-      return messages.find(({ status }) => status === 'deferred')
+  test('an API without a free descriptor refuses connections, answers those that it has with 202 or 503, and goes on when there are some again', async () => {
+    const [api] = valija.apis as [Running]
+    const accepted: string[] = []
+    const refusals: string[] = []
+    const postTo = async (to: string) => {
+      const answer = await valija.api<{ code?: string }>('POST', '/send', byRelay(to)).catch(() => null)
+      if (answer?.status === 202) accepted.push(to)
+      else
+        refusals.push(
+          answer === null
+            ? 'refused'
+            : `${answer.status} ${answer.headers.get('retry-after')} ${answer.json.code}`,
+        )
+    }
+    await postTo('before@example.org')
+    limitFiles(api, openFiles(api) + 10)
+    const many = crowd(Number(new URL(valija.url).port), 40)
+    await inPeace(api, async () => {
+      await until('connections are refused', () => many.closed() > 20)
+      for (let index = 0; index < 20; index += 1) await postTo(`full${index}@example.org`)
+      await cutDatabase()
+      for (let index = 0; index < 20; index += 1) {
+        await postTo(`cut${index}@example.org`)
+        await delay(25)
+      }
     })
-    expect(first.recipients[0]).toMatchObject({ reason: 'internal', attempts: 1 })
-    expect(first.recipients[0]!.reply).toContain('could open no connection (connect EMFILE')
-    expect(await readAttempts(valija.api, first.id)).toMatchObject([{ phase: 'connect', host: '127.0.0.1' }])
-    await cutDatabase()
-    await delay(1_500)
-  })
-  limitFiles(worker, plenty)
-  ids.push(await post(valija.api, valija.mail({ to: 'w5@example.org' })))
-  for (const { status } of await allEnded(valija.api, ids)) expect(status).toBe('delivered')
-  const counts = countEach(gauge.mails.map(({ to }) => to).filter((to) => to.startsWith('w')))
-  expect([...counts].sort()).toEqual(ids.map((_, index) => [`w${index}@example.org`, 1]))
-  // Nobody is told that the site or the relay has been away.
-  expect(await valija.sql('SELECT FROM valija.events WHERE type LIKE $1', ['route.%'])).toEqual([])
-}, 120_000)
+    many.leave()
+    await until('it takes mail again', async () => {
+      await postTo(`after${refusals.length}@example.org`)
+      return accepted.at(-1)?.startsWith('after')
+    })
+    limitFiles(api, plenty)
+    for (const refusal of refusals)
+      expect(refusal).toMatch(/^refused|^503 [1-9]\d? (?:database_unavailable|overloaded)$/)
+    process.stdout.write(`${accepted.length} accepted, ${JSON.stringify([...countEach(refusals)])}\n`)
+    const arrived = () => gauge.mails.map(({ to }) => to)
+    await until('all that was accepted', () => accepted.every((to) => arrived().includes(to)))
+    const counts = countEach(arrived())
+    expect(accepted.filter((to) => counts.get(to) !== 1)).toEqual([])
+  }, 120_000)
+
+  test('a worker without a free descriptor defers as by its own fault, once, blames nobody else, lives without its database, and goes on', async () => {
+    const [worker] = valija.workers as [Running]
+    const warm = await internet.site('warm.test')
+    const cold = await internet.site('cold.test')
+    // Its exchanger is known, and no session to it is left.
+    await allEnded(valija.api, [await post(valija.api, valija.mail({ to: 'first@warm.test' }))])
+    gauge.hangUp()
+    warm.cut()
+    const mails = [
+      byRelay('w@example.org'),
+      valija.mail({ to: 'w@warm.test' }),
+      valija.mail({ to: 'w@cold.test' }),
+    ]
+    const ids: string[] = []
+    const recipients = async () =>
+      (await Promise.all(ids.map((id) => readMessage(valija.api, id)))).map(
+        (message) => message.recipients[0]!,
+      )
+    limitFiles(worker, 3)
+    await inPeace(worker, async () => {
+      for (const mail of mails) ids.push(await post(valija.api, mail))
+      await until('each is told', async () =>
+        (await recipients()).every(({ status }) => status === 'deferred'),
+      )
+      // One more try at least, which is not told.
+      await delay(2_500)
+      for (const recipient of await recipients()) {
+        expect(recipient).toMatchObject({ status: 'deferred', reason: 'internal', attempts: 1 })
+        expect(recipient.reply).toContain('this worker could open no connection (')
+      }
+      const rows = await valija.sql<{ hold: string | null; steps: number }>(
+        'SELECT hold, retry_steps AS steps FROM valija.deliveries',
+      )
+      expect(rows).toEqual(mails.map(() => ({ hold: null, steps: 0 })))
+      const [relayed] = await readAttempts(valija.api, ids[0]!)
+      expect(relayed).toMatchObject({ phase: 'dns', host: 'localhost' })
+      const [direct] = await readAttempts(valija.api, ids[1]!)
+      expect(direct).toMatchObject({ phase: 'connect', host: 'mx.warm.test' })
+      expect(direct!.reply).toContain('connect EMFILE')
+      const [unasked] = await readAttempts(valija.api, ids.at(-1)!)
+      expect(unasked).toMatchObject({ phase: 'dns', host: null })
+      await cutDatabase()
+      await delay(1_000)
+    })
+    limitFiles(worker, plenty)
+    for (const { status } of await allEnded(valija.api, ids)) expect(status).toBe('delivered')
+    const byName = gauge.mails.map(({ to }) => to).filter((to) => to.startsWith('w'))
+    expect(byName.sort()).toEqual(['w@example.org'])
+    for (const peer of [warm, cold]) {
+      const arrived = peer.mails.map(({ to }) => to[0]!.split('@')[0]!).filter((name) => name !== 'first')
+      expect(arrived.sort()).toEqual(['w'])
+    }
+    // Nobody is told that the site or the relay has been away; and the endpoint hears of each deferral, in a first try.
+    expect(await valija.sql('SELECT FROM valija.events WHERE type LIKE $1', ['route.%'])).toEqual([])
+    await endpoint.received(mails.length)
+    await until(
+      'each is settled',
+      async () => (await valija.sql('SELECT FROM valija.webhook_outbox')).length === 0,
+    )
+    const tries = await valija.sql('SELECT outcome, number FROM valija.webhook_tries')
+    expect(tries).toEqual(mails.map(() => ({ outcome: 'delivered', number: 1 })))
+  }, 120_000)
+})

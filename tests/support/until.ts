@@ -57,6 +57,7 @@ const DEBIAN_PACKAGE: Record<string, string> = {
   swaks: 'swaks libnet-ssleay-perl',
   'ldns-signzone': 'ldnsutils',
   faketime: 'faketime',
+  prlimit: 'util-linux',
   exim4: 'exim4-daemon-light; beside Postfix as .ci/run does it',
 }
 

@@ -4,6 +4,7 @@
 import net from 'node:net'
 import type { TransportFailure } from '@valija/core'
 import { guardLookup, type NetworkGuard, refusalText } from './network-guard.ts'
+import { isWantOfSockets, noSocketText } from './no-socket.ts'
 import type { SessionTarget } from './session.ts'
 
 export interface ConnectFailure {
@@ -94,20 +95,15 @@ const failureByCode: Record<string, TransportFailure> = {
   EADDRESSREFUSED: 'address_refused',
 }
 
-/** Of this process or machine: the peer has not been asked. */
-const wantOfSockets = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'])
-
 function failOf(error: NodeJS.ErrnoException): ConnectFailure {
   // Several addresses that all failed come as one error with the first one's code.
   const code = error.code ?? ''
   const detail = error.message || (error instanceof AggregateError ? String(error.errors[0]?.message) : code)
-  if (wantOfSockets.has(code)) {
-    const cure = 'its limit of open files (ulimit -n, LimitNOFILE) may be too low'
-    return fail('connect', 'no_socket', `this worker could open no connection (${detail}): ${cure}`)
-  }
+  const isInLookup = error.syscall === 'getaddrinfo' || code === 'ENOTFOUND'
+  if (isWantOfSockets(error)) return fail(isInLookup ? 'dns' : 'connect', 'no_socket', noSocketText(detail))
   // The system's lookup cannot tell "does not exist" from "cannot say now"; only the MX resolver can, and it hands us an address.
   // So this is never for good: a route whose name is mistyped must not cost its backlog.
-  if (error.syscall === 'getaddrinfo' || code === 'ENOTFOUND') return fail('dns', 'name_unavailable', detail)
+  if (isInLookup) return fail('dns', 'name_unavailable', detail)
   return fail('connect', failureByCode[code] ?? 'connection_lost', detail)
 }
 

@@ -24,6 +24,7 @@ export {
   localAddresses,
   type NetworkGuard,
 } from './network-guard.ts'
+export { isWantOfSockets, noSocketPauseMs, noSocketText } from './no-socket.ts'
 export { createOpenFirst, createOpenSession } from './open-first.ts'
 export {
   createOutgoingHttp,

@@ -16,6 +16,7 @@ import {
   localAddresses,
   type NetworkGuard,
 } from './network-guard.ts'
+import { isWantOfSockets, noSocketText } from './no-socket.ts'
 
 export type HttpResult =
   | {
@@ -54,6 +55,8 @@ export type HttpFailure =
   /** Private, reserved or this machine's own, and not among the allowed networks. */
   | 'address_refused'
   | 'name_unknown'
+  /** This process could open no socket: the receiver was not asked. */
+  | 'no_socket'
   | 'connection_failed'
   | 'tls'
   | 'timeout'
@@ -270,6 +273,9 @@ const failureByCode: Record<string, HttpFailure> = {
 
 function describe(error: unknown): { code: HttpFailure; message: string } {
   const { name, code = '', message } = error as NodeJS.ErrnoException
+  if (isWantOfSockets(error as NodeJS.ErrnoException)) {
+    return { code: 'no_socket', message: noSocketText(message || code, 'process') }
+  }
   if (name === 'TimeoutError') return { code: 'timeout', message: 'no answer before the deadline' }
   if (name === 'HTTPParserError' || code.startsWith('HPE_')) return { code: 'protocol', message }
   if (/^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_)/.test(code))

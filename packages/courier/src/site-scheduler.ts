@@ -11,7 +11,8 @@
  * A site that cannot be reached is tried again after a pause. Each time one job is told why; the others keep their places, so
  * an outage costs the database nothing and ends with the first connection that succeeds. What is beyond a site's share, and
  * everything that would have to wait longer than a moment, is handed back until the pause is over: a site that is down does
- * not fill its worker.
+ * not fill its worker. Where this process has no socket for another session, nothing is wrong with the site: it is tried again soon,
+ * its sessions go on, and what is handed back is not held for it.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { steadyNowMs, type TransactionReport } from '@valija/core'
@@ -23,14 +24,17 @@ import type { SiteShaper } from './site-shaper.ts'
 import { endOfRest, isCleared, isInTrouble, type LineLimits, mayKeep } from './site-share.ts'
 import {
   createSite,
-  firstPauseMs,
+  type FailedOpening,
   type Grant,
   hasRoomFor,
   isBehind,
   isDown,
+  isResting,
   isStarving,
   type Lane,
+  longestPauseMs,
   patienceMs,
+  restAfterFailure,
   restMsOf,
   restsUntil,
   type ScopeState,
@@ -67,8 +71,11 @@ export interface SiteSchedulerParts<Job extends SiteJob> {
   open: (destination: Destination) => ReturnType<OpenSession>
   shaper: SiteShaper
   limits: SiteLimits
-  /** These jobs were not begun and are the caller's again; their site takes no mail before `untilMs` (`steadyNowMs()`). */
-  onHeldBack: (jobs: Job[], untilMs: number, scope: ShapingScope) => void
+  /**
+   * These jobs were not begun and are the caller's again; their site takes no mail before `untilMs` (`steadyNowMs()`). `scope` is
+   * null where that is no matter of the site: this process has no socket for it.
+   */
+  onHeldBack: (jobs: Job[], untilMs: number, scope: ShapingScope | null) => void
   /** A job broke its promise not to reject, or `settle` threw, or `open`, perhaps for no job any more; the job is the caller's again. */
   onCrash: (job: Job | null, error: unknown) => void
 }
@@ -90,9 +97,6 @@ export interface SiteScheduler<Job extends SiteJob> {
   /** Drains, then closes every session. Call `drain` before to have the jobs returned. */
   close(): Promise<void>
 }
-
-/** The longest pause after failed openings, which doubles up to it. Minutes are the business of shaping rules. */
-const longestPauseMs = 5_000
 
 /** A connection that we have closed is seen by its peer a little later: until then it counts among those that the peer allows. */
 const goneAfterMs = 100
@@ -258,9 +262,11 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   #handBackExcess(site: SiteState<Job>): void {
     const excess = site.line.takeBehind(this.#mayKeep(site))
     if (excess.length === 0) return
-    site.isSuspect = true
+    const { shaper, onHeldBack } = this.#parts
+    const isOurs = site.lacksSocket && restsUntil(site, shaper) <= steadyNowMs()
+    if (!isOurs) site.isSuspect = true
     const jobs = excess.map(({ job }) => job)
-    this.#parts.onHeldBack(jobs, endOfRest(site, this.#parts.shaper), site.scope.scope)
+    onHeldBack(jobs, endOfRest(site, shaper), isOurs ? null : site.scope.scope)
   }
 
   // Sessions of other destinations
@@ -323,7 +329,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       this.#begin(site, opened.session, grant)
     } else {
       grant.release()
-      this.#endOpening(site, opened.tell)
+      this.#endOpening(site, opened)
     }
     this.#endDrain()
   }
@@ -331,6 +337,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   /** No place is free: a session of the same scope that has no work gives way. */
   #refused(site: SiteState<Job>, retryAtMs: number): void {
     site.refusedUntilMs = retryAtMs
+    site.lacksSocket = false
     for (const other of site.scope.sites) {
       const idle = [...other.lanes].find((lane) => !lane.isBusy)
       if (idle === undefined) continue
@@ -339,16 +346,18 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     }
   }
 
-  /** Never rejects. `tell` says what the failure is for the job that meets it. */
-  async #tryToOpen(
-    destination: Destination,
-  ): Promise<{ session: Session } | { tell: (job: Job | null) => void }> {
+  /** Never rejects. */
+  async #tryToOpen(destination: Destination): Promise<{ session: Session } | FailedOpening<Job>> {
     try {
       const opened = await this.#parts.open(destination)
       if (opened.ok) return { session: opened.session }
-      return { tell: (job) => job && this.#settle(job, opened.report) }
+      const { report } = opened
+      return {
+        lacksSocket: report.failure === 'no_socket',
+        tell: (job) => job && this.#settle(job, report),
+      }
     } catch (error) {
-      return { tell: (job) => this.#parts.onCrash(job, error) }
+      return { lacksSocket: false, tell: (job) => this.#parts.onCrash(job, error) }
     }
   }
 
@@ -356,6 +365,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     site.pauseMs = 0
     site.pausedUntilMs = 0
     site.refusedUntilMs = 0
+    site.lacksSocket = false
     const lane: Lane<Job> = {
       site,
       session,
@@ -372,14 +382,13 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   }
 
   /** An opening has failed: one job is told; the others wait for the end of the pause, as many as a site may keep. */
-  #endOpening(site: SiteState<Job>, tell: (job: Job | null) => void): void {
+  #endOpening(site: SiteState<Job>, { lacksSocket, tell }: FailedOpening<Job>): void {
     this.#sockets -= 1
-    const isPausedAlready = site.pausedUntilMs > steadyNowMs()
-    const met = isPausedAlready ? undefined : site.line.shift()
-    site.pauseMs = Math.min(Math.max(site.pauseMs * 2, firstPauseMs), longestPauseMs)
-    site.pausedUntilMs = steadyNowMs() + site.pauseMs
+    const met = isResting(site) ? undefined : site.line.shift()
+    restAfterFailure(site, lacksSocket)
     tell(met?.job ?? null)
     this.#pump(site)
+    this.#forget(site)
     this.#pumpWanting()
   }
 

@@ -4,6 +4,7 @@
  */
 import { steadyNowMs } from '@valija/core'
 import type { Destination, ShapingScope } from './destination.ts'
+import { noSocketPauseMs } from './no-socket.ts'
 import type { Session } from './session.ts'
 import { createProgress, type Progress } from './site-progress.ts'
 import type { ConnectionGrant, SiteShaper } from './site-shaper.ts'
@@ -11,6 +12,9 @@ import { type Turned, TurnLine } from './turn-line.ts'
 
 /** The first pause after a failed opening. */
 export const firstPauseMs = 250
+
+/** The longest, up to which it doubles. Minutes are the business of shaping rules. */
+export const longestPauseMs = 5_000
 
 /** Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. */
 const unprovenConnections = 5
@@ -56,6 +60,8 @@ export interface SiteState<Job> {
   pausedUntilMs: number
   /** No connection is granted before this (`steadyNowMs()`). */
   refusedUntilMs: number
+  /** Its last opening failed for want of a socket of ours, which says nothing of the site. */
+  lacksSocket: boolean
   /** Mails that it has answered since it was first met, or has cut all its sessions. */
   answered: number
   readonly progress: Progress
@@ -63,6 +69,13 @@ export interface SiteState<Job> {
   isSuspect: boolean
   /** Looks again after the patience, a pause or a refusal is over. */
   timer: NodeJS.Timeout | undefined
+}
+
+export interface FailedOpening<Job> {
+  /** For want of a socket here. */
+  lacksSocket: boolean
+  /** What the failure is for the job that meets it. */
+  tell: (job: Job | null) => void
 }
 
 export interface ScopeState<Job> {
@@ -82,6 +95,7 @@ export function createSite<Job>(destination: Destination, scope: ScopeState<Job>
     pauseMs: 0,
     pausedUntilMs: 0,
     refusedUntilMs: 0,
+    lacksSocket: false,
     answered: 0,
     progress: createProgress(),
     isSuspect: false,
@@ -89,6 +103,24 @@ export function createSite<Job>(destination: Destination, scope: ScopeState<Job>
   }
   scope.sites.add(site)
   return site
+}
+
+/** An opening of it has failed a moment ago, and somebody was told why. */
+export function isResting({ pausedUntilMs, lacksSocket, refusedUntilMs }: SiteState<unknown>): boolean {
+  const now = steadyNowMs()
+  return pausedUntilMs > now || (lacksSocket && refusedUntilMs > now)
+}
+
+/** For want of a socket here only the openings rest, and always for as long: the site is well, and so are its sessions. */
+export function restAfterFailure(site: SiteState<unknown>, lacksSocket: boolean): void {
+  const now = steadyNowMs()
+  site.lacksSocket = lacksSocket
+  if (lacksSocket) {
+    site.refusedUntilMs = now + noSocketPauseMs
+  } else {
+    site.pauseMs = Math.min(Math.max(site.pauseMs * 2, firstPauseMs), longestPauseMs)
+    site.pausedUntilMs = now + site.pauseMs
+  }
 }
 
 /** Its last opening failed, and no session is left. */

@@ -6,6 +6,7 @@ import {
   connectionsOf,
   crashes,
   heldBack,
+  noSocketOpening,
   scheduler,
   settled,
   startPeer,
@@ -124,5 +125,44 @@ describe('a site that cannot be reached', () => {
     expect(reports.every((report) => report.reply?.code === 250)).toBe(true)
     expect(connectionsOf(silent)).toBe(1)
     await silent.close()
+  })
+})
+
+describe('while this process has no socket for another session, a site is not taken to be down', () => {
+  test('one job is told at each try, every 2 s; what is more than its share waits for nobody; and it is trusted at once when it opens', async () => {
+    begin({ connectionsPerSite: 1, waitingInTrouble: 4 }, undefined, (opening) =>
+      opening < 2 ? noSocketOpening() : undefined,
+    )
+    const peer = await startPeer()
+    const startedAt = performance.now()
+    const deliveries = submit(peer, 10)
+    expect(await deliveries[0]?.settled).toMatchObject({ failure: 'no_socket' })
+    expect(heldBack).toMatchObject([{ jobs: deliveries.slice(5), scope: null }])
+    await deliveries[1]?.settled
+    submit(peer, 2)
+    expect(heldBack.length).toBeGreaterThan(1)
+    for (const { untilMs, scope } of heldBack) {
+      expect(untilMs - steadyNowMs()).toBeLessThanOrEqual(2_000)
+      expect(scope).toBeNull()
+    }
+    // The first that is answered: it is not for this mail to show that the site is well.
+    await deliveries[2]?.settled
+    const before = heldBack.length
+    const others = submit(peer, 100)
+    const reports = await settled(deliveries.slice(0, 5))
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(3_900)
+    expect(reports.map(({ failure }) => failure)).toEqual(['no_socket', 'no_socket', null, null, null])
+    await settled(others)
+    expect(heldBack).toHaveLength(before)
+  })
+
+  test('its sessions go on', async () => {
+    begin({ connectionsPerSite: 2 }, undefined, (opening) => (opening === 1 ? noSocketOpening() : undefined))
+    const peer = await startPeer()
+    await settled(submit(peer, 1))
+    const reports = await settled(submit(peer, 50))
+    expect(reports.filter(({ failure }) => failure === 'no_socket')).toHaveLength(1)
+    expect(reports.filter(({ reply }) => reply?.code === 250)).toHaveLength(49)
+    expect(connectionsOf(peer)).toBe(1)
   })
 })

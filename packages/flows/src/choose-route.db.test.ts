@@ -187,6 +187,7 @@ describe('a relay is not found wanting for what is not its own', () => {
   test.each<[TransportFailure, Phase]>([
     ['sign', 'connect'],
     ['no_socket', 'connect'],
+    ['no_socket', 'dns'],
     ['compose', 'connect'],
     ['lease_lost', 'mail'],
     ['capability', 'mail'],

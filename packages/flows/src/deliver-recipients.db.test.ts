@@ -18,6 +18,7 @@ import {
   createOpenSession,
   createSiteScheduler,
   defaultDeadlines,
+  type Opening,
   relayDestination,
 } from '@valija/courier'
 import {
@@ -42,6 +43,8 @@ import {
 } from '../../courier/src/testing/scripted-peer.ts'
 import { openRouteChooser } from './choose-route.ts'
 import { createDeliverer, type Deliverer } from './deliver-recipients.ts'
+import { failedReport } from './failed-report.ts'
+import type { Found } from './find-destination.ts'
 import { configuredSources } from './own-routes.ts'
 import type { RouteChooser } from './route-choice.ts'
 import { createMailSigner } from './sign-mail.ts'
@@ -80,16 +83,18 @@ afterAll(async () => {
 
 const busy: PeerScript = { greeting: '421 4.3.2 busy' }
 
+interface World {
+  maxLeased?: number
+  maxHandedOver?: number
+  waitingInTrouble?: number
+  lookUp?: () => Promise<void>
+  /** What a look-up of the way comes to, instead of the smarthost; and an opening there. */
+  found?: Found
+  opening?: Opening
+}
+
 /** A worker whose smarthost does as the script says. */
-async function begin(
-  script: PeerScript,
-  more: {
-    maxLeased?: number
-    maxHandedOver?: number
-    waitingInTrouble?: number
-    lookUp?: () => Promise<void>
-  } = {},
-) {
+async function begin(script: PeerScript, more: World = {}) {
   peer = await startScriptedPeer(script)
   const openSession = createOpenSession({ guard: createNetworkGuard([]) })
   const target = captureTarget({ host: '127.0.0.1', port: peer.port }, 'us.example')
@@ -123,7 +128,7 @@ async function begin(
     destinations: {
       find: async () => {
         await more.lookUp?.()
-        return { ok: true, destination, policies: null }
+        return more.found ?? { ok: true, destination, policies: null }
       },
       providerOf: async () => null,
     },
@@ -145,7 +150,7 @@ async function begin(
           waitingInTrouble: more.waitingInTrouble ?? 100,
           slowAfterMs: 60_000,
         },
-        open: () => openSession(target, defaultDeadlines),
+        open: async () => more.opening ?? (await openSession(target, defaultDeadlines)),
       }),
     onError: (error) => void trouble.push(error),
   })
@@ -249,6 +254,62 @@ test('a relay that stays down is tried again and again, and its mail is told onc
     { status: 'deferred', attempts: 1, isDueLater: true, told: 2, kept: 1, isHeld: true },
   ])
 })
+
+const noSocket = { failure: 'no_socket', detail: 'this worker could open no connection' } as const
+
+test.each<[string, World]>([
+  ['no socket to look up a way by', { found: { ok: false, ...noSocket } }],
+  ['no socket for a session to exchangers', { found: exchangersOf('example.org'), opening: failedOpening() }],
+])(
+  'a worker with %s tells its mail once, uses up no step of its schedule, and brings it again in 2 s for nobody’s sake',
+  async (_, world) => {
+    await begin({}, world)
+    const hint = await accept(1)
+    const backs: { inMs: number; hold: string | null }[] = []
+    for (let tries = 0; tries < 3; tries++) {
+      const sql =
+        "UPDATE valija.deliveries SET state = 'admitted', admitted_at = now() WHERE recipient_id = $1"
+      await database.engine.query(sql, hint.ids)
+      await deliverer.takeHint(hint)
+      const [row] = await until('it waits again', async () => {
+        const rows = await readRows(hint)
+        return rows[0]?.state === 'waiting' ? rows : null
+      })
+      const { rows } = await database.engine.query(
+        'SELECT hold FROM valija.deliveries WHERE recipient_id = $1',
+        hint.ids,
+      )
+      backs.push({ inMs: row!.dueInMs, hold: rows[0].hold })
+    }
+    for (const { inMs } of backs) expect(inMs).toBeLessThanOrEqual(2_250)
+    for (const { inMs } of backs) expect(inMs).toBeGreaterThan(0)
+    expect(backs.map(({ hold }) => hold)).toEqual([null, null, null])
+    const { rows } = await database.engine.query(
+      `SELECT status, reason, attempts, seq - 1 AS told,
+       (SELECT count(*)::int FROM valija.attempts WHERE recipient_id = r.id) AS kept,
+       (SELECT retry_steps FROM valija.deliveries WHERE recipient_id = r.id) AS steps
+     FROM valija.recipients AS r WHERE id = $1`,
+      hint.ids,
+    )
+    expect(rows).toEqual([
+      { status: 'deferred', reason: 'internal', attempts: 1, told: 2, kept: 1, steps: 0 },
+    ])
+  },
+)
+
+function failedOpening(): Opening {
+  return { ok: false, report: failedReport('mx', noSocket.failure, noSocket.detail) }
+}
+
+function exchangersOf(domain: string): Found {
+  const target = captureTarget({ host: '127.0.0.1', port: 25 }, 'us.example')
+  const destination = relayDestination(target, domain, 'default')
+  return {
+    ok: true,
+    destination: { ...destination, scope: { ...destination.scope, kind: 'mx' } },
+    policies: null,
+  }
+}
 
 test('a mail whose time ends while its site is down is given back to be ended; the others keep their places', async () => {
   await begin(busy)

@@ -226,7 +226,7 @@ function openSites(
   const sites = createSites({
     onHeldBack: (jobs, untilMs, scope) => {
       heldBack.add(jobs.length)
-      giveBack(backDesk, jobs, untilMs, `site:${scope.key}`)
+      giveBack(backDesk, jobs, untilMs, scope && `site:${scope.key}`)
     },
     onCrash: (job, error) => {
       onError(error as Error)

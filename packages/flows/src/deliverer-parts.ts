@@ -51,7 +51,7 @@ export interface DelivererDependencies {
 }
 
 export interface SiteCallbacks {
-  onHeldBack: (jobs: DeliveryJob[], untilMs: number, scope: ShapingScope) => void
+  onHeldBack: (jobs: DeliveryJob[], untilMs: number, scope: ShapingScope | null) => void
   onCrash: (job: DeliveryJob | null, error: unknown) => void
 }
 

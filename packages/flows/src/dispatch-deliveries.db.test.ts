@@ -1,7 +1,7 @@
 /** How the dispatcher's rounds follow one another while a backlog waits: on a real PostgreSQL. */
 import { createIdSource } from '@valija/core'
 import { type Database, type Leadership, leaderBeatMs, openDatabase, openLeadership } from '@valija/store'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { until } from '../../../tests/support/until.ts'
 import { createDispatcher, type Dispatcher } from './dispatch-deliveries.ts'
@@ -16,8 +16,8 @@ let leadership: Leadership
 let dispatcher: Dispatcher
 let tell = (_: string) => {}
 let hintedAtMs: number[] = []
-/** Begun so far. */
-let rounds = 0
+/** How often the dispatcher has given a connection back to the pool. */
+let releases = 0
 /** What receivers answer in a second, by domain. */
 const answers = new Map<string, number>()
 
@@ -27,10 +27,8 @@ beforeAll(async () => {
   made = await createDatabase()
   database = openDatabase({ url: made.url, onError: fail })
   leadership = openLeadership(made.url, 'dispatch', fail)
-  const isHeld = leadership.isHeld
-  vi.spyOn(leadership, 'isHeld').mockImplementation(() => {
-    rounds += 1
-    return isHeld()
+  database.engine.on('release', () => {
+    releases += 1
   })
   const tenantId = nextId()
   await database.engine.query(`INSERT INTO valija.tenants (id, name) VALUES ($1, 'acme')`, [tenantId])
@@ -40,7 +38,20 @@ beforeAll(async () => {
      FROM generate_series(1, 1000) AS n`,
     [tenantId],
   )
-  dispatcher = createDispatcher({
+  dispatcher = dispatcherOf({ rowsPerWorker: 100 })
+  dispatcher.start()
+  await until('all that workers may have', () => countAdmitted().then((count) => count === 75))
+})
+afterAll(async () => {
+  await dispatcher.stop()
+  await leadership.close()
+  await database.close()
+  await made.drop()
+})
+
+/** What it hears is told by `tell`. */
+function dispatcherOf({ rowsPerWorker }: { rowsPerWorker: number }): Dispatcher {
+  return createDispatcher({
     database,
     leadership,
     wake: {
@@ -52,18 +63,10 @@ beforeAll(async () => {
     queue: { isUp: true, isByHand: false, onReconnect: () => {} },
     pace: { perSecond: (domain) => answers.get(domain) ?? 0 },
     admission: { hint: () => void hintedAtMs.push(performance.now()) },
-    rowsPerWorker: 100,
+    rowsPerWorker,
     onError: fail,
   })
-  dispatcher.start()
-  await until('all that workers may have', () => countAdmitted().then((count) => count === 75))
-})
-afterAll(async () => {
-  await dispatcher.stop()
-  await leadership.close()
-  await database.close()
-  await made.drop()
-})
+}
 
 const countAdmitted = async (): Promise<number> =>
   (await database.engine.query(`SELECT count(*)::int AS n FROM valija.deliveries WHERE state = 'admitted'`))
@@ -98,9 +101,10 @@ test('what workers of its own process are done with it hears directly, for as lo
   const tookMs: number[] = []
   for (let time = 0; time < 5; time++) {
     // The one after the last that had room, and to its end: from here on it looks by itself only once a second.
-    const seen = rounds
+    const seen = releases
     const { engine } = database
-    await until('rest', () => rounds > seen && engine.idleCount === engine.totalCount)
+    // It looks what waits, and then for room.
+    await until('rest', () => releases >= seen + 2 && engine.idleCount === engine.totalCount)
     hintedAtMs = []
     await database.engine.query(
       `DELETE FROM valija.deliveries WHERE recipient_id = (SELECT recipient_id FROM valija.deliveries WHERE state = 'admitted' LIMIT 1)`,
@@ -152,4 +156,37 @@ test('a domain has a quarter of what its stream may have in flight, and what its
   await expectInFlight(quarter, 'first.test')
   answers.set('big.test', 40).set('other.test', 1_000)
   await expectInFlight(quarter + 20, 'second.test')
+})
+
+test('tenants for whom there is not room enough take turns: a round that was carried out is charged', async () => {
+  const { engine } = database
+  await dispatcher.stop()
+  await engine.query('DELETE FROM valija.deliveries')
+  const tenants = Array.from({ length: 4 }, () => nextId())
+  await engine.query(
+    `INSERT INTO valija.tenants (id, name) SELECT id, id::text FROM unnest($1::uuid[]) AS id`,
+    [tenants],
+  )
+  // One row of all these may be in flight.
+  const small = dispatcherOf({ rowsPerWorker: 2 })
+  await engine.query(
+    `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at)
+     SELECT uuidv7(), uuidv7(), id, 'bulk', 'mx', n || '.test', 'waiting', now() - interval '1 h', now() + interval '1 d'
+     FROM unnest($1::uuid[]) AS id, generate_series(1, 10) AS n`,
+    [tenants],
+  )
+  small.start()
+  const turns: string[] = []
+  while (turns.length < tenants.length) {
+    const [row] = await until('one that may go', async () => {
+      const { rows } = await engine.query<{ tenant: string }>(
+        `DELETE FROM valija.deliveries WHERE state = 'admitted' RETURNING tenant_id AS tenant`,
+      )
+      return rows.length > 0 && rows
+    })
+    turns.push(row!.tenant)
+    tell('')
+  }
+  await small.stop()
+  expect([...turns].sort()).toEqual([...tenants].sort())
 })

@@ -271,6 +271,40 @@ describe('a webhook that is not taken', () => {
     expect(second!.atMs - first!.atMs).toBeGreaterThanOrEqual(2_000)
   })
 
+  test('for want of a socket of ours is no try: its row is due again in 2 s, and its endpoint is as it was; the operator is told once', async () => {
+    const peer = await receiver()
+    const webhookId = await endpoint(peer)
+    let wants = 0
+    const askedAtMs: number[] = []
+    dispatcher(
+      {},
+      {
+        post: (url, asked) => {
+          askedAtMs.push(performance.now())
+          wants += 1
+          if (wants > 2) return http.post(url, asked)
+          return Promise.resolve({ kind: 'failure', code: 'no_socket', message: 'EMFILE', durationMs: 0 })
+        },
+      },
+    )
+    await emit(1)
+    await until('it is given back', async () => {
+      const [row] = await rowsOf('webhook_outbox', webhookId)
+      return askedAtMs.length > 0 && row.leased_until === null
+    })
+    // What comes meanwhile is not claimed: this process could not ask.
+    await emit(1)
+    await peer.received(2)
+    await outboxIsEmpty(webhookId)
+    expect(askedAtMs[1]! - askedAtMs[0]!).toBeGreaterThanOrEqual(1_900)
+    expect(await rowsOf('webhook_tries', webhookId)).toMatchObject([
+      { number: 1, outcome: 'delivered' },
+      { number: 1, outcome: 'delivered' },
+    ])
+    expect(await rowsOf('webhooks', webhookId)).toMatchObject([{ failing_since: null, status: 'enabled' }])
+    expect(trouble.splice(0)).toEqual([new Error('EMFILE')])
+  })
+
   test('a receiver that never answers is left at the deadline', async () => {
     const peer = await receiver()
     peer.answers = [{ status: 'silence' }]

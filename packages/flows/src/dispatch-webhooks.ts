@@ -8,6 +8,9 @@
  *
  * What a kill -9 leaves: after the claim, a lease; after the post, a lease and an endpoint that was told and will be told again
  * with the same webhook-id; after the settle, nothing.
+ *
+ * A process without a free socket asks nobody: what it had claimed is due again soon, for others too, as if it had not been, and it
+ * claims nothing meanwhile.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import {
@@ -18,6 +21,7 @@ import {
   type WebhookPolicy,
   webhookPolicy,
 } from '@valija/core'
+import { noSocketPauseMs } from '@valija/courier'
 import {
   type ClaimedWebhook,
   claimWebhookBatches,
@@ -28,6 +32,7 @@ import {
   disableWebhooks,
   isPassingDatabaseError,
   nextWebhookDueInMs,
+  releaseWebhook,
   settleWebhookTries,
   type Wake,
 } from '@valija/store'
@@ -115,19 +120,24 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
   let isWanted = false
   let knowsNextDue = false
   let claiming: Promise<void> | null = null
-
+  const sockets = watchSockets(log)
   /** Never later than the sweep: it finds what was missed, whatever the reason. */
   const wakeIn = (inMs: number): void => {
     if (!isDraining) timer.arm(Math.min(inMs, limits.sweepMs))
   }
   const claimSoon = (): void => {
     isWanted = true
-    if (!isDraining) claiming ??= claimAll()
+    const restMs = sockets.restMs()
+    if (restMs > 0) wakeIn(restMs)
+    else if (!isDraining) claiming ??= claimAll()
   }
-  const tell = createTelling({ options, limits, places, claimSoon, wakeIn, isDraining: () => isDraining })
+  const tell = createTelling({
+    ...{ options, limits, places, claimSoon, wakeIn, sockets },
+    isDraining: () => isDraining,
+  })
   const claimAll = async (): Promise<void> => {
     try {
-      while (isWanted && !isDraining) {
+      while (isWanted && !isDraining && sockets.restMs() <= 0) {
         isWanted = false
         await claimOnce()
       }
@@ -150,10 +160,7 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
     if (nextBatchInMs !== null) wakeIn(nextBatchInMs)
     if (hasMoreBatches) isWanted = true
     places.take(demand, claimed)
-    for (const webhook of claimed) {
-      const telling = tell(webhook, claimedAtMs).finally(() => underWay.delete(telling))
-      underWay.add(telling)
-    }
+    for (const webhook of claimed) keepTrack(underWay, tell(webhook, claimedAtMs))
   }
   return {
     start: () => {
@@ -166,6 +173,31 @@ export function createWebhookDispatcher(options: WebhookDispatcherOptions): Webh
       await claiming
       await Promise.all(underWay)
       timer.disarm()
+    },
+  }
+}
+
+function keepTrack(underWay: Set<Promise<void>>, telling: Promise<void>): void {
+  const kept = telling.finally(() => underWay.delete(kept))
+  underWay.add(kept)
+}
+
+interface Sockets {
+  /** Nothing is claimed before this is over, since there was no socket for what was. */
+  restMs(): number
+  /** After each try: null, or why there was no socket for it. The operator is told of the first in a row. */
+  note(want: string | null): void
+}
+
+function watchSockets(log: WebhookLog): Sockets {
+  let restsUntilMs = 0
+  let isTold = false
+  return {
+    restMs: () => restsUntilMs - performance.now(),
+    note: (want) => {
+      if (want !== null) restsUntilMs = performance.now() + noSocketPauseMs
+      if (want !== null && !isTold) log.webhookTrouble(new Error(want))
+      isTold = want !== null
     },
   }
 }
@@ -192,11 +224,13 @@ interface TellingParts {
   places: Places
   claimSoon: () => void
   wakeIn: (inMs: number) => void
+  sockets: Sockets
   isDraining: () => boolean
 }
 
 /** One webhook's way from the claim to the settle. Never rejects: what fails leaves a lease, and its end brings the row back. */
-function createTelling({ options, limits, places, claimSoon, wakeIn, isDraining }: TellingParts) {
+function createTelling(parts: TellingParts) {
+  const { options, limits, places, claimSoon, wakeIn, sockets, isDraining } = parts
   const ports = { ...options, policy: limits.policy, timeoutMs: limits.tryTimeoutMs }
   const settle = createSettling(options, limits, isDraining)
   return async (webhook: ClaimedWebhook, claimedAtMs: number): Promise<void> => {
@@ -209,6 +243,8 @@ function createTelling({ options, limits, places, claimSoon, wakeIn, isDraining 
       // The process stood still, or the database did: too late to be sure of the lease.
       if (performance.now() - claimedAtMs > limits.leaseMs - limits.tryTimeoutMs) return
       const tried = await tryWebhook(ports, webhook)
+      sockets.note('untried' in tried ? tried.untried : null)
+      if ('untried' in tried) return await releaseWebhook(options.database.engine, webhook, noSocketPauseMs)
       const { retryAfterMs, durationMs } = tried
       // A failing endpoint keeps its place until the next claim can know of the failure.
       if (retryAfterMs === null) leaveEndpoint(true, durationMs)

@@ -8,9 +8,11 @@ import {
   captureTarget,
   type Destination,
   type HostTlsPolicy,
+  isWantOfSockets,
   type MailExchangers,
   type MxHost,
   mxDestination,
+  noSocketText,
   relayDestination,
   type ShapingScope,
   type Smarthost,
@@ -122,11 +124,10 @@ async function findCapture({ openCapture }: DestinationParts, { route, source }:
     const target = captureTarget(await openCapture(), source.ehloName)
     return { ok: true, destination: relayDestination(target, route.key, source.name), policies: null }
   } catch (error) {
-    return {
-      ok: false,
-      failure: 'connection_refused',
-      detail: `the capture receiver: ${(error as Error).message}`,
-    }
+    const detail = `the capture receiver: ${(error as Error).message}`
+    return isWantOfSockets(error as NodeJS.ErrnoException)
+      ? noSocket(detail)
+      : { ok: false, failure: 'connection_refused', detail }
   }
 }
 
@@ -158,9 +159,11 @@ async function findExchangers(
   if (exchangers.kind !== 'hosts') return noExchangers(domain, exchangers)
   const policy = await parts.policies.policyFor(domain, exchangers)
   for (const [host, judged] of policy.hosts) {
-    if (!judged.isUsable) parts.tlsReports.countRefused(domain, host, judged)
+    if (!judged.isUsable && !judged.isOwnWant) parts.tlsReports.countRefused(domain, host, judged)
   }
-  if (policy.kind === 'unavailable') return { ok: false, failure: 'tls', detail: policy.detail }
+  if (policy.kind === 'unavailable') {
+    return policy.isOwnWant ? noSocket(policy.detail) : { ok: false, failure: 'tls', detail: policy.detail }
+  }
   const scope = parts.scopes.scopeOf(domain, exchangers.hosts, source.name)
   const names = exchangers.hosts.map(({ name }) => name)
   const least = leastDemand(requireTls, parts.scopes.isTlsRequired(domain, names))
@@ -187,8 +190,16 @@ function noExchangers(domain: string, answer: Exclude<MailExchangers, { kind: 'h
   if (answer.kind === 'null_mx') {
     return { ok: false, failure: 'null_mx', detail: `${domain} says that it takes no mail (null MX).` }
   }
-  if (answer.kind === 'unavailable') return { ok: false, failure: 'name_unavailable', detail: answer.detail }
+  if (answer.kind === 'unavailable') {
+    const { isOwnWant, detail } = answer
+    return isOwnWant ? noSocket(detail) : { ok: false, failure: 'name_unavailable', detail }
+  }
   return { ok: false, failure: answer.isConfirmed ? 'name_unknown' : 'name_doubtful', detail: answer.detail }
+}
+
+/** The receiver, and its DNS, have not been asked. */
+function noSocket(detail: string): Found {
+  return { ok: false, failure: 'no_socket', detail: noSocketText(detail) }
 }
 
 /** What the message and the provider ask for, whatever the domain promises. */

@@ -6,7 +6,7 @@
  * attempts, events and webhooks of one mail. The same holds while this worker can open no sockets, which nobody else is told of at all.
  */
 import { type Disposition, steadyNowMs, type TransactionReport } from '@valija/core'
-import type { ShapingScope } from '@valija/courier'
+import { noSocketPauseMs, type ShapingScope } from '@valija/courier'
 import type { LeasedDelivery } from '@valija/store'
 import type { DomainPace } from './domain-pace.ts'
 import type { GiveBackDesk } from './give-back.ts'
@@ -24,9 +24,6 @@ export interface SettleReportParts {
   shaping: Pick<SiteGate, 'observe'>
   pace: Pick<DomainPace, 'note'>
 }
-
-/** A worker that can open no sockets: others end their conversations meanwhile, or somebody raises its limit. */
-const noSocketPauseMs = 2_000
 
 /** @param way.scope null where the way to a site could not be found */
 export function settleReport(
@@ -51,8 +48,8 @@ export function settleReport(
     return pauseMs
   }
   const settlement = judgeAttempt(judging, delivery, report, observe)
-  if (scope !== null && pauseMs !== null && isToldAlready(delivery, scope, report, settlement.reason)) {
-    const hold = report.failure === 'no_socket' ? null : `site:${scope.key}`
+  if (pauseMs !== null && isToldAlready(delivery, scope, report, settlement.reason)) {
+    const hold = scope === null || report.failure === 'no_socket' ? null : `site:${scope.key}`
     backDesk.giveBack([lease], steadyNowMs() + pauseMs, hold)
     return
   }
@@ -62,16 +59,16 @@ export function settleReport(
 const isTransient = ({ code }: { code: number }) => code >= 400 && code < 500
 
 /**
- * Whether the mail was deferred already because nobody answers at its relay, or there are no sockets here. (Exchangers' pauses grow to minutes: each try of theirs is
- * written down. So is a suspect's, for it clears it.)
+ * Whether the mail was deferred already because nobody answers at its relay, or there are no sockets here, be it for the look-up of its
+ * way. (Exchangers' pauses grow to minutes: each try of theirs is written down. So is a suspect's, for it clears it.)
  */
 function isToldAlready(
   { status, reason, crashes }: LeasedDelivery,
-  { kind }: ShapingScope,
+  scope: ShapingScope | null,
   { reply, failure, isUncertain }: TransactionReport,
   newReason: string | null,
 ): boolean {
   const isUnanswered = reply === null && !isUncertain
-  const isRepeated = kind === 'relay' || failure === 'no_socket'
+  const isRepeated = scope?.kind === 'relay' || failure === 'no_socket'
   return isRepeated && isUnanswered && status === 'deferred' && reason === newReason && crashes === 0
 }

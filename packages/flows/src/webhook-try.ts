@@ -44,13 +44,22 @@ export interface TriedWebhook {
   records: NewWebhookTry[]
 }
 
+/** Nobody was asked, for want of a socket of ours: `untried` says so. It is no try. */
+export interface UntriedWebhook {
+  untried: string
+}
+
 /** How much of an answer or an error is kept, in UTF-16 units. */
 export const keptLength = 1_000
 
 /** Makes one try. */
-export async function tryWebhook(ports: WebhookTryPorts, webhook: ClaimedWebhook): Promise<TriedWebhook> {
+export async function tryWebhook(
+  ports: WebhookTryPorts,
+  webhook: ClaimedWebhook,
+): Promise<TriedWebhook | UntriedWebhook> {
   const startedAtMs = ports.clock.nowMs()
   const answer = await post(ports, webhook, startedAtMs)
+  if (answer.kind === 'failure' && answer.code === 'no_socket') return { untried: answer.message }
   // Events that share a batch share its fate, and its schedule.
   const tries = 1 + Math.max(...webhook.events.map((event) => event.scheduledTries))
   const hasAnswer = answer.kind === 'answer'

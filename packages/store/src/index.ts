@@ -84,6 +84,7 @@ export {
   disableWebhooks,
   type NewWebhookTry,
   nextWebhookDueInMs,
+  releaseWebhook,
   settleWebhookTries,
 } from './webhook-outbox.ts'
 export * from './webhook-replays.ts'

@@ -365,6 +365,27 @@ export async function settleWebhookTries(
   return rows.flatMap(({ id, isWithheld }) => (isWithheld ? [] : [id]))
 }
 
+/** Gives leased rows back untried: due again after `dueInMs`, on the schedule where they were, and nothing is said of the endpoint. */
+export async function releaseWebhook(
+  pool: pg.Pool,
+  { webhookId, events, lease }: Pick<ClaimedWebhook, 'webhookId' | 'events' | 'lease'>,
+  dueInMs: number,
+): Promise<void> {
+  await pool.query({
+    name: 'release-webhook',
+    text: `
+WITH held AS MATERIALIZED (
+  SELECT ctid AS place FROM valija.webhook_outbox
+  WHERE webhook_id = $1 AND event_id = ANY ($2::uuid[]) AND leased_until = $3::timestamptz
+  ORDER BY event_id
+  FOR UPDATE
+)
+UPDATE valija.webhook_outbox SET leased_until = NULL, due_at = now() + $4 * interval '1 millisecond'
+WHERE ctid = ANY (ARRAY(SELECT place FROM held))`,
+    values: [webhookId, events.map(({ id }) => id), lease, dueInMs],
+  })
+}
+
 function healthByEndpoint(tries: readonly NewWebhookTry[]): Map<Uuid, Health> {
   const health = new Map<Uuid, Health>()
   for (const { webhookId, retryAfterMs } of tries) {

@@ -48,7 +48,10 @@ function causeOfReport({ recipient }: ExplanationFacts, reason: Reason): Cause {
   }
 }
 
-const kindByFailure: Record<Exclude<TransportFailure, 'lease_lost'>, CauseKind> = {
+/** All that is recorded: a lost lease is no attempt. */
+type KnownFailure = Exclude<TransportFailure, 'lease_lost'>
+
+const kindByFailure: Record<KnownFailure, CauseKind> = {
   name_unknown: 'domain_unknown',
   name_doubtful: 'domain_unknown',
   null_mx: 'null_mx',
@@ -73,8 +76,14 @@ const kindByFailure: Record<Exclude<TransportFailure, 'lease_lost'>, CauseKind> 
 
 function causeOfAttempt(facts: ExplanationFacts, attempt: AttemptFacts, reason: Reason): Cause {
   const failure = attempt.judgement?.failure ?? null
-  if (failure !== null && failure !== 'lease_lost') {
-    return { kind: kindByFailure[failure], detail: describeFailure(facts, attempt, failure) }
+  if (failure !== null) {
+    if (isKnown(failure)) {
+      return { kind: kindByFailure[failure], detail: describeFailure(facts, attempt, failure) }
+    }
+    return {
+      kind: reason,
+      detail: `${asSentence(attempt.reply ?? failure)} ${reasonMeanings[reason].meaning}`,
+    }
   }
   const kind = attempt.judgement?.action === 'pause_route' ? 'login_refused' : reason
   const words =
@@ -82,6 +91,11 @@ function causeOfAttempt(facts: ExplanationFacts, attempt: AttemptFacts, reason: 
       ? 'gave no reply that is on record'
       : `answered ${quoted(attempt.reply)} ${placeOf[attempt.phase]}`
   return { kind, detail: `${asSentence(`${serverOf(attempt)} ${words}`)} ${reasonMeanings[reason].meaning}` }
+}
+
+/** Not one that a worker of a later version has recorded, while this one still runs. */
+function isKnown(failure: TransportFailure): failure is KnownFailure {
+  return Object.hasOwn(kindByFailure, failure)
 }
 
 /** Where in the conversation. */
@@ -113,7 +127,7 @@ export function serverOf({
 function describeFailure(
   { recipient }: ExplanationFacts,
   attempt: AttemptFacts,
-  failure: Exclude<TransportFailure, 'lease_lost'>,
+  failure: KnownFailure,
 ): string {
   const server = serverOf(attempt)
   const said = attempt.reply ?? failure

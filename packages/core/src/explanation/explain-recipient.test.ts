@@ -100,6 +100,16 @@ describe('what was tried is explained by its last attempt', () => {
     expect(explained.because.at(-1)?.kind).toBe('retry_schedule')
   })
 
+  test('a failure that a worker of a later version recorded is told by its sentence and its reason', () => {
+    const failure = 'of_tomorrow' as TransportFailure
+    const reply = 'the moon was not in its place'
+    const explained = deferred({ reason: 'internal', reply, judgement: { ...refused.judgement!, failure } })
+    expect(first(explained)).toBe('internal')
+    expect(explained.because[0]!.detail).toContain('The moon was not in its place.')
+    expect(explained.because[0]!.detail).not.toContain('undefined')
+    expect(explained.remedy).toContain('operator')
+  })
+
   test('what may have been delivered and is not repeated says so before what went wrong', () => {
     const judgement = { ...refused.judgement!, failure: 'worker_lost', action: 'fail' } as const
     const lastAttempt = {

@@ -6,7 +6,7 @@
  * comes last for a while, and one that only speaks TCP, or no EDNS, is remembered as such.
  */
 import { randomInt } from 'node:crypto'
-import { askByTcp, askByUdp, type Exchange } from './exchange.ts'
+import { askByTcp, askByUdp, type Exchange, type ExchangeFault } from './exchange.ts'
 import { refusalText } from './failure-text.ts'
 import type { DnsServerAddress } from './server-list.ts'
 import { encodeQuery, type Question, RCODE, type Reply, readReply } from './wire.ts'
@@ -21,8 +21,13 @@ export interface DnsServerState {
 
 export type Outcome =
   | { ok: true; reply: Reply; server: DnsServerState }
-  /** One sentence for each server, in the order of asking. */
-  | { ok: false; why: readonly string[] }
+  | {
+      ok: false
+      /** One sentence for each server, in the order of asking. */
+      why: readonly string[]
+      /** One of them was not asked, for want of a socket of ours: nobody knows what it would have said. */
+      isOwnWant: boolean
+    }
 
 /** How long a server's manners are remembered. */
 const SILENT_MS = 30_000
@@ -35,7 +40,7 @@ interface Party {
   name: string
   /** Exchanges under way. */
   open: number
-  fault: string | null
+  fault: Omit<ExchangeFault, 'ok'> | null
   askedAt: number
 }
 
@@ -82,7 +87,7 @@ export class Inquiry {
 
   /** Ends it early, as `why`. */
   end(why: string): void {
-    this.finish({ ok: false, why: [why] })
+    this.finish({ ok: false, why: [why], isOwnWant: false })
   }
 
   private finish(outcome: Outcome): void {
@@ -95,8 +100,8 @@ export class Inquiry {
 
   private giveUp(): void {
     const silence = `did not reply within ${Math.round(this.limits.timeoutMs / 100) / 10} s`
-    const why = this.parties.map((party) => `${party.name} ${party.fault ?? silence}`)
-    this.finish({ ok: false, why })
+    const why = this.parties.map((party) => `${party.name} ${party.fault?.why ?? silence}`)
+    this.finish({ ok: false, why, isOwnWant: this.parties.some(({ fault }) => fault?.isOwnWant) })
   }
 
   private askNext(): void {
@@ -125,7 +130,7 @@ export class Inquiry {
       this.exchanges.delete(exchange)
       party.open -= 1
       if (result.ok) this.hear(party, transport, hasEdns, result.reply)
-      else this.fault(party, result.why)
+      else this.fault(party, result)
     })
   }
 
@@ -134,7 +139,7 @@ export class Inquiry {
     if (reply.isTruncated && transport === 'udp') this.ask(party, 'tcp', !hasEdns)
     else if (hasEdns && isBeforeEdns) this.ask(party, transport, true)
     else if (isGood(reply)) this.succeed(party, transport, hasEdns, reply)
-    else this.fault(party, refusalText(reply))
+    else this.fault(party, { why: refusalText(reply) })
   }
 
   private succeed(party: Party, transport: Transport, hasEdns: boolean, reply: Reply): void {
@@ -151,9 +156,9 @@ export class Inquiry {
   }
 
   /** One exchange failed; another one with the same server may still be under way. */
-  private fault(party: Party, why: string): void {
+  private fault(party: Party, fault: NonNullable<Party['fault']>): void {
     if (party.open > 0) return
-    party.fault = why
+    party.fault = fault
     this.askNext()
   }
 }

@@ -36,8 +36,11 @@ export type DnsAnswer<T extends DnsType> = { by?: string } & (
   | { kind: 'no_data'; isAuthenticated: boolean }
   /** NXDOMAIN. `isConfirmed`: a second resolver says so too. */
   | { kind: 'unknown_name'; isAuthenticated: boolean; isConfirmed: boolean }
-  /** SERVFAIL, REFUSED, time-out, nonsense: nothing is known. `detail` is a sentence for people. */
-  | { kind: 'unavailable'; detail: string }
+  /**
+   * SERVFAIL, REFUSED, time-out, nonsense: nothing is known. `detail` is a sentence for people. `isOwnWant`: this process had no
+   * socket to ask by, so nobody was asked.
+   */
+  | { kind: 'unavailable'; detail: string; isOwnWant?: true }
 )
 
 export interface Resolver {

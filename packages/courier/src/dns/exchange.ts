@@ -4,10 +4,18 @@
  */
 import { createSocket } from 'node:dgram'
 import { connect } from 'node:net'
+import { isWantOfSockets } from '../no-socket.ts'
 import type { DnsServerAddress } from './server-list.ts'
 import { MAX_REPLY_BYTES, type Query, type Reading, type Reply } from './wire.ts'
 
-export type ExchangeResult = { ok: true; reply: Reply } | { ok: false; why: string }
+export type ExchangeResult = { ok: true; reply: Reply } | ExchangeFault
+
+export interface ExchangeFault {
+  ok: false
+  why: string
+  /** There was no socket here to ask by. */
+  isOwnWant?: boolean
+}
 
 export interface Exchange {
   result: Promise<ExchangeResult>
@@ -30,7 +38,7 @@ export function askByUdp(server: DnsServerAddress, query: Query, read: Read): Ex
     cancel()
     resolve(result)
   }
-  socket.on('error', (error) => settle({ ok: false, why: unreachable(error) }))
+  socket.on('error', (error) => settle(unreachable(error)))
   socket.on('message', (bytes) => {
     const reading = read(bytes, query)
     if (reading !== 'foreign') settle(resultOf(reading))
@@ -62,7 +70,7 @@ export function askByTcp(server: DnsServerAddress, query: Query, read: Read): Ex
     if (size > MAX_REPLY_BYTES) return settle(resultOf('nonsense'))
     if (held.length >= 2 + size) settle(resultOf(read(held.subarray(2, 2 + size), query)))
   })
-  socket.on('error', (error) => settle({ ok: false, why: unreachable(error) }))
+  socket.on('error', (error) => settle(unreachable(error)))
   socket.on('close', () => settle({ ok: false, why: 'cut the connection' }))
   return { result: promise, cancel: () => socket.destroy() }
 }
@@ -73,6 +81,7 @@ function resultOf(reading: Reading): ExchangeResult {
     : { ok: true, reply: reading }
 }
 
-function unreachable(error: NodeJS.ErrnoException): string {
-  return `cannot be reached (${error.code ?? error.message})`
+function unreachable(error: NodeJS.ErrnoException): ExchangeFault {
+  const why = `cannot be reached (${error.code ?? error.message})`
+  return { ok: false, why, isOwnWant: isWantOfSockets(error) }
 }

@@ -28,8 +28,8 @@ export function createLookUps(servers: readonly DnsServerState[], patienceMs: nu
 
   async function ask(question: Question, among: readonly DnsServerState[], endsAt: number): Promise<Outcome> {
     const timeoutMs = endsAt - performance.now()
-    if (isClosed) return { ok: false, why: ['the resolver is closed'] }
-    if (timeoutMs <= 0) return { ok: false, why: ['no time is left'] }
+    if (isClosed) return { ok: false, why: ['the resolver is closed'], isOwnWant: false }
+    if (timeoutMs <= 0) return { ok: false, why: ['no time is left'], isOwnWant: false }
     const inquiry = new Inquiry(question, among, { patienceMs, timeoutMs })
     underWay.add(inquiry)
     const outcome = await inquiry.outcome
@@ -46,7 +46,10 @@ export function createLookUps(servers: readonly DnsServerState[], patienceMs: nu
     const trail: Trail = { names: [name], ttl: Number.POSITIVE_INFINITY, isAuthenticated: true, sizeBytes: 0 }
     for (let asked = name; ; ) {
       const outcome = await ask({ name: asked, type }, among, endsAt)
-      if (!outcome.ok) return unavailable(`no answer about ${type} of ${asked}: ${outcome.why.join('; ')}`)
+      if (!outcome.ok) {
+        const detail = `no answer about ${type} of ${asked}: ${outcome.why.join('; ')}`
+        return unavailable(detail, outcome.isOwnWant)
+      }
       trail.isAuthenticated &&= outcome.reply.isAuthenticated && outcome.server.address.isTrusted
       const end = followAliases(outcome.reply, type, trail)
       if (end.kind === 'broken') return unavailable(end.detail)
@@ -78,9 +81,9 @@ export function createLookUps(servers: readonly DnsServerState[], patienceMs: nu
 /** RFC 9520 §3.2: a failure is remembered, for a second at least, so that a queue does not hammer a server that fails. */
 const FAILURE_TTL_MS = 1_000
 
-export function unavailable(detail: string): Finding {
+export function unavailable(detail: string, isOwnWant = false): Finding {
   return {
-    answer: { kind: 'unavailable', detail },
+    answer: { kind: 'unavailable', detail, ...(isOwnWant && { isOwnWant: true as const }) },
     ttlMs: FAILURE_TTL_MS,
     sizeBytes: detail.length,
     server: null,

@@ -33,7 +33,9 @@ export type MailExchangers =
   | { kind: 'null_mx' }
   /** Nothing there to take mail. `isConfirmed`: two resolvers say so; otherwise worth a second look before mail is turned back. */
   | { kind: 'unknown'; isConfirmed: boolean; detail: string }
-  | { kind: 'unavailable'; detail: string }
+  | Missing
+
+type Missing = Omit<Extract<DnsAnswer<'MX'>, { kind: 'unavailable' }>, 'by'>
 
 /** What is read of a domain's list: who needs more is broken or hostile. */
 const MAX_HOSTS = 10
@@ -131,7 +133,7 @@ async function locate(
     hosts.push({ name, priority, addresses, isAuthenticated: isAuthenticated && found.isAuthenticated })
   }
   if (hosts.length > 0) return { kind: 'hosts', hosts, isImplicit, isAuthenticated }
-  const missing = located.find((one) => one.kind === 'unavailable')
+  const missing = missingOf(located)
   if (missing !== undefined) return missing
   const isConfirmed = located.every((one) => one.kind === 'none' && one.isConfirmed)
   const detail = isImplicit
@@ -143,7 +145,7 @@ async function locate(
 type Located =
   | { kind: 'addresses'; addresses: string[]; isAuthenticated: boolean }
   | { kind: 'none'; isConfirmed: boolean }
-  | { kind: 'unavailable'; detail: string }
+  | Missing
 
 /** All at once. Whoever is late counts as unavailable this time. */
 async function addressesOf(
@@ -176,11 +178,16 @@ async function locateHost(resolver: Resolver, name: string, graceMs: number): Pr
     const addresses = [...new Set(found.flatMap((answer) => answer.records))]
     return { kind: 'addresses', addresses, isAuthenticated: found.every((answer) => answer.isAuthenticated) }
   }
-  for (const answer of [v4, v6]) if (answer.kind === 'unavailable') return answer
+  const missing = missingOf([v4, v6])
+  if (missing !== undefined) return missing
   return { kind: 'none', isConfirmed: isSurelyMissing(v4) && isSurelyMissing(v6) }
 }
 
-type Unavailable = Extract<DnsAnswer<'A'>, { kind: 'unavailable' }>
+/** The first of what could not be asked; before others what this process had no socket for. */
+function missingOf(found: readonly { kind: string }[]): Missing | undefined {
+  const missing = found.filter((one): one is Missing => one.kind === 'unavailable')
+  return missing.find(({ isOwnWant }) => isOwnWant) ?? missing[0]
+}
 
 /** Whichever has addresses does not wait for the other beyond the grace. */
 async function bothFamilies(
@@ -190,7 +197,7 @@ async function bothFamilies(
 ): Promise<[DnsAnswer<'A'>, DnsAnswer<'AAAA'>]> {
   const [v4, v6] = [resolver.resolve(name, 'A'), resolver.resolve(name, 'AAAA')]
   const over = new AbortController()
-  const late: Unavailable = {
+  const late: Missing = {
     kind: 'unavailable',
     detail: `no answer about all addresses of ${name} in time`,
   }

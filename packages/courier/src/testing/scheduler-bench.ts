@@ -1,14 +1,16 @@
 /** A site scheduler with real sessions to scripted peers, for the tests of one file; closed after each of them. */
 import type { TransactionReport } from '@valija/core'
 import { afterEach, expect } from 'vitest'
-import type { Destination } from '../destination.ts'
+import type { Destination, ShapingScope } from '../destination.ts'
 import { createNetworkGuard } from '../network-guard.ts'
 import { createOpenSession } from '../open-first.ts'
 import { relayDestination } from '../relay-destination.ts'
+import { buildReport, failureVerdict, noTimings } from '../report.ts'
 import { captureTarget } from '../routes.ts'
-import { defaultDeadlines, type Session } from '../session.ts'
+import { defaultDeadlines, type Opening, type Session } from '../session.ts'
 import { createSiteScheduler, type SiteJob, type SiteLimits, type SiteScheduler } from '../site-scheduler.ts'
 import { createFixedShaper, type SiteShaper } from '../site-shaper.ts'
+import { Transcript } from '../transcript.ts'
 import { type ScriptedPeer, startScriptedPeer } from './scripted-peer.ts'
 
 /** What the shaper and the scheduler allow. */
@@ -67,7 +69,7 @@ export class Delivery implements SiteJob {
 
 const peers: ScriptedPeer[] = []
 export let scheduler: SiteScheduler<Delivery>
-export let heldBack: { jobs: Delivery[]; untilMs: number }[]
+export let heldBack: { jobs: Delivery[]; untilMs: number; scope: ShapingScope | null }[]
 export let crashes: unknown[]
 
 afterEach(async () => {
@@ -98,12 +100,27 @@ export function destinationOf(site: ScriptedPeer | string): Destination {
   return { ...broken, candidates }
 }
 
-export function begin(overrides: Partial<Limits> = {}, shaper?: SiteShaper): void {
+/** An opening for which this process has no socket. */
+export function noSocketOpening(): Opening {
+  const endpoint = { host: '127.0.0.1', ip: null, port: 25, sourceIp: null }
+  const facts = { ...endpoint, route: 'capture', tls: null, timingsMs: noTimings, sizeBytes: null }
+  const verdict = failureVerdict('connect', 'no_socket', 'this worker could open no connection')
+  return { ok: false, report: buildReport({ ...facts, transcript: new Transcript() }, verdict) }
+}
+
+/** @param instead what an opening comes to, by its number from 0; undefined: what it comes to */
+export function begin(
+  overrides: Partial<Limits> = {},
+  shaper?: SiteShaper,
+  instead: (opening: number) => Opening | undefined = () => undefined,
+): void {
   const openSession = createOpenSession({ guard: createNetworkGuard([]) })
   heldBack = []
+  let openings = 0
   crashes = []
   scheduler = createSiteScheduler<Delivery>({
-    open: (destination) => openSession(destination.candidates()[0]!, defaultDeadlines),
+    open: async (destination) =>
+      instead(openings++) ?? (await openSession(destination.candidates()[0]!, defaultDeadlines)),
     shaper:
       shaper ??
       createFixedShaper({
@@ -111,7 +128,7 @@ export function begin(overrides: Partial<Limits> = {}, shaper?: SiteShaper): voi
         mailsPerConnection: overrides.mailsPerConnection ?? limits.mailsPerConnection,
       }),
     limits: { ...limits, ...overrides },
-    onHeldBack: (jobs, untilMs) => heldBack.push({ jobs, untilMs }),
+    onHeldBack: (jobs, untilMs, scope) => heldBack.push({ jobs, untilMs, scope }),
     onCrash: (_, error) => crashes.push(error),
   })
 }

@@ -18,15 +18,22 @@ export type StsRecord =
   | { kind: 'id'; id: string }
   /** No record, or none that is valid. */
   | { kind: 'none' }
-  /** Nobody could say. */
-  | { kind: 'unavailable'; detail: string }
+  /** Nobody could say. `isOwnWant`: this process had no socket to ask by. */
+  | { kind: 'unavailable'; detail: string; isOwnWant?: boolean }
 
-class RecordUnavailable extends Error {}
+class RecordUnavailable extends Error {
+  readonly answer
+
+  constructor(answer: Extract<StsRecord, { kind: 'unavailable' }>) {
+    super(answer.detail)
+    this.answer = answer
+  }
+}
 
 export async function readStsRecord(resolver: Resolver, domain: string): Promise<StsRecord> {
   const askResolver = async (name: string): Promise<string[][]> => {
     const answer = await resolver.resolve(name, 'TXT')
-    if (answer.kind === 'unavailable') throw new RecordUnavailable(answer.detail)
+    if (answer.kind === 'unavailable') throw new RecordUnavailable(answer)
     return answer.kind === 'records' ? answer.records.map((record) => [record]) : []
   }
   const { resolvePolicy } = await loadMailauth()
@@ -34,7 +41,7 @@ export async function readStsRecord(resolver: Resolver, domain: string): Promise
     const id = await resolvePolicy(domain, { strict: true, resolver: askResolver })
     return id === false ? { kind: 'none' } : { kind: 'id', id }
   } catch (error) {
-    if (error instanceof RecordUnavailable) return { kind: 'unavailable', detail: error.message }
+    if (error instanceof RecordUnavailable) return error.answer
     // Several records are none (RFC 8461 §3.1).
     return { kind: 'none' }
   }

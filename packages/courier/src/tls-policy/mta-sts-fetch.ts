@@ -8,7 +8,8 @@ import type { TlsFailure } from './tls-failure.ts'
 
 export type FetchedStsPolicy =
   | { ok: true; text: string; policy: StsPolicy }
-  | { ok: false; fault: TlsFailure; detail: string }
+  /** `isOwnWant`: this process had no socket to ask by. */
+  | { ok: false; fault: TlsFailure; detail: string; isOwnWant?: boolean }
 
 const maxPolicyBytes = 64 * 1024
 /** RFC 8461 §3.3 suggests a minute; a mail waits for this. */
@@ -28,7 +29,7 @@ export async function fetchStsPolicy(
   })
   if (answer.kind === 'failure') {
     const fault = answer.code === 'tls' ? 'sts-webpki-invalid' : 'sts-policy-fetch-error'
-    return refuse(fault, answer.message)
+    return { ok: false, fault, detail: answer.message, isOwnWant: answer.code === 'no_socket' }
   }
   if (answer.statusCode !== 200) {
     return refuse('sts-policy-fetch-error', `the policy host answered with status ${answer.statusCode}`)

@@ -7,6 +7,7 @@
  */
 import { createAnswerCache } from '../dns/answer-cache.ts'
 import type { Resolver } from '../dns/dns-answer.ts'
+import { isWantOfSockets } from '../no-socket.ts'
 import type { OutgoingHttp } from '../outgoing-http.ts'
 import { readStsPolicy, readStsRecord, type StsPolicy, type StsRecord } from './mta-sts-documents.ts'
 import { fetchStsPolicy } from './mta-sts-fetch.ts'
@@ -31,8 +32,8 @@ export type StsAnswer =
   | { kind: 'policy'; policy: StsPolicy }
   /** No policy applies; `fault` when there should be one and none could be had. */
   | { kind: 'none'; fault: TlsFailure | null }
-  /** Whether one is stored cannot be said now. */
-  | { kind: 'unavailable'; detail: string }
+  /** Whether one is stored cannot be said now; or, `isOwnWant`, whether there is one, since this process had no socket to ask by. */
+  | { kind: 'unavailable'; detail: string; isOwnWant?: boolean }
 
 export interface StsPolicies {
   /** @param domain A-labels in lower case. Never rejects; look-ups of one domain under way are joined */
@@ -112,6 +113,7 @@ class StsDesk {
       return {
         kind: 'unavailable',
         detail: `the MTA-STS policy cannot be read from the database or kept in it: ${(error as Error).message}`,
+        isOwnWant: isWantOfSockets(error as NodeJS.ErrnoException),
       }
     }
   }
@@ -123,13 +125,17 @@ class StsDesk {
 
   private async decide(domain: string, record: StsRecord, held: Held | null): Promise<StsAnswer> {
     // No record is no way to withdraw a policy (§8.3): that is done by one of mode none.
+    if (record.kind === 'unavailable' && record.isOwnWant && held === null) return record
     if (record.kind !== 'id') return answerOf(held, null)
     if (held?.id === record.id) {
       this.refreshInTime(domain, held)
       return answerOf(held, null)
     }
     const fetched = await this.fetch(domain, record.id)
-    return 'fault' in fetched ? answerOf(held, fetched.fault) : answerOf(fetched, null)
+    if (!('fault' in fetched)) return answerOf(fetched, null)
+    const { fault, detail = '', isOwnWant } = fetched
+    // The mail waits until we can ask: it is not sent with less than the domain may demand.
+    return isOwnWant && held === null ? { kind: 'unavailable', detail, isOwnWant } : answerOf(held, fault)
   }
 
   /** In the background, once a day or at half its life (§10.2): so a policy in use never ends. */
@@ -159,14 +165,17 @@ class StsDesk {
   }
 
   /** Fetches and stores, unless that failed a short while ago. */
-  private async fetch(domain: string, id: string): Promise<Held | { fault: TlsFailure }> {
+  private async fetch(
+    domain: string,
+    id: string,
+  ): Promise<Held | { fault: TlsFailure; detail?: string; isOwnWant?: boolean }> {
     const { http, port, cache } = this.parts
     const key = failureKey(domain, id)
     const known = this.failures.get(key)
     if (known !== undefined) return { fault: known }
     const fetched = await fetchStsPolicy(http, domain, port)
     if (!fetched.ok) {
-      this.failures.put(key, fetched.fault, failureRememberedMs, entryBytes)
+      if (!fetched.isOwnWant) this.failures.put(key, fetched.fault, failureRememberedMs, entryBytes)
       return fetched
     }
     const age = Math.min(Math.max(fetched.policy.maxAge, minAgeSeconds), maxAgeSeconds)

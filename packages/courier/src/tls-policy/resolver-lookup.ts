@@ -18,8 +18,10 @@ export function resolverLookup(resolver: Resolver): LookupFunction {
       )
       if (found.length > 0) return callback(null, found)
       const isUnsure = answers.some(({ answer }) => answer.kind === 'unavailable')
+      const isOwnWant = answers.some(({ answer }) => answer.kind === 'unavailable' && answer.isOwnWant)
       const message = isUnsure ? `${hostname} cannot be looked up now` : `${hostname} has no address`
-      callback(Object.assign(new Error(message), { code: isUnsure ? 'EAI_AGAIN' : 'ENOTFOUND' }), '', 0)
+      const code = isOwnWant ? 'EMFILE' : isUnsure ? 'EAI_AGAIN' : 'ENOTFOUND'
+      callback(Object.assign(new Error(message), { code }), '', 0)
     })
   }
 }

@@ -26,12 +26,18 @@ export type DomainTlsPolicy =
   /** By the host's name, as it was given. */
   | { kind: 'hosts'; hosts: ReadonlyMap<string, HostTlsPolicy> }
   /** No host may be used now. The mail waits; nothing is sent with less TLS than was promised. */
-  | { kind: 'unavailable'; detail: string; hosts: ReadonlyMap<string, HostTlsPolicy> }
+  | {
+      kind: 'unavailable'
+      detail: string
+      hosts: ReadonlyMap<string, HostTlsPolicy>
+      /** For one of them this process had no socket to ask by. */
+      isOwnWant: boolean
+    }
 
 export type HostTlsPolicy =
   | { isUsable: true; demand: TlsDemand; reported: ReportedPolicy }
-  /** `detail`: why not, a sentence. */
-  | { isUsable: false; detail: string; reported: ReportedPolicy }
+  /** `detail`: why not, a sentence. `isOwnWant`: this process had no socket to ask by, so there is nothing to report. */
+  | { isUsable: false; detail: string; reported: ReportedPolicy; isOwnWant?: boolean }
 
 export interface TlsPolicies {
   /**
@@ -96,6 +102,7 @@ function ofDomain(domain: string, hosts: ReadonlyMap<string, HostTlsPolicy>): Do
     kind: 'unavailable',
     detail: `no mail exchanger of ${domain} can be used: ${[...reasons].join('; ')}`,
     hosts,
+    isOwnWant: judged.some((host) => !host.isUsable && host.isOwnWant),
   }
 }
 
@@ -106,7 +113,8 @@ async function judgeHost(
   sts: StsAnswer,
 ): Promise<HostTlsPolicy> {
   if (tlsa.kind === 'unavailable') {
-    return { isUsable: false, detail: tlsa.detail, reported: { type: 'tlsa', fault: 'dnssec-invalid' } }
+    const { detail, isOwnWant } = tlsa
+    return { isUsable: false, detail, reported: { type: 'tlsa', fault: 'dnssec-invalid' }, isOwnWant }
   }
   if (tlsa.kind === 'none') return await judgeBySts(host, domain, sts)
   if (tlsa.usable.length > 0) {
@@ -123,7 +131,8 @@ async function judgeHost(
 
 async function judgeBySts(host: string, domain: string, sts: StsAnswer): Promise<HostTlsPolicy> {
   if (sts.kind === 'unavailable') {
-    return { isUsable: false, detail: sts.detail, reported: { type: 'sts', fault: 'sts-policy-fetch-error' } }
+    const { detail, isOwnWant } = sts
+    return { isUsable: false, detail, reported: { type: 'sts', fault: 'sts-policy-fetch-error' }, isOwnWant }
   }
   if (sts.kind === 'none') {
     const type = sts.fault === null ? 'no-policy-found' : 'sts'

@@ -3,7 +3,7 @@
  * then they must be known: an answer that cannot be had is not the same as no records.
  */
 import { isIP } from 'node:net'
-import type { Resolver, TlsaRecord } from '../dns/dns-answer.ts'
+import type { DnsAnswer, Resolver, TlsaRecord } from '../dns/dns-answer.ts'
 import { usableTlsa } from './dane.ts'
 
 export type TlsaLookup =
@@ -11,7 +11,8 @@ export type TlsaLookup =
   | { kind: 'none' }
   /** `usable` is empty when none can be used. `base`: the name that they stand for. */
   | { kind: 'records'; usable: TlsaRecord[]; base: string }
-  | { kind: 'unavailable'; detail: string }
+  /** `isOwnWant`: this process had no socket to ask by. */
+  | { kind: 'unavailable'; detail: string; isOwnWant?: boolean }
 
 const maxAliases = 8
 
@@ -19,8 +20,10 @@ const maxAliases = 8
 export async function lookUpTlsa(resolver: Resolver, host: string, port: number): Promise<TlsaLookup> {
   if (isIP(host) !== 0) return { kind: 'none' }
   const canonical = await canonicalName(resolver, host)
-  if (canonical === null)
-    return { kind: 'unavailable', detail: `the aliases of ${host} cannot be looked up now` }
+  if (typeof canonical !== 'string') {
+    const detail = `the aliases of ${host} cannot be looked up now`
+    return { kind: 'unavailable', detail, isOwnWant: canonical.isOwnWant }
+  }
   // What an alias leads to comes first, then the name itself (RFC 7672 §2.2.2).
   for (const base of new Set([canonical, host])) {
     const name = `_${port}._tcp.${base}`
@@ -30,6 +33,7 @@ export async function lookUpTlsa(resolver: Resolver, host: string, port: number)
       return {
         kind: 'unavailable',
         detail: `the TLSA records ${name} cannot be looked up now: ${answer.detail}`,
+        isOwnWant: answer.isOwnWant,
       }
     }
     if (answer.kind === 'records' && answer.isAuthenticated) {
@@ -39,12 +43,15 @@ export async function lookUpTlsa(resolver: Resolver, host: string, port: number)
   return { kind: 'none' }
 }
 
-/** Where the aliases of a name end; null when that cannot be said. A loop, or too long a chain, ends where it is noticed. */
-async function canonicalName(resolver: Resolver, host: string): Promise<string | null> {
+/** Where the aliases of a name end; the answer that lacks when that cannot be said. A loop, or too long a chain, ends where it is noticed. */
+async function canonicalName(
+  resolver: Resolver,
+  host: string,
+): Promise<string | Extract<DnsAnswer<'CNAME'>, { kind: 'unavailable' }>> {
   let name = host
   for (let step = 0; step < maxAliases; step += 1) {
     const answer = await resolver.resolve(name, 'CNAME')
-    if (answer.kind === 'unavailable') return null
+    if (answer.kind === 'unavailable') return answer
     const [target] = answer.kind === 'records' ? answer.records : []
     if (target === undefined || answer.kind !== 'records' || !answer.isAuthenticated) return name
     name = target.toLowerCase().replace(/\.$/, '')
