@@ -107,7 +107,7 @@ async function judgeLossTime(engine: Database['engine'], lostAt: Date | null): P
   // Said again, what has come since is no sign of anything.
   if (newest !== null && lostAt < newest && !isHolding)
     throw new LossTimeError(
-      `The database was not lost at ${lostAt.toISOString()}: what came back goes up to ${newest.toISOString()} (UTC).`,
+      `The database was not lost at ${lostAt.toISOString()}: what came back goes up to ${newest.toISOString()} (UTC). If an API or a worker ran here since then and that is of it, leave out --lost-at: all is held.`,
     )
   return lostAt
 }
