@@ -301,6 +301,14 @@ describe('what is held back is explained by who holds it', () => {
     expect(remedy.length).toBeGreaterThan(20)
   })
 
+  test('after a restore it is held until the operator decides: its end is no next try, and nobody is told to send it again', () => {
+    const dueAtMs = nowMs + 30_000
+    const explained = held('restored:bulk', { message: { expiresAtMs: dueAtMs } })
+    expect(explained.summary).toBe('Is held until the operator decides what becomes of it.')
+    expect(kinds(explained)).toEqual(['restored', 'expires_first'])
+    expect(explained.remedy).not.toContain('send it again with')
+  })
+
   test('a refused login of a tenant’s own route is the tenant’s to mend, of another one the operator’s', () => {
     const own = held('route_paused:bulk', { route })
     expect(own.because[0]).toMatchObject({

@@ -118,11 +118,13 @@ function explainLater(
   // The mail's own attempt tells more of its site than that the site is left alone since; of another hold it knows nothing.
   const isSameStory = hold !== null && failure !== null && hold.isOfSite
   const [first, second] = isSameStory ? [failure, hold] : [hold ?? failure, hold === null ? null : failure]
+  const until =
+    facts.recipient.attempts > 0
+      ? `Was not delivered yet; the next attempt is at ${next}.`
+      : `Is held back until ${next}.`
   return {
-    summary:
-      facts.recipient.attempts > 0
-        ? `Was not delivered yet; the next attempt is at ${next}.`
-        : `Is held back until ${next}.`,
+    // That time is its end, not a try.
+    summary: isOfRestore(hold?.because) ? 'Is held until the operator decides what becomes of it.' : until,
     because: [
       ...(first?.because ?? []),
       ...(second?.because ?? []),
@@ -208,6 +210,8 @@ function shareOf({ count, isMore }: ExplanationFacts['ahead'], stream: string): 
   }
 }
 
+const isOfRestore = (because: readonly Cause[] = []) => because.some(({ kind }) => kind === 'restored')
+
 /** What is true of the time ahead, and of earlier attempts, wherever it waits. */
 function addLimits(facts: ExplanationFacts, delivery: DeliveryFacts): (waiting: Explanation) => Explanation {
   const { message, nowMs, suppression } = facts
@@ -224,7 +228,8 @@ function addLimits(facts: ExplanationFacts, delivery: DeliveryFacts): (waiting: 
   return (waiting) => {
     const known = new Set(waiting.because.map(({ kind }) => kind))
     const because = [...waiting.because, ...more.filter(({ kind }) => !known.has(kind))]
-    const isTooLate = because.some(({ kind }) => kind === 'expires_first')
+    // Whoever sends what is held after a restore again may double it.
+    const isTooLate = because.some(({ kind }) => kind === 'expires_first') && !isOfRestore(because)
     const late = isTooLate
       ? ' Its time is over before that, though: send it again with more ttl_seconds.'
       : ''
