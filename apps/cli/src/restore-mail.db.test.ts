@@ -1,5 +1,5 @@
 /** The commands for after a restore, at a database: what they say. What they do is resume-after-restore.db.test.ts's matter. */
-import { formatId } from '@valija/core'
+import { createIdSource, formatId } from '@valija/core'
 import { findAuditEntries } from '@valija/store'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { openTestApi, type TestApi } from '../../api/src/open-api.test-support.ts'
@@ -66,4 +66,11 @@ test('what is typed wrongly is refused before anything is done', async () => {
   expect(ahead).toMatchObject({ code: 1, err: expect.stringContaining('is still to come') })
   expect(await restore('release', '--stream', 'fast')).toMatchObject({ code: 2 })
   expect(await restore('end', '--tenant', 'acme')).toMatchObject({ code: 2 })
+  const nobody = formatId('tenant', createIdSource(Date.now)())
+  for (const command of ['end', 'release']) {
+    expect(await restore(command, '--tenant', nobody)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(`There is no tenant ${nobody}`),
+    })
+  }
 })

@@ -9,7 +9,7 @@ import {
   releaseAfterRestore,
 } from '@valija/flows'
 import { createLogger, environment, lineWriter, loadConfig } from '@valija/runtime'
-import { countRestored, type RestoredFilter } from '@valija/store'
+import { countRestored, type Database, findTenant, type RestoredFilter } from '@valija/store'
 import { UsageError } from './command.ts'
 import { counted } from './in-commands.ts'
 import { print, printJson, printTable } from './output.ts'
@@ -75,6 +75,7 @@ export const hold = (flags: { 'lost-at': string | undefined; json: boolean }): P
 export const release = (flags: FilterFlags): Promise<void> => {
   const filter = readFilter(flags)
   return atDatabase(async (foundation) => {
+    await checkTenant(foundation.database, filter)
     const { released, ended } = await releaseAfterRestore(foundation, filter)
     await noteAtDatabase(foundation.database, 'releaseRestoredMail', flags.tenant ?? null)
     if (flags.json) printJson({ released, ended })
@@ -85,11 +86,20 @@ export const release = (flags: FilterFlags): Promise<void> => {
 export const end = (flags: FilterFlags): Promise<void> => {
   const filter = readFilter(flags)
   return atDatabase(async (foundation) => {
+    await checkTenant(foundation.database, filter)
     const ended = await endAfterRestore(foundation, filter)
     await noteAtDatabase(foundation.database, 'endRestoredMail', flags.tenant ?? null)
     if (flags.json) printJson({ ended })
     else print(`ended as uncertain: ${counted(ended, 'recipient')}\n`)
   })
+}
+
+/** One that was deleted may have mail that is held yet. @throws {UsageError} for an id of nobody's: most likely it is mistyped */
+async function checkTenant(database: Database, { tenantId }: RestoredFilter): Promise<void> {
+  if (tenantId === null || (await findTenant(database, tenantId)) !== null) return
+  const rows = await countRestored(database.engine)
+  if (rows.some((row) => row.tenantId === tenantId)) return
+  throw new UsageError(`There is no tenant ${formatId('tenant', tenantId)}, and nothing of one is held.`)
 }
 
 function readTime(text: string | undefined): Date | null {

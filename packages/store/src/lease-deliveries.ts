@@ -146,8 +146,8 @@ async function leaseWithBodies(pool: pg.Pool, lease: pg.QueryConfig, bodies: pg.
 const leaseSql = `
 WITH locked AS MATERIALIZED (
   SELECT recipient_id, tenant_id = ANY (ARRAY(SELECT id FROM valija.tenants WHERE suspended_at IS NOT NULL))
-    AND (hold LIKE 'restored:%') IS NOT TRUE AS is_held
-  FROM valija.deliveries WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'admitted')}
+    AND ${restoredMarkSql('d')} IS NULL AS is_held
+  FROM valija.deliveries AS d WHERE recipient_id = ANY ($1::uuid[]) AND ${isInState('state', 'admitted')}
   ORDER BY recipient_id FOR UPDATE SKIP LOCKED
 ), leased AS (
   UPDATE valija.deliveries AS d

@@ -9,7 +9,7 @@
 import { lowestUuidAt, type Stream, streams, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import { isInState } from './admission.ts'
-import { restoredMark, restoredMarks } from './restored-mark.ts'
+import { newRestoredMarkSql, restoredMark, restoredMarks } from './restored-mark.ts'
 import { releaseHeld } from './route-health.ts'
 import { extendedSql } from './suspend-tenant.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
@@ -69,7 +69,7 @@ WITH locked AS MATERIALIZED (
   ORDER BY recipient_id LIMIT $2 FOR UPDATE
 ), held AS (
   UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL, leased_until = NULL, dot_epoch = d.epoch,
-    hold = 'restored:' || d.stream, due_at = ${extendedSql('d', 'deliveries')}
+    hold = ${newRestoredMarkSql('d')}, due_at = ${extendedSql('d', 'deliveries')}
   WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked)) RETURNING d.recipient_id, d.due_at
 ), shown AS (
   UPDATE valija.recipients AS r SET next_attempt_at = held.due_at FROM held WHERE r.id = held.recipient_id

@@ -4,8 +4,13 @@
  */
 import { type Stream, streams } from '@valija/core'
 
-export const restoredMark = (stream: Stream) => `restored:${stream}`
+const prefix = 'restored:'
+
+export const restoredMark = (stream: Stream) => `${prefix}${stream}`
 export const restoredMarks = streams.map(restoredMark)
 
 /** The mark of a row, as an SQL expression; null where it has none. */
-export const restoredMarkSql = (row: string) => `CASE WHEN ${row}.hold LIKE 'restored:%' THEN ${row}.hold END`
+export const restoredMarkSql = (row: string) => `CASE WHEN ${row}.hold LIKE '${prefix}%' THEN ${row}.hold END`
+
+/** The mark that a row is to have, as an SQL expression. */
+export const newRestoredMarkSql = (row: string) => `'${prefix}' || ${row}.stream`

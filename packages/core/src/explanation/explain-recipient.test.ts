@@ -110,43 +110,30 @@ describe('what was tried is explained by its last attempt', () => {
     expect(explained.remedy).toContain('operator')
   })
 
-  test('what may have been delivered and is not repeated says so before what went wrong', () => {
-    const judgement = { ...refused.judgement!, failure: 'worker_lost', action: 'fail' } as const
-    const lastAttempt = {
-      ...refused,
-      outcome: 'failed',
-      phase: 'body',
-      isUncertain: true,
-      judgement,
-    } as const
-    const explained = explain({
-      recipient: { status: 'failed', attempts: 1, reason: 'network' },
-      delivery: null,
-      lastAttempt,
-      uncertainAttempts: 1,
-    })
-    expect(kinds(explained)).toEqual(['at_most_once', 'connection_lost'])
-    expect(explained.remedy).toContain('Send it again only if it did not')
-  })
-
-  test('what may have been delivered after the time that the database was set back to says so, and not that it is tried again', () => {
-    const judgement = { ...refused.judgement!, failure: 'restored', action: 'fail' } as const
-    const lastAttempt = {
-      ...refused,
-      outcome: 'failed',
-      phase: 'body',
-      isUncertain: true,
-      judgement,
-    } as const
-    const explained = explain({
-      recipient: { status: 'failed', attempts: 1, reason: 'network' },
-      delivery: null,
-      lastAttempt,
-      uncertainAttempts: 1,
-    })
-    expect(kinds(explained)).toEqual(['restored'])
-    expect(explained.remedy).toContain('Send it again only if it did not')
-  })
+  test.each([
+    ['a worker was lost', 'worker_lost', ['at_most_once', 'connection_lost']],
+    ['the database was set back', 'restored', ['restored']],
+  ] as const)(
+    'what may have been delivered when %s says so first, and not that it is tried again',
+    (_, failure, because) => {
+      const judgement = { ...refused.judgement!, failure, action: 'fail' } as const
+      const lastAttempt = {
+        ...refused,
+        outcome: 'failed',
+        phase: 'body',
+        isUncertain: true,
+        judgement,
+      } as const
+      const explained = explain({
+        recipient: { status: 'failed', attempts: 1, reason: 'network' },
+        delivery: null,
+        lastAttempt,
+        uncertainAttempts: 1,
+      })
+      expect(kinds(explained)).toEqual(because)
+      expect(explained.remedy).toContain('Send it again only if it did not')
+    },
+  )
 
   test('that its workers died comes before whatever else it waits for, and is why it was given up', () => {
     const suspect = { state: 'waiting', dueAtMs: nowMs + 5_000, hold: 'crashes:', crashes: 3 } as const

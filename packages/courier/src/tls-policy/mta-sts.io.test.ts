@@ -189,6 +189,27 @@ describe('a policy host that fails', () => {
   })
 })
 
+test('what could not be fetched for want of a socket here is fetched for the next mail, and nobody sends without meanwhile', async () => {
+  const { policyPort, ...parts } = world.parts()
+  let isFull = true
+  const http: typeof parts.http = {
+    ...parts.http,
+    get: async (...asked) =>
+      isFull
+        ? {
+            kind: 'failure',
+            code: 'no_socket',
+            durationMs: 0,
+            message: 'this process could open no connection',
+          }
+        : await parts.http.get(...asked),
+  }
+  const full = createStsPolicies({ ...parts, http, port: policyPort })
+  expect(await ask(full)).toMatchObject({ kind: 'unavailable', isOwnWant: true })
+  isFull = false
+  expect(await ask(full)).toMatchObject(enforcing)
+})
+
 test('a max_age of 0 does not mean a fetch per mail', async () => {
   world.host.answer = policyAnswer(policyText('enforce', ['mx.example.com'], 0))
   for (let i = 0; i < 5; i += 1) expect(await ask()).toMatchObject(enforcing)
