@@ -59,3 +59,26 @@ test('a batch that is refused ends the filling', async () => {
     server.close()
   }
 })
+
+test('connections that the server has closed meanwhile are opened anew', async () => {
+  let requests = 0
+  const server = createServer((request, response) => {
+    requests += 1
+    request.resume().on('end', () => response.writeHead(202, { 'content-length': 2 }).end('{}'))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const load = startProgram('load.ts')
+  try {
+    const input = { port, apiKeys: [], shape: plainReceipt, first: 0, count: 20, connections: 4, perS: 1_000 }
+    await load.ask('post', input)
+    server.closeAllConnections()
+    // What has had an answer since then has seen the end of the others too.
+    await load.ask('fill', { port, apiKeys: [], shape: plainReceipt, first: 20, count: 25 })
+    await load.ask('post', { ...input, first: 45 })
+    expect(requests).toBe(20 + 1 + 20)
+  } finally {
+    await load.end()
+    server.close()
+  }
+})

@@ -37,6 +37,8 @@ export interface LoadResult {
 }
 
 interface Lane {
+  /** False: the server has closed it, as it does with one that is idle for long. */
+  readonly isOpen: boolean
   post(head: string, body: Buffer): Promise<number>
   close(): void
 }
@@ -60,8 +62,12 @@ async function openLane(port: number): Promise<Lane> {
   await opened.promise
   socket.on('error', fail).once('close', () => fail())
   return {
+    get isOpen() {
+      return socket.readyState === 'open'
+    },
     post: (head, body) => {
       waiting = Promise.withResolvers<number>()
+      if (socket.readyState !== 'open') fail()
       socket.cork()
       socket.write(`${head}Content-Length: ${body.length}\r\n\r\n`, 'latin1')
       socket.write(body)
@@ -87,7 +93,7 @@ let lanesPort = 0
 
 async function post(input: LoadInput): Promise<LoadResult> {
   const { port, first, count, connections, perS } = input
-  if (port !== lanesPort || lanes.length !== connections) {
+  if (port !== lanesPort || lanes.length !== connections || !lanes.every((lane) => lane.isOpen)) {
     for (const lane of lanes) lane.close()
     lanes = await Promise.all(Array.from({ length: connections }, () => openLane(port)))
     lanesPort = port

@@ -7,6 +7,7 @@
  * The time counts while we work: a slow client's body is no matter of ours (app.ts has its limits).
  */
 import { ProductError } from '@valija/core'
+import { inTime } from '@valija/flows'
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod, RouteOptions } from 'fastify'
 
 declare module 'fastify' {
@@ -40,30 +41,25 @@ const perByteMs = 1 / 1024
 export function answerInTime(route: RouteOptions): void {
   const { handler, method, config } = route
   const limitMs = config?.answerWithinMs ?? (method === 'GET' ? answerMs : manageMs)
-  const inTime = function (this: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const timed = function (this: unknown, request: FastifyRequest, reply: FastifyReply) {
     const ownMs = limitMs - request.lookUpMs + (request.bodyBytes?.length ?? 0) * perByteMs
     request.answerByMs = performance.now() + ownMs
     const answer = handler.call(this as never, request, reply) as unknown
-    return answer instanceof Promise ? within(ownMs, answer) : answer
+    return answer instanceof Promise ? inTime(ownMs, answer, late) : answer
   }
-  route.handler = inTime as RouteHandlerMethod
+  route.handler = timed as RouteHandlerMethod
 }
 
 /** Settles as the look-up of a request's caller does, if that is in time, and puts it down to the request. */
 export async function lookUpInTime<T>(request: FastifyRequest, lookUp: Promise<T>): Promise<T> {
   const startedMs = performance.now()
-  const found = await within(lookUpLimitMs, lookUp)
+  const found = await inTime(lookUpLimitMs, lookUp, late)
   request.lookUpMs = performance.now() - startedMs
   return found
 }
 
-/** Settles as `work` does, if that is in time; what it comes to later is nobody's any more. */
-function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      const detail = 'The database did not answer in time; whether the request was carried out is not known.'
-      reject(new ProductError('database_unavailable', { detail, retryAfterS: 5 }))
-    }, limitMs)
-    work.then(resolve, reject).finally(() => clearTimeout(timer))
+const late = () =>
+  new ProductError('database_unavailable', {
+    detail: 'The database did not answer in time; whether the request was carried out is not known.',
+    retryAfterS: 5,
   })
-}

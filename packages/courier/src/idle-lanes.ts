@@ -1,13 +1,34 @@
 /**
- * Sessions without work, found by what other destinations know them by: whoever goes to the same host takes one of these before it
- * opens another.
+ * Sessions without work: found by what other destinations know them by, so that whoever goes to the same host takes one of these
+ * before it opens another; and ended when nobody wants them for a while.
+ *
+ * A session can be without work after each of its mails, so one timer serves them all.
  */
 import type { Lane, SiteState } from './site-state.ts'
 
+export interface IdleLanesParts<Job> {
+  /** How long a session may be without work, in milliseconds. */
+  idleMs: number
+  /** Its time is over; it is no longer here. */
+  onStale: (lane: Lane<Job>) => void
+}
+
 export class IdleLanes<Job> {
+  readonly #parts: IdleLanesParts<Job>
   readonly #byKey = new Map<string, Set<Lane<Job>>>()
+  /** Since when, by the monotonic clock; the longest first. */
+  readonly #since = new Map<Lane<Job>, number>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(parts: IdleLanesParts<Job>) {
+    this.#parts = parts
+  }
 
   add(lane: Lane<Job>): void {
+    this.#since.delete(lane)
+    this.#since.set(lane, performance.now())
+    // Their sockets keep the process, not the end of their idleness.
+    this.#timer ??= setTimeout(() => this.#endStale(), this.#parts.idleMs).unref()
     if (lane.shareKey === null) return
     const lanes = this.#byKey.get(lane.shareKey)
     if (lanes === undefined) this.#byKey.set(lane.shareKey, new Set([lane]))
@@ -15,6 +36,8 @@ export class IdleLanes<Job> {
   }
 
   delete(lane: Lane<Job>): void {
+    // The timer stays: it is set but once for however many mails begin meanwhile.
+    this.#since.delete(lane)
     const lanes = lane.shareKey === null ? undefined : this.#byKey.get(lane.shareKey)
     if (lanes?.delete(lane) && lanes.size === 0) this.#byKey.delete(lane.shareKey ?? '')
   }
@@ -27,5 +50,20 @@ export class IdleLanes<Job> {
       }
     }
     return null
+  }
+
+  #endStale(): void {
+    this.#timer = undefined
+    const { idleMs, onStale } = this.#parts
+    const now = performance.now()
+    for (const [lane, sinceMs] of this.#since) {
+      const restMs = sinceMs + idleMs - now
+      if (restMs > 0) {
+        this.#timer = setTimeout(() => this.#endStale(), Math.ceil(restMs)).unref()
+        return
+      }
+      this.delete(lane)
+      onStale(lane)
+    }
   }
 }

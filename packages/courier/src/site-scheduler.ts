@@ -117,7 +117,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   readonly #scopes = new Map<string, ScopeState<Job>>()
   /** Sites that would open a connection if the bound on all sockets let them, longest waiting first. */
   readonly #wanting = new Set<SiteState<Job>>()
-  readonly #idle = new IdleLanes<Job>()
+  readonly #idle: IdleLanes<Job>
   #sockets = 0
   /** Sites in trouble that have jobs, when last looked at. */
   #inTrouble = 0
@@ -132,6 +132,8 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   constructor(parts: SiteSchedulerParts<Job>) {
     this.#parts = parts
+    const { idleMs } = parts.limits
+    this.#idle = new IdleLanes({ idleMs, onStale: (lane) => void this.#closeLane(lane) })
     this.#stopListening = parts.shaper.onChange((scopeKey) => this.#pumpScope(this.#scopes.get(scopeKey)))
     this.#lookTimer = setInterval(() => this.#look(), lookMs).unref()
   }
@@ -374,7 +376,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       isBusy: false,
       carried: 0,
       idleSinceMs: performance.now(),
-      timer: undefined,
     }
     site.lanes.add(lane)
     this.#runNext(lane)
@@ -395,7 +396,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   // Running
 
   #runNext(lane: Lane<Job>): void {
-    clearTimeout(lane.timer)
     this.#idle.delete(lane)
     const { session, site, grant } = lane
     const { mailsPerConnection } = this.#parts.shaper.limitsOf(site.scope.scope)
@@ -411,7 +411,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     if (site.line.length === 0) {
       if (this.#lend(lane)) return
       this.#idle.add(lane)
-      lane.timer = setTimeout(() => void this.#closeLane(lane), this.#parts.limits.idleMs)
       return
     }
     const next = site.line.shift()
@@ -514,7 +513,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     if (!site.lanes.delete(lane)) return
     // It has left us: what it answered before says nothing of what it will do.
     if (site.lanes.size === 0 && !session.isUsable) site.answered = 0
-    clearTimeout(lane.timer)
     this.#idle.delete(lane)
     scope.closing += 1
     const isCounted = scope.scope.kind === 'mx' && this.#drained === null

@@ -44,8 +44,6 @@ export interface Lane<Job> {
   carried: number
   /** Since when it has had no work, by the monotonic clock. */
   idleSinceMs: number
-  /** Ends its idleness. */
-  timer: NodeJS.Timeout | undefined
 }
 
 export interface SiteState<Job> {

@@ -14,6 +14,7 @@ import {
 import { takeFields } from '@valija/mail'
 import type { Allowances } from './allowances.ts'
 import { hashOfSubmission } from './hash-submission.ts'
+import { inTime } from './in-time.ts'
 import type { SendDesk } from './send-message.ts'
 
 export interface Submission {
@@ -74,7 +75,7 @@ export async function submitMessage(
   try {
     const working = work()
     hold(working)
-    const { body, isReplay } = await within(ownMs, working)
+    const { body, isReplay } = await inTime(ownMs, working, late)
     return { id: (JSON.parse(body) as { id: string }).id, isReplay }
   } catch (error) {
     throw error instanceof ProductError && error.errors !== undefined ? placed(error) : error
@@ -95,18 +96,7 @@ function placed(error: ProductError): ProductError {
   })
 }
 
-/** Settles as `work` does, if that is in time. */
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      const detail = 'The database did not answer in time; whether the mail was accepted is not known.'
-      reject(new ProductError('database_unavailable', { detail }))
-    }, ms)
+const late = () =>
+  new ProductError('database_unavailable', {
+    detail: 'The database did not answer in time; whether the mail was accepted is not known.',
   })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
