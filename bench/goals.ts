@@ -121,7 +121,7 @@ export function goalsTable(measured: Measured, queues: readonly QueueBackend[]):
   const elsewhere = [
     'with 1,000,000 waiting: accepting, delivering, memory of API and workers',
     '',
-    ...queues.map(() => 'measured by `npm run bench -- --growth`, into GROWTH.md'),
+    ...queues.map(() => '[GROWTH.md](GROWTH.md), by `npm run bench -- --growth`'),
   ]
   return table(['', 'goal', ...queues.map((queue) => `queue in ${queue}`)], [...rows, elsewhere])
 }

@@ -3,6 +3,7 @@ import { compose } from '@valija/mail'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type MessageInput, validateMessage } from './message-input.ts'
+import { decodeBase64 } from './message-input-attachments.ts'
 
 const now = new Date('2026-11-23T10:00:00Z')
 const limits = { maxMessageSizeBytes: 10_000, now }
@@ -281,6 +282,29 @@ describe('attachments', () => {
     'é',
     'data:text/plain;base64,eA==',
   ])('content %j is not', (content) => expect(paths(one({ content }))).toEqual(['/attachments/0/content']))
+
+  it('what is base64 is told as by its definition, whatever stands in the text', () => {
+    const isBase64 = (text: string) =>
+      /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/.test(text)
+    const character = fc.constantFrom(
+      ...'Ab9+/AAAA',
+      ...'==',
+      '-',
+      '_',
+      ' ',
+      '\n',
+      '\t',
+      '\0',
+      'é',
+      '\u{1f600}',
+    )
+    fc.assert(
+      fc.property(fc.string({ unit: character, maxLength: 14 }), (content) => {
+        expect(decodeBase64(content)).toEqual(isBase64(content) ? Buffer.from(content, 'base64') : null)
+      }),
+      { numRuns: 20_000 },
+    )
+  })
 
   it('any octets survive base64', () => {
     fc.assert(

@@ -1,6 +1,6 @@
 /**
  * Work that has so long and no longer. One timer looks at all of it: a timer for each mail that comes would be set and taken back
- * thousands of times a second, for something that hardly ever happens.
+ * thousands of times a second, for something that hardly ever happens. It is the process's own, for nothing but the time is in it.
  */
 
 interface Watched {

@@ -66,14 +66,15 @@ const whileOlderKeysMs = 60_000
 
 export function createMaintenance(dependencies: MaintenanceDependencies): Maintenance {
   const { database, wake, sealer, retention, log, tell, onError } = dependencies
-  let isStopped = false
+  const stopping = new AbortController()
+  const isStopped = () => stopping.signal.aborted
   /** Does a bounded piece of work again until there is none left. Returns how much was done. */
   const exhaust = async (work: () => Promise<number>): Promise<number> => {
     let total = 0
-    for (let done = 1; done > 0 && !isStopped; total += done) done = await work()
+    for (let done = 1; done > 0 && !isStopped(); total += done) done = await work()
     return total
   }
-  const retentionRound = tenantRetentionRounds({ database, isStopped: () => isStopped, onError })
+  const retentionRound = tenantRetentionRounds({ database, stop: stopping.signal, onError })
   const round = async () => {
     let hasFailed = false
     let pauseMs = everyMs
@@ -82,9 +83,9 @@ export function createMaintenance(dependencies: MaintenanceDependencies): Mainte
       if (result === 'unfinished') pauseMs = whileUnfinishedMs
       if (result === 'failed') hasFailed = true
     }
-    const steps = stepsOf({ database, retention, exhaust, log, isStopped: () => isStopped, keepRetentions })
+    const steps = stepsOf({ database, retention, exhaust, log, isStopped, keepRetentions })
     for (const step of steps) {
-      if (isStopped) break
+      if (isStopped()) break
       try {
         await step()
       } catch (error) {
@@ -95,12 +96,12 @@ export function createMaintenance(dependencies: MaintenanceDependencies): Mainte
     return hasFailed ? afterErrorMs : pauseMs
   }
   const sealRound = async () => {
-    const parts = { database, sealer, log: tell, onError, isStopped: () => isStopped }
+    const parts = { database, sealer, log: tell, onError, isStopped }
     return (await sealAnew(parts)) === 'unfinished' ? whileResealingMs : whileOlderKeysMs
   }
-  const digestRound = digestRounds({ database, isStopped: () => isStopped })
+  const digestRound = digestRounds({ database, stop: stopping.signal })
   const erasures = createSleeper({
-    round: erasureRounds({ ...dependencies, isStopped: () => isStopped }),
+    round: erasureRounds({ ...dependencies, isStopped }),
     onError,
     afterErrorMs,
   })
@@ -117,7 +118,7 @@ export function createMaintenance(dependencies: MaintenanceDependencies): Mainte
       for (const sleeper of sleepers) sleeper.wake()
     },
     stop: async () => {
-      isStopped = true
+      stopping.abort()
       stopHearing()
       await Promise.all(sleepers.map((sleeper) => sleeper.stop()))
     },

@@ -81,6 +81,8 @@ const failingUntilDownMs = 30_000
 const suspectMs = 5_000
 /** How often one mail tries a route that is down, and one whose login was refused where nobody can resume it by hand. */
 const probeEveryMs = { down: 30_000, login_refused: 120_000 }
+/** Another worker tries it, or by PostgreSQL's clock it is not quite time yet. */
+const refusedProbeMs = 1_000
 
 /** What one worker sees of its relays: failures in a row, by the route's key. */
 function createFailureMemory() {
@@ -186,7 +188,9 @@ export function createRouteBreaker(parts: RouteBreakerParts): RouteBreaker {
       if (steadyNowMs() < trouble.probeAtMs) return false
       const everyMs = probeEveryMs[trouble.condition]
       trouble.probeAtMs = steadyNowMs() + everyMs
-      return claimProbe(parts.database.engine, route.healthKey, everyMs)
+      const isOurs = await claimProbe(parts.database.engine, route.healthKey, everyMs)
+      if (!isOurs) trouble.probeAtMs = steadyNowMs() + refusedProbeMs
+      return isOurs
     },
     probeAtMs: (route) => troubles.get(route.healthKey)?.probeAtMs ?? 0,
     observe: (route, tenantId, report, disposition) => {

@@ -107,8 +107,13 @@ export interface SendDeskDependencies extends PrepareParts {
   sealer: Pick<Sealer, 'signingKeys'>
 }
 
-/** A batch: about what one statement carries without making the first of it wait; larger messages go alone, in a line of their own. */
+/** A batch: about what one statement carries without making the first of it wait. */
 const batchLimits = { maxItems: 200, maxWeight: 256 * 1024 }
+/**
+ * Larger messages have a line of their own, so that a small one never waits for their octets. Several share a commit too, up to what is written in some
+ * tens of milliseconds; one that is larger than that goes alone.
+ */
+const large = { fromWeight: 64 * 1024, maxWeight: 2 * 1024 * 1024 }
 /** A message with its time. */
 interface Timely {
   row: NewMessage
@@ -300,17 +305,16 @@ function createAcceptance({ database, admission, wake }: SendDeskDependencies) {
     isItemsFault: isDataError,
     line: acceptLine(maxWaiting),
   }
-  // Two lines, so that a small message never waits for a large one's octets.
-  const small = createBatcher(accept, limits)
-  const large = createBatcher(accept, limits)
+  const smallOnes = createBatcher(accept, limits)
+  const largeOnes = createBatcher(accept, { ...limits, maxWeight: large.maxWeight })
   return {
     accept: (message: Timely) => {
-      const line = weightOf(message.row) > batchLimits.maxWeight ? large : small
+      const line = weightOf(message.row) >= large.fromWeight ? largeOnes : smallOnes
       return line.add(message).catch((error: unknown) => {
         throw asProductError(error)
       })
     },
-    drain: () => Promise.all([small.drain(), large.drain()]),
+    drain: () => Promise.all([smallOnes.drain(), largeOnes.drain()]),
   }
 }
 

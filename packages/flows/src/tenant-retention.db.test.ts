@@ -50,7 +50,9 @@ const keep = async () => {
   const onError = (error: Error) => {
     throw error
   }
-  expect(await tenantRetentionRounds({ database, isStopped: () => false, onError })()).toBe('done')
+  expect(await tenantRetentionRounds({ database, stop: new AbortController().signal, onError })()).toBe(
+    'done',
+  )
 }
 
 /** A mail with an attempt, an event, an entry in the inbox; at its end unless it is live. */
@@ -201,7 +203,7 @@ test('a tenant whose step fails is told of and keeps no other from its turn, wha
   const errors: Error[] = []
   const round = tenantRetentionRounds({
     database,
-    isStopped: () => false,
+    stop: new AbortController().signal,
     onError: (error) => errors.push(error),
   })
   expect(await round()).toBe('failed')
@@ -219,7 +221,7 @@ test('a round ends in time, whatever is left of a tenant, and those that follow 
   const onError = (error: Error) => errors.push(error)
   const errors: Error[] = []
   // No time at all: one step each.
-  const round = tenantRetentionRounds({ database, isStopped: () => false, onError }, 0)
+  const round = tenantRetentionRounds({ database, stop: new AbortController().signal, onError }, 0)
   const kept = async () => (await sql('SELECT FROM valija.messages')).length
   let rounds = 0
   for (; rounds < 30 && (await kept()) > 0; rounds += 1) {

@@ -9,15 +9,18 @@ import {
   redactOldMessages,
   type TenantRetention,
 } from '@valija/store'
+import { leisurely } from './leisure.ts'
 
 export interface RetentionParts {
   database: Database
-  isStopped: () => boolean
+  stop: AbortSignal
   onError: (error: Error) => void
 }
 
 /** The other housekeeping waits for a round, which may have the mail of years before it where a tenant has just asked for less. */
 const usualRoundMs = 60_000
+/** Years of mail to be deleted or redacted at once are so in half of the time, and the mail that is to be sent has the other half. */
+const restFactor = 1
 
 /** `unfinished`: there was no time for all of it. */
 export type RetentionRound = 'done' | 'unfinished' | 'failed'
@@ -27,7 +30,7 @@ export type RetentionRound = 'done' | 'unfinished' | 'failed'
  * or the time is over. The next round goes on there.
  */
 export function tenantRetentionRounds(
-  { database, isStopped, onError }: RetentionParts,
+  { database, stop, onError }: RetentionParts,
   roundMs = usualRoundMs,
 ): () => Promise<RetentionRound> {
   let walks = new Map<Uuid, Walk>()
@@ -44,12 +47,12 @@ export function tenantRetentionRounds(
     const turnOf = ({ tenantId }: TenantRetention) => walks.get(tenantId)?.turn ?? 0
     const line = retentions.toSorted((a, b) => turnOf(a) - turnOf(b))
     for (let first = line.shift(), steps = 0; first !== undefined; first = line.shift(), steps += 1) {
-      if (isStopped() || (steps > 0 && steadyNowMs() >= endMs)) return 'unfinished'
+      if (stop.aborted || (steps > 0 && steadyNowMs() >= endMs)) return 'unfinished'
       const { tenantId } = first
       const walk = walks.get(tenantId) ?? begin
       turns += 1
       try {
-        const next = await step(database, first, walk)
+        const next = await leisurely(() => step(database, first, walk), restFactor, stop)
         walks.set(tenantId, { ...(next ?? begin), turn: turns })
         if (next !== null) line.push(first)
       } catch (cause) {

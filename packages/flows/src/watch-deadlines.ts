@@ -20,6 +20,7 @@ import {
 } from '@valija/store'
 import { eventData } from './event-data.ts'
 import type { ExplainedView } from './explain-message.ts'
+import { leisurely } from './leisure.ts'
 import { unlessStopped } from './pause.ts'
 import { createSleeper } from './sleeper.ts'
 
@@ -56,7 +57,7 @@ export function createDeadlineWatch(dependencies: DeadlineWatchDependencies): De
   const round = async () => {
     // What is announced while we look is looked at again, since we may have looked before it was there.
     nextAtMs = Number.POSITIVE_INFINITY
-    await tellAllLate(dependencies)
+    await tellAllLate(dependencies, stopping.signal)
     await endAllExpired(dependencies, stopping.signal)
     const ms = (await msUntilDeadline(database.engine)) ?? sweepMs
     const pauseMs = Math.max(againMs, Math.min(ms, sweepMs))
@@ -108,19 +109,27 @@ async function endAllExpired(
   }
 }
 
-async function tellAllLate(dependencies: DeadlineWatchDependencies): Promise<void> {
+/** Of a great many that are late at once (no worker ran for a while) the mails themselves have half the time. */
+const lateRestFactor = 1
+
+async function tellAllLate(dependencies: DeadlineWatchDependencies, stopping: AbortSignal): Promise<void> {
+  let isMore = await tellSomeLate(dependencies)
+  while (isMore && !stopping.aborted)
+    isMore = await leisurely(() => tellSomeLate(dependencies), lateRestFactor, stopping)
+}
+
+/** @returns whether there may be more */
+async function tellSomeLate(dependencies: DeadlineWatchDependencies): Promise<boolean> {
   const { database, wake } = dependencies
-  for (;;) {
-    const found = await findLate(database.engine, lateAtOnce)
-    if (found.length === 0) return
-    const views = await explainSome(dependencies, found)
-    const ids = found.map(({ recipientId }) => recipientId)
-    const { looked, hasWebhooks } = await tellLate(database.engine, ids, (late) =>
-      tell(dependencies, late, views),
-    )
-    if (hasWebhooks) wake.send('webhooks')
-    if (looked === 0 || found.length < lateAtOnce) return
-  }
+  const found = await findLate(database.engine, lateAtOnce)
+  if (found.length === 0) return false
+  const views = await explainSome(dependencies, found)
+  const ids = found.map(({ recipientId }) => recipientId)
+  const { looked, hasWebhooks } = await tellLate(database.engine, ids, (late) =>
+    tell(dependencies, late, views),
+  )
+  if (hasWebhooks) wake.send('webhooks')
+  return looked > 0 && found.length === lateAtOnce
 }
 
 type Views = ReadonlyMap<Uuid, ExplainedView[]>

@@ -22,7 +22,6 @@ import { isErasedSql } from './erasures.ts'
 import { restoredMarkSql } from './restored-mark.ts'
 import { leasedHitSql, type SuppressionHit } from './suppressions.ts'
 import { extendedSql } from './suspend-tenant.ts'
-import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
 /** How long a lease holds without renewal, in milliseconds. */
 export const leaseMs = 30_000
@@ -330,29 +329,4 @@ WHERE $3::float8 > 0 AND r.id = released.recipient_id AND r.id = ANY ($1::uuid[]
   AND r.status = ANY (ARRAY[${liveStates}])`,
     values: [ids, leases.map((lease) => lease.epoch), dueInMs, sorted[0], sorted.at(-1), hold],
   })
-}
-
-export interface ReadBody {
-  sizeBytes: number
-  /** A blob of `encodeBody`; null where it is larger than was asked for. */
-  content: Buffer | null
-}
-
-/** The stored bodies of messages, up to a size; a larger one has its own time to arrive. */
-export async function readBodies(
-  pool: pg.Pool,
-  messageIds: readonly Uuid[],
-  upToBytes: number,
-): Promise<Map<Uuid, ReadBody>> {
-  const sorted = [...messageIds].sort()
-  const result = await pool.query<ReadBody & { id: Uuid }>({
-    ...(upToBytes === Number.POSITIVE_INFINITY && answerWithin(longQueryTimeoutMs)),
-    name: 'read-bodies',
-    text: `SELECT message_id AS id, octet_length(content) AS "sizeBytes",
-             CASE WHEN octet_length(content) <= $4::float8 THEN content END AS content
-           FROM valija.bodies
-           WHERE message_id = ANY ($1::uuid[]) AND message_id BETWEEN $2::uuid AND $3::uuid`,
-    values: [sorted, sorted[0], sorted.at(-1), upToBytes],
-  })
-  return new Map(result.rows.map(({ id, ...body }) => [id, body]))
 }
