@@ -42,7 +42,7 @@ export function decodedLength(base64: string): number {
 }
 
 /**
- * Strict, and fast: 35 µs for 200 KB, where a regular expression for the alphabet alone takes 1,250.
+ * Strict, and fast: 37 µs for 200 KB, where a regular expression for the alphabet alone takes 1,250.
  *
  * @returns null for anything but the standard alphabet with all or none of its padding
  */
@@ -50,13 +50,11 @@ export function decodeBase64(text: string): Buffer | null {
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
   const digits = text.length - padding
   if (digits % 4 === 1 || (padding > 0 && text.length % 4 !== 0)) return null
-  try {
-    const { buffer, length } = Uint8Array.fromBase64(text)
-    // Shorter where it has passed over white space.
-    return length === decodedLength(text) ? Buffer.from(buffer) : null
-  } catch {
-    return null
-  }
+  // Of the alphabet for URLs, which is taken here too.
+  if (text.includes('-') || text.includes('_')) return null
+  const octets = Buffer.from(text, 'base64')
+  // Shorter where something was passed over that is no digit.
+  return octets.length === decodedLength(text) ? octets : null
 }
 
 export const BASE64_FAULT =

@@ -4,8 +4,9 @@
  */
 import { setImmediate } from 'node:timers/promises'
 import type { Uuid } from '@valija/core'
-import { type Database, digestNewMessages, findTenantsToDigest } from '@valija/store'
-import { leisurely } from './leisure.ts'
+import { type Database, digestNewMessages, digestsOfStep, findTenantsToDigest } from '@valija/store'
+import { restAfter } from './leisure.ts'
+import { pauseUnless } from './pause.ts'
 
 const everyMs = 30_000
 /** A step takes this process's thread and one of PostgreSQL's: a tenth of the time is enough for some 7,000 messages a second. */
@@ -22,8 +23,13 @@ export function digestRounds({
   restFactor?: number
 }): () => Promise<number> {
   let from: Date | null = null
-  const step = (tenantId: Uuid) =>
-    leisurely(() => digestNewMessages(database, tenantId, () => setImmediate()), restFactor, stop)
+  const step = async (tenantId: Uuid): Promise<boolean> => {
+    const startedAtMs = performance.now()
+    const made = await digestNewMessages(database, tenantId, () => setImmediate())
+    // Where there are not enough new ones it was no more than a look.
+    if (made > 0) await pauseUnless(stop, restAfter(performance.now() - startedAtMs, restFactor))
+    return made === digestsOfStep
+  }
   return async () => {
     const { tenantIds, until } = await findTenantsToDigest(database.engine, from)
     // A tenant with much to be digested keeps no other waiting for longer than a step.

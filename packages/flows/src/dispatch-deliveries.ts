@@ -19,6 +19,7 @@ import {
   type Leadership,
   leaderBeatMs,
   msUntilDue,
+  oldest,
   type Quota,
   type TurnClient,
   type WaitingStream,
@@ -27,6 +28,7 @@ import {
 import type { Admission } from './admit-deliveries.ts'
 import { type DomainPace, withoutSoonAnswered } from './domain-pace.ts'
 import type { HandedQueue } from './hint-by-hand.ts'
+import { createLookBehind } from './look-behind.ts'
 import { laterPayload, roomPayload } from './settle-desk.ts'
 import { createSleeper } from './sleeper.ts'
 
@@ -64,9 +66,6 @@ const lookAhead = 8
  * done with, rounds and hints of a handful would take more of PostgreSQL than the mails. Whoever comes new is not kept waiting by it.
  */
 const rest = { part: 1 / 3, firstMs: 5, longestMs: 50 }
-/** When those say no, all that wait are looked through: so often, and no more than a twentieth of the time. */
-const deepEveryMs = 1_000
-const deepRest = 20
 /** A standby looks this often whether the leader still does its work. */
 const standbyMs = 1_000
 /** It takes over what is overdue by this, when the leader has not shown itself for as long. */
@@ -187,16 +186,11 @@ function createAdmitter(
     }
     return workers
   }
-  let deepAfterMs = Number.NEGATIVE_INFINITY
+  const behind = createLookBehind()
   const pick = async (client: TurnClient, quotas: readonly Quota[], underWay: readonly InFlight[]) => {
-    const rows = await admitRows(client, quotas, underWay, lookAhead)
-    const startedAtMs = performance.now()
-    if (rows.length > 0 || startedAtMs < deepAfterMs) return rows
-    // In front are mails for domains that have all they may: whatever stands behind them has its turn as well.
-    const deepRows = await admitRows(client, quotas, underWay, null)
-    const now = performance.now()
-    deepAfterMs = now + Math.max(deepEveryMs, (now - startedAtMs) * deepRest)
-    return deepRows
+    const rows = await admitRows(client, quotas, underWay, oldest(lookAhead))
+    // In front are mails for domains that have all they may.
+    return rows.length > 0 || !behind.isDue() ? rows : behind.admit(client, quotas, underWay)
   }
   return async (): Promise<{ part: number } | null> => {
     const waiting = await findWaitingStreams(database.engine)

@@ -1,8 +1,8 @@
 /** Work that nobody waits for leaves the machine to the mail: after each piece of it comes a rest, some times as long as the piece took. */
 import { pauseUnless } from './pause.ts'
 
-/** No rest is longer, in milliseconds: a piece that took seconds has waited itself (for a lock, for a stopped process) and kept nobody from anything. */
-const longestMs = 5_000
+/** No rest is longer, in milliseconds: a piece that took so long was most likely stopped itself, with its process or by a lock. */
+const longestMs = 30_000
 
 /** The rest after a piece of work, in milliseconds. */
 export function restAfter(tookMs: number, factor: number): number {

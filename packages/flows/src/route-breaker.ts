@@ -81,7 +81,7 @@ const failingUntilDownMs = 30_000
 const suspectMs = 5_000
 /** How often one mail tries a route that is down, and one whose login was refused where nobody can resume it by hand. */
 const probeEveryMs = { down: 30_000, login_refused: 120_000 }
-/** Another worker tries it, or by PostgreSQL's clock it is not quite time yet. */
+/** Another worker has just tried it, or by PostgreSQL's clock it is not quite time yet: nobody asks again sooner. */
 const refusedProbeMs = 1_000
 
 /** What one worker sees of its relays: failures in a row, by the route's key. */
@@ -188,9 +188,9 @@ export function createRouteBreaker(parts: RouteBreakerParts): RouteBreaker {
       if (steadyNowMs() < trouble.probeAtMs) return false
       const everyMs = probeEveryMs[trouble.condition]
       trouble.probeAtMs = steadyNowMs() + everyMs
-      const isOurs = await claimProbe(parts.database.engine, route.healthKey, everyMs)
-      if (!isOurs) trouble.probeAtMs = steadyNowMs() + refusedProbeMs
-      return isOurs
+      const claim = await claimProbe(parts.database.engine, route.healthKey, everyMs)
+      if (!claim.isOurs) trouble.probeAtMs = steadyNowMs() + Math.max(refusedProbeMs, claim.inMs)
+      return claim.isOurs
     },
     probeAtMs: (route) => troubles.get(route.healthKey)?.probeAtMs ?? 0,
     observe: (route, tenantId, report, disposition) => {

@@ -111,7 +111,7 @@ export interface SendDeskDependencies extends PrepareParts {
 const batchLimits = { maxItems: 200, maxWeight: 256 * 1024 }
 /**
  * Larger messages have a line of their own, so that a small one never waits for their octets. Several share a commit too, up to what is written in some
- * tens of milliseconds; one that is larger than that goes alone.
+ * tens of milliseconds. What is larger than that goes alone, in a third line.
  */
 const large = { fromWeight: 64 * 1024, maxWeight: 2 * 1024 * 1024 }
 /** A message with its time. */
@@ -307,14 +307,20 @@ function createAcceptance({ database, admission, wake }: SendDeskDependencies) {
   }
   const smallOnes = createBatcher(accept, limits)
   const largeOnes = createBatcher(accept, { ...limits, maxWeight: large.maxWeight })
+  const hugeOnes = createBatcher(accept, { ...limits, maxItems: 1 })
+  const lineFor = (message: NewMessage) => {
+    const weight = weightOf(message)
+    if (weight < large.fromWeight) return smallOnes
+    return weight <= large.maxWeight ? largeOnes : hugeOnes
+  }
   return {
-    accept: (message: Timely) => {
-      const line = weightOf(message.row) >= large.fromWeight ? largeOnes : smallOnes
-      return line.add(message).catch((error: unknown) => {
-        throw asProductError(error)
-      })
-    },
-    drain: () => Promise.all([smallOnes.drain(), largeOnes.drain()]),
+    accept: (message: Timely) =>
+      lineFor(message.row)
+        .add(message)
+        .catch((error: unknown) => {
+          throw asProductError(error)
+        }),
+    drain: () => Promise.all([smallOnes, largeOnes, hugeOnes].map((line) => line.drain())),
   }
 }
 

@@ -20,7 +20,6 @@ import {
 } from '@valija/store'
 import { eventData } from './event-data.ts'
 import type { ExplainedView } from './explain-message.ts'
-import { leisurely } from './leisure.ts'
 import { unlessStopped } from './pause.ts'
 import { createSleeper } from './sleeper.ts'
 
@@ -58,7 +57,6 @@ export function createDeadlineWatch(dependencies: DeadlineWatchDependencies): De
     // What is announced while we look is looked at again, since we may have looked before it was there.
     nextAtMs = Number.POSITIVE_INFINITY
     await tellAllLate(dependencies, stopping.signal)
-    await endAllExpired(dependencies, stopping.signal)
     const ms = (await msUntilDeadline(database.engine)) ?? sweepMs
     const pauseMs = Math.max(againMs, Math.min(ms, sweepMs))
     nextAtMs = clock.nowMs() + pauseMs
@@ -109,13 +107,13 @@ async function endAllExpired(
   }
 }
 
-/** Of a great many that are late at once (no worker ran for a while) the mails themselves have half the time. */
-const lateRestFactor = 1
-
+/** Of all that are late, and ends meanwhile what is over. */
 async function tellAllLate(dependencies: DeadlineWatchDependencies, stopping: AbortSignal): Promise<void> {
-  let isMore = await tellSomeLate(dependencies)
-  while (isMore && !stopping.aborted)
-    isMore = await leisurely(() => tellSomeLate(dependencies), lateRestFactor, stopping)
+  for (let isMore = true; isMore && !stopping.aborted; ) {
+    isMore = await tellSomeLate(dependencies)
+    // However many there are to be told of, what is over ends at its time.
+    await endAllExpired(dependencies, stopping)
+  }
 }
 
 /** @returns whether there may be more */

@@ -2,7 +2,7 @@
  * Counts events into the statistics, by any worker, one at a time: every few seconds what is new, and while much is, in a fifth of its time. What was
  * counted is judged: rates that are too high are alarms.
  */
-import { type CountOutcome, countEvents, type Database, type Wake } from '@valija/store'
+import { type CountOutcome, countEvents, type Database, type DatabaseClock, type Wake } from '@valija/store'
 import { judgeTenantRates } from './judge-rates.ts'
 import { restAfter } from './leisure.ts'
 import { createSleeper } from './sleeper.ts'
@@ -16,6 +16,8 @@ export interface StatsWatch {
 export interface StatsWatchParts {
   database: Database
   wake: Wake
+  /** PostgreSQL's. */
+  clock: Pick<DatabaseClock, 'nowMs'>
   onPaused: (tenantId: string) => void
   onError: (error: Error) => void
 }
@@ -25,10 +27,13 @@ const everyMs = 5_000
 const restFactor = 10
 /**
  * What is behind (a million mails came while no worker ran) is caught up beside mail that waits to be delivered. Without a rest that took one of two
- * cores: with 300,000 waiting 940 mails a second were delivered instead of 2,600. With it some 9,000 events a second are counted, of which a mail has two;
- * several workers, and so several machines, catch up as many times as much.
+ * cores: with 300,000 waiting 940 mails a second were delivered instead of 2,600. With a fifth of the time some 9,000 events a second are counted, of
+ * which a mail has two. Where that has not been enough for long, it is half of the time.
  */
-const catchUpRestFactor = 4
+const catchUpRestFactor = { atFirst: 4, later: 1 }
+const laterMs = 600_000
+/** What is behind by no more than this is judged nevertheless: of the 24 hours that rates are of, it has nearly all. */
+const judgedWithinMs = 3_600_000
 /** Few, since `GET /events` stands still for all tenants while what was counted is written; each page looks at all tenants, so not fewer. */
 const together = 5_000
 
@@ -36,19 +41,33 @@ const together = 5_000
  * How long nobody counts after a count.
  *
  * @param tookMs with the judging
+ * @param behindMs for how long this process has met more than it counted
  */
-export function restAfterCount(outcome: CountOutcome, tookMs: number): number {
-  if (outcome !== 'busy' && !outcome.isUpToDate) return restAfter(tookMs, catchUpRestFactor)
-  return Math.max(everyMs, tookMs * restFactor)
+export function restAfterCount(outcome: CountOutcome, tookMs: number, behindMs: number): number {
+  if (isComplete(outcome)) return Math.max(everyMs, tookMs * restFactor)
+  return restAfter(tookMs, behindMs < laterMs ? catchUpRestFactor.atFirst : catchUpRestFactor.later)
 }
 
-export function createStatsWatch({ database, wake, onPaused, onError }: StatsWatchParts): StatsWatch {
+/** Whether what is counted says how things are now. */
+export function mayBeJudged(outcome: CountOutcome, nowMs: number): boolean {
+  return isComplete(outcome) || (outcome.asOf !== null && nowMs - outcome.asOf.getTime() < judgedWithinMs)
+}
+
+/** As far as anybody needs to count now. */
+function isComplete(outcome: CountOutcome): outcome is 'busy' | (CountOutcome & { isUpToDate: true }) {
+  return outcome === 'busy' || outcome.isUpToDate
+}
+
+export function createStatsWatch(parts: StatsWatchParts): StatsWatch {
+  const { database, wake, clock, onPaused, onError } = parts
+  let behindSinceMs: number | null = null
   const round = async () => {
     const startedAtMs = performance.now()
     const outcome = await countEvents(database.engine, { notWithinMs: everyMs / 2, most: together })
-    // Also while much is left: who sends to nobody but strangers is not to go on until the last of it is counted.
-    await judgeTenantRates({ database, wake, onPaused })
-    return restAfterCount(outcome, performance.now() - startedAtMs)
+    if (mayBeJudged(outcome, clock.nowMs())) await judgeTenantRates({ database, wake, onPaused })
+    behindSinceMs = isComplete(outcome) ? null : (behindSinceMs ?? startedAtMs)
+    const now = performance.now()
+    return restAfterCount(outcome, now - startedAtMs, now - (behindSinceMs ?? now))
   }
   const sleeper = createSleeper({ round, onError, afterErrorMs: everyMs })
   return { start: () => sleeper.wake(), stop: () => sleeper.stop() }

@@ -3,7 +3,15 @@ import { createIdSource, type Uuid } from '@valija/core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
 import { acceptMessages, type NewMessage } from './accept-messages.ts'
-import { admitRows, countInFlight, findWaitingStreams, msUntilDue } from './admission.ts'
+import {
+  admitRows,
+  countInFlight,
+  findEndsOfLooks,
+  findWaitingStreams,
+  type LookOf,
+  msUntilDue,
+  oldest,
+} from './admission.ts'
 import { type Database, openDatabase } from './database.ts'
 import { leaseDeliveries } from './lease-deliveries.ts'
 import { makeMessage } from './make-message.test-support.ts'
@@ -82,7 +90,7 @@ describe('waiting rows', () => {
     )
     expect(await msUntilDue(database.engine)).toBeLessThanOrEqual(0)
     const quota = { tenantId, stream: 'bulk' as const, count: 2, perDomain: 2 }
-    const admitted = await admitRows(database.engine, [quota], [], 8)
+    const admitted = await admitRows(database.engine, [quota], [], oldest(8))
     expect(new Set(admitted.map((row) => row.recipientId))).toEqual(
       new Set(messages.slice(0, 2).map(recipientOf)),
     )
@@ -98,15 +106,44 @@ describe('waiting rows', () => {
     const quota = { tenantId, stream: 'bulk' as const, count: 1, perDomain: 2 }
     const inFlight = async () =>
       (await countInFlight(database.engine)).filter((entry) => entry.tenantId === tenantId)
-    const admit = async (depth: number | null) =>
-      (await admitRows(database.engine, [quota], await inFlight(), depth)).map((row) => row.recipientId)
+    const admit = async (look: LookOf) =>
+      (await admitRows(database.engine, [quota], await inFlight(), look)).map((row) => row.recipientId)
+    const all: LookOf = () => ({ from: null, rows: null })
 
-    expect([...(await admit(1)), ...(await admit(1))]).toEqual(deadFirst.slice(0, 2).map(recipientOf))
+    expect([...(await admit(oldest(1))), ...(await admit(oldest(1)))]).toEqual(
+      deadFirst.slice(0, 2).map(recipientOf),
+    )
     expect(await inFlight()).toEqual([{ tenantId, stream: 'bulk', domain: 'dead', admitted: 2, leased: 0 }])
     // Two of them stand in front of the other domain's.
-    expect(await admit(2)).toEqual([])
-    expect(await admit(null)).toEqual([recipientOf(deadFirst[4]!)])
-    expect(await admit(null)).toEqual([])
+    expect(await admit(oldest(2))).toEqual([])
+    expect(await admit(all)).toEqual([recipientOf(deadFirst[4]!)])
+    expect(await admit(all)).toEqual([])
+  })
+
+  test('are looked at in slices, from a time on, and each tells where the next one begins', async () => {
+    const tenantId = await newTenant()
+    const messages = Array.from({ length: 5 }, () => newMessage(tenantId, { stream: 'bulk' }))
+    for (const message of messages) await acceptMessages(database.engine, [message], { directShare: 0 })
+    const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second))
+    for (const [index, message] of messages.entries())
+      await database.engine.query('UPDATE valija.deliveries SET due_at = $1 WHERE recipient_id = $2', [
+        at(index < 3 ? 1 : index),
+        recipientOf(message),
+      ])
+    const quota = { tenantId, stream: 'bulk' as const, count: 9, perDomain: 9 }
+    const endOf = async (from: Date | null, rows: number) =>
+      (await findEndsOfLooks(database.engine, [quota], () => ({ from, rows })))[0]
+    expect(await endOf(null, 2)).toEqual(at(1))
+    expect(await endOf(at(1), 3)).toEqual(at(3))
+    expect(await endOf(at(3), 1)).toEqual(at(4))
+    expect(await endOf(at(3), 2)).toBe(null)
+    const other = { ...quota, stream: 'transactional' as const }
+    expect(await findEndsOfLooks(database.engine, [other, quota], () => ({ from: null, rows: 4 }))).toEqual([
+      null,
+      at(4),
+    ])
+    const admitted = await admitRows(database.engine, [quota], [], () => ({ from: at(3), rows: 1 }))
+    expect(admitted.map(({ recipientId }) => recipientId)).toEqual([recipientOf(messages[3]!)])
   })
 
   test('counts what a worker holds for as long as it renews: a dead one’s rows take nobody’s place', async () => {

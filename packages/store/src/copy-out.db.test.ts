@@ -43,15 +43,46 @@ test('octets of any length come as they are, and stay so when more comes on the 
     expect(rows[index]?.every((octets) => octets?.equals(blob))).toBe(true)
 })
 
-test('what PostgreSQL refuses is told, and the connection goes on', async () => {
+test('what PostgreSQL refuses is told, at once or after the first rows, and of them nothing is given', async () => {
   for (let i = 0; i < 8; i += 1) {
     await expect(copyOut(database.engine, 'SELECT 1/0')).rejects.toThrow('division by zero')
+    await expect(
+      copyOut(database.engine, `SELECT repeat('x', 100000), 1/(3-n) FROM generate_series(1, 5) AS n`),
+    ).rejects.toThrow('division by zero')
     await expect(copyOut(database.engine, 'SELECT')).resolves.toHaveLength(1)
   }
+})
+
+test('what it asks for by a setting is its own, whatever was asked before on the connection', async () => {
+  const asked = Array.from({ length: 40 }, (_, index) => `${index}`)
+  const answers = await Promise.all(
+    asked.map((value) =>
+      copyOut(database.engine, `SELECT current_setting('valija.asked')`, {
+        settings: { 'valija.asked': value },
+      }),
+    ),
+  )
+  expect(answers.map(([row]) => String(row?.[0]))).toEqual(asked)
+  // A setting that PostgreSQL refuses leaves no answer to the question before.
+  await expect(
+    copyOut(database.engine, `SELECT current_setting('valija.asked')`, {
+      settings: { 'valija.as-ked': 'x' },
+    }),
+  ).rejects.toThrow('valija.as-ked')
+})
+
+test('a connection that is cut between two rows is told', async () => {
+  const cutting = copyOut(
+    database.engine,
+    `SELECT repeat('x', 100000), CASE WHEN n = 40 THEN pg_terminate_backend(pg_backend_pid()) END FROM generate_series(1, 50) AS n`,
+  )
+  await expect(cutting).rejects.toThrow(/terminat/)
   expect((await database.engine.query('SELECT 7 AS seven')).rows).toEqual([{ seven: 7 }])
 })
 
 test('one that takes too long is given up', async () => {
-  await expect(copyOut(database.engine, 'SELECT pg_sleep(20)', 100)).rejects.toThrow('Query read timeout')
+  await expect(copyOut(database.engine, 'SELECT pg_sleep(20)', { timeoutMs: 100 })).rejects.toThrow(
+    'Query read timeout',
+  )
   expect((await database.engine.query('SELECT 7 AS seven')).rows).toEqual([{ seven: 7 }])
 })

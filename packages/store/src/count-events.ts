@@ -39,8 +39,8 @@ export interface CountOptions {
   most: number
 }
 
-/** `busy`: somebody else counts, or just did. */
-export type CountOutcome = 'busy' | { counted: number; isUpToDate: boolean }
+/** `busy`: somebody else counts, or just did. `asOf`: when it was last up to date before; null: never yet. */
+export type CountOutcome = 'busy' | { counted: number; isUpToDate: boolean; asOf: Date | null }
 
 /** Counts what is new, up to a bound; to be asked again until it is up to date. */
 export function countEvents(pool: pg.Pool, { notWithinMs, most }: CountOptions): Promise<CountOutcome> {
@@ -68,7 +68,7 @@ export function countEvents(pool: pg.Pool, { notWithinMs, most }: CountOptions):
         counted_at = CASE WHEN $1 THEN now() ELSE '-infinity' END`,
       values: [isUpToDate],
     })
-    return { counted, isUpToDate }
+    return { counted, isUpToDate, asOf: state.asOf }
   })
 }
 

@@ -16,8 +16,9 @@ import {
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
 
-/** Messages that one step reads: some digests, and few rows for one statement. */
-const stepMessages = 4 * digestedMessages
+/** Of one step: few rows for one statement. */
+export const digestsOfStep = 4
+const stepMessages = digestsOfStep * digestedMessages
 /**
  * How long before its transaction a message's id can be made: a request is answered, or its COMMIT sent, within 20 s, and processes' readings of
  * PostgreSQL's clock are less than a minute apart.
@@ -55,14 +56,14 @@ export async function findTenantsToDigest(
  * Makes a tenant's next digests, some at most. Nobody else makes them meanwhile.
  *
  * @param rest is waited for between two digests, each of which takes some milliseconds of CPU
- * @returns whether there may be more to do
+ * @returns how many; `digestsOfStep`: there may be more to do
  */
 export async function digestNewMessages(
   database: Database,
   tenantId: Uuid,
   rest: () => Promise<unknown> = async () => undefined,
   pauseMs = settledMs,
-): Promise<boolean> {
+): Promise<number> {
   return asEngine(database, async (client) => {
     const { rows } = await client.query<DigestedMessage & { id: Uuid }>({
       text: `WITH turn AS MATERIALIZED (
@@ -86,7 +87,7 @@ export async function digestNewMessages(
       })
       await rest()
     }
-    return rows.length === stepMessages
+    return Math.floor(rows.length / digestedMessages)
   })
 }
 

@@ -15,8 +15,10 @@ import {
   admitInTurn,
   admitRows,
   countInFlight,
+  findEndsOfLooks,
   findWaitingStreams,
   msUntilDue,
+  oldest,
   readmit,
   readmitOlderThan,
   releaseExpiredLeases,
@@ -200,7 +202,15 @@ describe('with 100,000 rows waiting, no table is read whole', () => {
     ['to find the streams that wait', findWaitingStreams],
     [
       'to admit rows',
-      (pool) => admitRows(pool, [{ tenantId: quietTenant, stream: 'bulk', count: 50, perDomain: 20 }], [], 8),
+      (pool) =>
+        admitRows(pool, [{ tenantId: quietTenant, stream: 'bulk', count: 50, perDomain: 20 }], [], oldest(8)),
+    ],
+    [
+      'to find where a look ends',
+      (pool) => {
+        const quota = { tenantId: quietTenant, stream: 'bulk' as const, count: 50, perDomain: 20 }
+        return findEndsOfLooks(pool, [quota], oldest(8))
+      },
     ],
     ['to count what is in flight', countInFlight],
     ['to find when the next row is due', msUntilDue],
@@ -227,7 +237,7 @@ describe('with 100,000 rows waiting, no table is read whole', () => {
     try {
       const tenantId = nextId()
       const quotas = [{ tenantId, stream: 'bulk' as const, count: 10, perDomain: 10 }]
-      const admit = () => admitInTurn(pool, (turn) => admitRows(turn, quotas, [], 8))
+      const admit = () => admitInTurn(pool, (turn) => admitRows(turn, quotas, [], oldest(8)))
       // PostgreSQL keeps a plan from the sixth time on.
       for (let time = 0; time < 8; time++) expect(await admit()).toEqual([])
       await pool.query(

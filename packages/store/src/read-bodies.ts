@@ -36,24 +36,33 @@ export async function readBodies(
   const larger = result.rows.filter(({ sizeBytes, content }) => content === null && sizeBytes <= upToBytes)
   // What is gone by then (its last recipient has ended) is missing here too.
   for (const { id } of larger) bodies.delete(id)
+  const timeoutMs = upToBytes === Number.POSITIVE_INFINITY ? longQueryTimeoutMs : undefined
   const ids = larger.map(({ id }) => id)
-  for (const [id, content] of await readLarge(pool, ids))
+  for (const [id, content] of await readLarge(pool, ids, timeoutMs))
     bodies.set(id, { sizeBytes: content.length, content })
   return bodies
 }
 
-async function readLarge(pool: pg.Pool, ids: readonly Uuid[]): Promise<[Uuid, Buffer][]> {
-  if (ids.length === 0) return []
-  const list = ids.toSorted().map(quoted)
-  const select = `SELECT message_id, content FROM valija.bodies
-    WHERE message_id IN (${list.join()}) AND message_id BETWEEN ${list[0]} AND ${list.at(-1)}`
-  const rows = await copyOut(pool, select, longQueryTimeoutMs)
-  return rows.map(([id, content]) => [uuidOf(id!), content!])
-}
+const largeSql = `
+SELECT message_id, content FROM valija.bodies
+WHERE message_id = ANY (current_setting('valija.read_ids')::uuid[])
+  AND message_id BETWEEN current_setting('valija.read_first')::uuid AND current_setting('valija.read_last')::uuid`
 
-function quoted(id: Uuid): string {
-  if (!/^[0-9a-f-]{36}$/.test(id)) throw new TypeError(`not a UUID: ${id}`)
-  return `'${id}'::uuid`
+async function readLarge(
+  pool: pg.Pool,
+  ids: readonly Uuid[],
+  timeoutMs: number | undefined,
+): Promise<[Uuid, Buffer][]> {
+  const sorted = ids.toSorted()
+  const [first, last] = [sorted[0], sorted.at(-1)]
+  if (first === undefined || last === undefined) return []
+  const settings = {
+    'valija.read_ids': `{${sorted.join()}}`,
+    'valija.read_first': first,
+    'valija.read_last': last,
+  } as const
+  const rows = await copyOut(pool, largeSql, { settings, timeoutMs })
+  return rows.map(([id, content]) => [uuidOf(id!), content!])
 }
 
 function uuidOf(octets: Buffer): Uuid {

@@ -32,14 +32,15 @@ test('one has it, and has it alone until the next time', async () => {
   const claims = await Promise.all(
     Array.from({ length: 8 }, () => claimProbe(database.engine, 'installation', 60_000)),
   )
-  expect(claims.filter(Boolean)).toHaveLength(1)
+  expect(claims.filter(({ isOurs }) => isOurs)).toHaveLength(1)
 })
 
 test('is there as soon as it is given before its time', async () => {
   await down(60_000)
-  expect(await claimProbe(database.engine, 'installation', 60_000)).toBe(false)
+  const refused = await claimProbe(database.engine, 'installation', 60_000)
+  expect(refused).toEqual({ isOurs: false, inMs: expect.closeTo(60_000, -4) })
   await probeNow(database.engine, 'installation')
-  expect(await claimProbe(database.engine, 'installation', 60_000)).toBe(true)
+  expect(await claimProbe(database.engine, 'installation', 60_000)).toEqual({ isOurs: true })
 })
 
 test('given, it is never for a moment that is yet to come', async () => {

@@ -56,19 +56,28 @@ SELECT EXISTS (SELECT FROM marked) AS "isChanged", EXISTS (SELECT FROM outbox) A
   return result.rows[0]!
 }
 
+/** `inMs`: when somebody may try it. */
+export type ProbeClaim = { isOurs: true } | { isOurs: false; inMs: number }
+
 /**
  * Takes the right to try a route with one mail; who has it has it alone until the next time.
  *
  * @param nextInMs when somebody may try again, unless this one succeeds
  */
-export async function claimProbe(engine: pg.Pool, route: string, nextInMs: number): Promise<boolean> {
-  const result = await engine.query({
+export async function claimProbe(engine: pg.Pool, route: string, nextInMs: number): Promise<ProbeClaim> {
+  const result = await engine.query<{ isOurs: boolean; inMs: number }>({
     name: 'claim-route-probe',
-    text: `UPDATE valija.route_health SET probe_at = now() + make_interval(secs => $2::float8 / 1000)
-           WHERE route = $1 AND probe_at <= now()`,
+    text: `
+WITH claimed AS (
+  UPDATE valija.route_health SET probe_at = now() + make_interval(secs => $2::float8 / 1000)
+  WHERE route = $1 AND probe_at <= now() RETURNING route
+)
+SELECT EXISTS (SELECT FROM claimed) AS "isOurs", (extract(epoch FROM probe_at - now()) * 1000)::float8 AS "inMs"
+FROM valija.route_health WHERE route = $1`,
     values: [route, nextInMs],
   })
-  return (result.rowCount ?? 0) > 0
+  const [row] = result.rows
+  return row?.isOurs ? { isOurs: true } : { isOurs: false, inMs: Math.max(0, row?.inMs ?? 0) }
 }
 
 /**

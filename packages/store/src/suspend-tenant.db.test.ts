@@ -138,7 +138,7 @@ test('quotas that were made before it, or before a pause of bulk mail, admit not
   )
   await setSuspended(database, held, true)
   await pauseBulk(database.engine, paused, { reason: 'operator' }, { explanation: '', remedy: '' })
-  const admitted = await admitRows(database.engine, quotas, [], null)
+  const admitted = await admitRows(database.engine, quotas, [], () => ({ from: null, rows: null }))
   expect(admitted.map(({ tenantId, stream }) => [tenantId, stream])).toEqual([[paused, 'transactional']])
 })
 
