@@ -50,8 +50,8 @@ export function decodeBase64(text: string): Buffer | null {
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
   const digits = text.length - padding
   if (digits % 4 === 1 || (padding > 0 && text.length % 4 !== 0)) return null
-  // Of the alphabet for URLs, which is taken here too.
-  if (text.includes('-') || text.includes('_')) return null
+  // Node takes the alphabet for URLs as well, and a character like U+0141 by its lower octet.
+  if (text.includes('-') || text.includes('_') || Buffer.byteLength(text) !== text.length) return null
   const octets = Buffer.from(text, 'base64')
   // Shorter where something was passed over that is no digit.
   return octets.length === decodedLength(text) ? octets : null

@@ -280,6 +280,7 @@ describe('attachments', () => {
     'eA==eA==',
     '=',
     'é',
+    'eHh\u0141',
     'data:text/plain;base64,eA==',
   ])('content %j is not', (content) => expect(paths(one({ content }))).toEqual(['/attachments/0/content']))
 
@@ -296,6 +297,8 @@ describe('attachments', () => {
       '\t',
       '\0',
       'é',
+      '\u0141',
+      '\uff21',
       '\u{1f600}',
     )
     fc.assert(

@@ -10,6 +10,7 @@
  */
 import { createFairShare, type Division, type FairShare } from '@valija/core'
 import {
+  type AdmittedRow,
   admitInTurn,
   admitRows,
   countInFlight,
@@ -189,8 +190,10 @@ function createAdmitter(
   const behind = createLookBehind()
   const pick = async (client: TurnClient, quotas: readonly Quota[], underWay: readonly InFlight[]) => {
     const rows = await admitRows(client, quotas, underWay, oldest(lookAhead))
-    // In front are mails for domains that have all they may.
-    return rows.length > 0 || !behind.isDue() ? rows : behind.admit(client, quotas, underWay)
+    // In front of these are mails for domains that have all they may.
+    const without = quotas.filter((quota) => !rows.some((row) => isOfStream(row, quota)))
+    if (without.length === 0 || !behind.isDue()) return rows
+    return [...rows, ...(await behind.admit(client, without, underWay))]
   }
   return async (): Promise<{ part: number } | null> => {
     const waiting = await findWaitingStreams(database.engine)
@@ -213,6 +216,9 @@ function createAdmitter(
     return { part: rows.length / (inFlightOf(underWay) + rows.length) }
   }
 }
+
+const isOfStream = (row: AdmittedRow, quota: Quota) =>
+  row.tenantId === quota.tenantId && row.stream === quota.stream
 
 const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
 const inFlightOf = (entries: readonly InFlight[]) =>

@@ -41,13 +41,55 @@ async function look(times: number): Promise<number[]> {
   return found
 }
 
-test('are found slice by slice, all that a slice has, and then from the front again', async () => {
+test('are found slice by slice, more than once where there are many, and then from the front again', async () => {
   await wait('full.test', 250, 1)
   await wait('free.test', 3, 1)
   await wait('full.test', 20, 1)
   expect(await look(5)).toEqual([0, 0, 2, 1, 0])
   await wait('free.test', 1, 1)
   expect(await look(4)).toEqual([0, 0, 1, 0])
+})
+
+test('are found also behind a slice of a domain that has a place for one each time', async () => {
+  await wait('slow.test', 150, 1)
+  await wait('free.test', 1, 1)
+  const behind = createLookBehind(100)
+  const slow = { tenantId, stream: 'bulk' as const, domain: 'slow.test', admitted: 4, leased: 0 }
+  const found: number[] = []
+  for (let time = 0; time < 3; time += 1)
+    found.push((await behind.admit(database.engine, [quota], [slow])).length)
+  // One of the slow domain each time, and behind the first slice the other one.
+  expect(found).toEqual([1, 2, 1])
+})
+
+test('and behind one that has enough each time, after a few looks', async () => {
+  await wait('free.test', 250, 1)
+  const behind = createLookBehind(100)
+  const dueOf = async (recipientId: string) => {
+    const { rows } = await database.engine.query<{ dueAt: Date }>(
+      'SELECT due_at AS "dueAt" FROM valija.deliveries WHERE recipient_id = $1',
+      [recipientId],
+    )
+    return rows[0]!.dueAt.getTime()
+  }
+  const dues: number[] = []
+  for (let time = 0; time < 5; time += 1) {
+    const [row] = await behind.admit(database.engine, [quota], inFlight)
+    dues.push(await dueOf(row!.recipientId))
+  }
+  expect(dues[3]! - dues[0]!).toBeLessThan(20)
+  expect(dues[4]! - dues[0]!).toBeGreaterThan(90)
+})
+
+test('of many streams the looks share a slice', async () => {
+  await wait('full.test', 150, 1)
+  await wait('free.test', 1, 1)
+  const behind = createLookBehind(100)
+  const quotas = [quota, { ...quota, stream: 'transactional' as const }]
+  const found: number[] = []
+  for (let time = 0; time < 4; time += 1)
+    found.push((await behind.admit(database.engine, quotas, inFlight)).length)
+  expect(found).toEqual([0, 0, 0, 1])
 })
 
 test('are found behind any number that are due at the same moment', async () => {

@@ -44,18 +44,15 @@ const together = 5_000
  * @param behindMs for how long this process has met more than it counted
  */
 export function restAfterCount(outcome: CountOutcome, tookMs: number, behindMs: number): number {
-  if (isComplete(outcome)) return Math.max(everyMs, tookMs * restFactor)
+  if (outcome === 'busy' || outcome.isUpToDate) return Math.max(everyMs, tookMs * restFactor)
   return restAfter(tookMs, behindMs < laterMs ? catchUpRestFactor.atFirst : catchUpRestFactor.later)
 }
 
 /** Whether what is counted says how things are now. */
 export function mayBeJudged(outcome: CountOutcome, nowMs: number): boolean {
-  return isComplete(outcome) || (outcome.asOf !== null && nowMs - outcome.asOf.getTime() < judgedWithinMs)
-}
-
-/** As far as anybody needs to count now. */
-function isComplete(outcome: CountOutcome): outcome is 'busy' | (CountOutcome & { isUpToDate: true }) {
-  return outcome === 'busy' || outcome.isUpToDate
+  // Who counts judges as well.
+  if (outcome === 'busy') return false
+  return outcome.isUpToDate || (outcome.asOf !== null && nowMs - outcome.asOf.getTime() < judgedWithinMs)
 }
 
 export function createStatsWatch(parts: StatsWatchParts): StatsWatch {
@@ -65,7 +62,7 @@ export function createStatsWatch(parts: StatsWatchParts): StatsWatch {
     const startedAtMs = performance.now()
     const outcome = await countEvents(database.engine, { notWithinMs: everyMs / 2, most: together })
     if (mayBeJudged(outcome, clock.nowMs())) await judgeTenantRates({ database, wake, onPaused })
-    behindSinceMs = isComplete(outcome) ? null : (behindSinceMs ?? startedAtMs)
+    if (outcome !== 'busy') behindSinceMs = outcome.isUpToDate ? null : (behindSinceMs ?? startedAtMs)
     const now = performance.now()
     return restAfterCount(outcome, now - startedAtMs, now - (behindSinceMs ?? now))
   }

@@ -1,5 +1,5 @@
 /** The stored bodies of messages, for the worker that composes them (body-codec.ts). */
-import type { Uuid } from '@valija/core'
+import { lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { copyOut } from './copy-out.ts'
 import { longQueryTimeoutMs } from './watch-connection.ts'
@@ -43,10 +43,19 @@ export async function readBodies(
   return bodies
 }
 
-const largeSql = `
+const dayMs = 86_400_000
+
+/**
+ * Bounds in the text, so that PostgreSQL plans for the partitions of those days only; whole days, so that for whoever counts statements there is
+ * one a day.
+ */
+function largeSql(first: Uuid, last: Uuid): string {
+  const dayOf = (id: Uuid) => Math.floor(uuidTimeMs(id) / dayMs)
+  const [from, until] = [dayOf(first), dayOf(last) + 1].map((day) => lowestUuidAt(day * dayMs))
+  return `
 SELECT message_id, content FROM valija.bodies
-WHERE message_id = ANY (current_setting('valija.read_ids')::uuid[])
-  AND message_id BETWEEN current_setting('valija.read_first')::uuid AND current_setting('valija.read_last')::uuid`
+WHERE message_id = ANY (current_setting('valija.read_ids')::uuid[]) AND message_id >= '${from}' AND message_id < '${until}'`
+}
 
 async function readLarge(
   pool: pg.Pool,
@@ -56,12 +65,8 @@ async function readLarge(
   const sorted = ids.toSorted()
   const [first, last] = [sorted[0], sorted.at(-1)]
   if (first === undefined || last === undefined) return []
-  const settings = {
-    'valija.read_ids': `{${sorted.join()}}`,
-    'valija.read_first': first,
-    'valija.read_last': last,
-  } as const
-  const rows = await copyOut(pool, largeSql, { settings, timeoutMs })
+  const settings = { 'valija.read_ids': `{${sorted.join()}}` } as const
+  const rows = await copyOut(pool, largeSql(first, last), { settings, timeoutMs })
   return rows.map(([id, content]) => [uuidOf(id!), content!])
 }
 
