@@ -1,8 +1,8 @@
 /**
- * `npm run bench`: what Valija accepts and delivers, and what that costs, beside nodemailer's pool in a script and a bare
- * Fastify route, in interleaved rounds on the same machine. Linux only, because CPU time is read from /proc.
+ * `npm run bench`: what Valija accepts and delivers, and what that costs, beside nodemailer's pool in a script, a bare
+ * Fastify route and, where they are installed, Postfix and Haraka, in interleaved rounds on the same machine. Linux only, because CPU time is read from /proc.
  *
- *   npm run bench                            5 rounds of everything in about 50 minutes; writes bench/RESULTS.md, after each round anew
+ *   npm run bench                            5 rounds of everything in 20 to 50 minutes; writes bench/RESULTS.md, after each round anew
  *   npm run bench -- --quick                 1 round of 1,000 mails in less than 3 minutes, printed only: the main ratios
  *     --mails <n>  --rounds <n>              of each phase (a part of them where mails are large); default 4000 and 5
  *     --parts <some of them>                 throughput,mails,exchangers,realistic,tarpit,singles,idle; default all
@@ -19,7 +19,7 @@
  *     --out <file>                           where the report goes; default bench/RESULTS.md, with --quick nowhere;
  *                                              charts, and the data as JSON, into the folder `charts` beside it
  *     --set <name>=<value>                   a PostgreSQL setting for Valija's database, to try what it is worth
- *     --growth                               instead, in about 25 minutes: with many waiting, domains and tenants, against none;
+ *     --growth                               instead, in 15 to 25 minutes: with many waiting, domains and tenants, against none;
  *                                              writes bench/GROWTH.md
  *       --waiting 10000,100000,1000000  --domains 1,100,10000  --tenants 1,100,1000
  *     --profile <folder>                     instead: one run with profiles of CPU and allocations, and PostgreSQL's
