@@ -10,9 +10,7 @@
  */
 import { createFairShare, type Division, type FairShare } from '@valija/core'
 import {
-  type AdmittedRow,
   admitInTurn,
-  admitRows,
   countInFlight,
   type Database,
   findWaitingStreams,
@@ -20,16 +18,13 @@ import {
   type Leadership,
   leaderBeatMs,
   msUntilDue,
-  oldest,
-  type Quota,
-  type TurnClient,
   type WaitingStream,
   type Wake,
 } from '@valija/store'
 import type { Admission } from './admit-deliveries.ts'
 import { type DomainPace, withoutSoonAnswered } from './domain-pace.ts'
 import type { HandedQueue } from './hint-by-hand.ts'
-import { createLookBehind } from './look-behind.ts'
+import { admitOldest, createLookBehind } from './look-behind.ts'
 import { laterPayload, roomPayload } from './settle-desk.ts'
 import { createSleeper } from './sleeper.ts'
 
@@ -60,8 +55,6 @@ export interface DispatcherDependencies {
 const window = 128
 /** Of what the workers can hold, this part is given out; the rest is there for whoever comes next. */
 const givenOut = 3 / 4
-/** For each row to admit, so many of the oldest are looked at: some may be for a domain that has enough in flight. */
-const lookAhead = 8
 /**
  * While rows are left, rounds follow one another so that each admits a third of what is in flight then: begun for each few rows that workers are
  * done with, rounds and hints of a handful would take more of PostgreSQL than the mails. Whoever comes new is not kept waiting by it.
@@ -188,13 +181,6 @@ function createAdmitter(
     return workers
   }
   const behind = createLookBehind()
-  const pick = async (client: TurnClient, quotas: readonly Quota[], underWay: readonly InFlight[]) => {
-    const rows = await admitRows(client, quotas, underWay, oldest(lookAhead))
-    // In front of these are mails for domains that have all they may.
-    const without = quotas.filter((quota) => !rows.some((row) => isOfStream(row, quota)))
-    if (without.length === 0 || !behind.isDue()) return rows
-    return [...rows, ...(await behind.admit(client, without, underWay))]
-  }
   return async (): Promise<{ part: number } | null> => {
     const waiting = await findWaitingStreams(database.engine)
     if (waiting.length === 0) return null
@@ -207,7 +193,7 @@ function createAdmitter(
       const { quotas, keep } = division
       if (quotas.length === 0) return { rows: [], underWay: counted, keep }
       const unanswered = withoutSoonAnswered(counted, (domain) => working * pace.perSecond(domain))
-      return { rows: await pick(client, quotas, unanswered), underWay: counted, keep }
+      return { rows: await admitOldest(behind, client, quotas, unanswered), underWay: counted, keep }
     })
     keep?.()
     // The workers wake us as soon as they have taken some, or are done with some.
@@ -216,9 +202,6 @@ function createAdmitter(
     return { part: rows.length / (inFlightOf(underWay) + rows.length) }
   }
 }
-
-const isOfStream = (row: AdmittedRow, quota: Quota) =>
-  row.tenantId === quota.tenantId && row.stream === quota.stream
 
 const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
 const inFlightOf = (entries: readonly InFlight[]) =>

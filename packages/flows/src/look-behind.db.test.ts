@@ -3,7 +3,7 @@ import { createIdSource } from '@valija/core'
 import { type Database, type InFlight, openDatabase } from '@valija/store'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
-import { createLookBehind } from './look-behind.ts'
+import { admitOldest, createLookBehind } from './look-behind.ts'
 
 const tenantId = createIdSource(Date.now)()
 let target: TestDatabase
@@ -96,6 +96,19 @@ test('are found behind any number that are due at the same moment', async () => 
   await wait('full.test', 250, 0)
   await wait('free.test', 1, 1)
   expect(await look(4)).toEqual([0, 0, 1, 0])
+})
+
+test('are found also while another stream has mail that may go', async () => {
+  await wait('full.test', 60, 1)
+  await wait('free.test', 1, 1)
+  await database.engine.query(
+    `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at)
+     SELECT uuidv7(), uuidv7(), $1, 'transactional', 'mx', 'other.test', 'waiting', now(), now() + interval '1 d' FROM generate_series(1, 2)`,
+    [tenantId],
+  )
+  const quotas = [quota, { ...quota, stream: 'transactional' as const }]
+  const admitted = await admitOldest(createLookBehind(), database.engine, quotas, inFlight)
+  expect(admitted.map(({ stream }) => stream).sort()).toEqual(['bulk', 'transactional', 'transactional'])
 })
 
 test('a look is followed by a rest', async () => {

@@ -3,10 +3,12 @@
  * that nobody else's mail waits for the look. (All of a million at once took 0.4 s, in which nothing else was admitted.)
  */
 import {
+  type AdmittedRow,
   admitRows,
   findEndsOfLooks,
   type InFlight,
   type LookOf,
+  oldest,
   type Quota,
   type TurnClient,
 } from '@valija/store'
@@ -38,7 +40,7 @@ export interface LookBehind {
     client: TurnClient,
     quotas: readonly Quota[],
     inFlight: readonly InFlight[],
-  ) => ReturnType<typeof admitRows>
+  ) => Promise<AdmittedRow[]>
 }
 
 export function createLookBehind(slice = usualSlice): LookBehind {
@@ -92,6 +94,23 @@ export function createLookBehind(slice = usualSlice): LookBehind {
       return rows
     },
   }
+}
+
+/** For each row to admit, so many of the oldest are looked at: some may be for a domain that has enough in flight. */
+const lookAhead = 8
+
+/** Admits the oldest that may go; of a stream in front of which none may, what stands behind, when it is time for that. */
+export async function admitOldest(
+  behind: LookBehind,
+  client: TurnClient,
+  quotas: readonly Quota[],
+  inFlight: readonly InFlight[],
+): Promise<AdmittedRow[]> {
+  const rows = await admitRows(client, quotas, inFlight, oldest(lookAhead))
+  const served = new Set(rows.map(nameOf))
+  const others = quotas.filter((quota) => !served.has(nameOf(quota)))
+  if (others.length === 0 || !behind.isDue()) return rows
+  return [...rows, ...(await behind.admit(client, others, inFlight))]
 }
 
 function nameOf({ tenantId, stream }: { tenantId: string; stream: string }): string {
