@@ -7,8 +7,8 @@ import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort } from '../tests/support/ports.ts'
+import { cleanEnvironment } from './logged-app.ts'
 import { readCpu, readMemory } from './measure.ts'
-import { cleanEnvironment } from './valija.ts'
 
 export interface Idle {
   /** Of all its processes, PostgreSQL's included: CPU ms for each second, and MB that they really hold. */

@@ -3,7 +3,7 @@
  * Fastify route and, where they are installed, Postfix and Haraka, in interleaved rounds on the same machine. Linux only, because CPU time is read from /proc.
  *
  *   npm run bench                            5 rounds of everything in 20 to 50 minutes; writes bench/RESULTS.md, after each round anew
- *   npm run bench -- --quick                 1 round of 1,000 mails in less than 3 minutes, printed only: the main ratios
+ *   npm run bench -- --quick                 1 round of 2,000 mails in less than 3 minutes, printed only: the main ratios
  *     --mails <n>  --rounds <n>              of each phase (a part of them where mails are large); default 4000 and 5
  *     --parts <some of them>                 throughput,mails,exchangers,realistic,tarpit,singles,idle; default all
  *                                              mails: a code of 1 KB, a page of 100 KB, 200 KB of PDF

@@ -1,6 +1,7 @@
 /** What `npm run bench` measures: the rounds, then what is measured once; after each round all that there is so far is handed on. */
 import fastify from 'fastify/package.json' with { type: 'json' }
 import nodemailer from 'nodemailer/package.json' with { type: 'json' }
+import { checkedOutVersion } from '../tests/support/checked-out-version.ts'
 import { runIdle } from './idle.ts'
 import { mailServers } from './mail-servers.ts'
 import { createBodyWriter, plainReceipt } from './mails.ts'
@@ -107,6 +108,7 @@ export function readVersions({ queues, parts, isGrowth }: Settings): Record<stri
   const servers = mailServers.filter(({ absence }) => absence() === null)
   const hasRivals = !isGrowth && parts.has('throughput')
   return {
+    Valija: checkedOutVersion(),
     Node: process.versions.node,
     ...(!isGrowth && { nodemailer: nodemailer.version, Fastify: fastify.version }),
     ...(hasRivals && Object.fromEntries(servers.map(({ name, version }) => [name, version()]))),

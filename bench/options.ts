@@ -34,7 +34,7 @@ export interface Settings {
 
 /** So many that all rounds take some 50 minutes on two cores: in each of them 26 installations are made and measured. */
 const defaults = { mails: 4_000, rounds: 5, connections: 128, warmUp: 1_000, singles: 100, idleS: 30 }
-const quick = { mails: 1_000, rounds: 1, connections: 128, warmUp: 300, singles: 20, idleS: 5 }
+const quick = { mails: 2_000, rounds: 1, connections: 128, warmUp: 1_000, singles: 20, idleS: 5 }
 /** Of the growth table: accepted for each figure, and some times as many delivered. */
 const growthMails = 4_000
 /** All that the quick run measures: every further installation takes seconds. */

@@ -1,10 +1,11 @@
 /** What a round measures with the receipt of 10 KB and the sink as smarthost: a step for each system, so they take turns. */
 import { mailServers, runMailServer } from './mail-servers.ts'
-import type { Settings } from './options.ts'
+import { redisVersion, type Settings } from './options.ts'
 import { runBareFastify, runNodemailerPool } from './others.ts'
 import type { Measurement, Phase, Section } from './phase.ts'
 import { type OptionalPhase, runValija, type ValijaRun } from './run-valija.ts'
 import { onStage } from './stage.ts'
+import { runUsualStack } from './usual-stack.ts'
 import type { QueueBackend, Signing } from './valija.ts'
 
 export interface Round {
@@ -38,6 +39,9 @@ const workerNames = (count: number, noun: string) => (count === 1 ? '' : `, ${co
 const nodemailerName = (isSigned: boolean, processes: number) =>
   `nodemailer pool${isSigned ? signingNames.rsa : ''}${workerNames(processes, 'processes')}`
 
+const usualName = (isSigned: boolean) =>
+  `the usual stack: Fastify, a BullMQ job and an UPDATE for each mail, nodemailer${isSigned ? signingNames.rsa : ''}`
+
 export const valijaName = (queue: QueueBackend, signing: Signing = 'unsigned', workers = 1): string =>
   `Valija, queue in ${queue}${signingNames[signing]}${workerNames(workers, 'workers')}`
 
@@ -52,6 +56,11 @@ export function throughputTurns(settings: Settings): Turn[] {
   const scripts = workers.flatMap((processes) =>
     (withDkim ? [false, true] : [false]).map((isSigned) => nodemailerTurn(settings, isSigned, processes)),
   )
+  // Without Redis there is none of it: BullMQ's queue in PostgreSQL is not what people use.
+  const usual =
+    redisVersion() === null
+      ? []
+      : (withDkim ? [false, true] : [false]).map((isSigned) => usualTurn(settings, isSigned))
   const servers = mailServers
     .filter((server) => server.absence() === null)
     .map((server): Turn => {
@@ -67,12 +76,13 @@ export function throughputTurns(settings: Settings): Turn[] {
       workers.map((count) => valijaTurn(settings, { queue, signing, workers: count })),
     ),
   )
-  return [bare, ...scripts, ...servers, ...ours]
+  return [bare, ...scripts, ...usual, ...servers, ...ours]
 }
 
 /** nodemailer in one process that signs by RSA as well, or not. */
 const basesOf = (isSigned: boolean): Record<string, string> => ({
   '× nodemailer': nodemailerName(isSigned, 1),
+  '× usual stack': usualName(isSigned),
 })
 
 function nodemailerTurn(settings: Settings, isSigned: boolean, processes: number): Turn {
@@ -81,6 +91,16 @@ function nodemailerTurn(settings: Settings, isSigned: boolean, processes: number
   return {
     name,
     guessS: 9,
+    run: async (round) => round.enter('whole', name, await run(), basesOf(isSigned)),
+  }
+}
+
+function usualTurn(settings: Settings, isSigned: boolean): Turn {
+  const name = usualName(isSigned)
+  const run = () => onStage(settings, (stage) => runUsualStack(stage, isSigned))
+  return {
+    name,
+    guessS: 14,
     run: async (round) => round.enter('whole', name, await run(), basesOf(isSigned)),
   }
 }

@@ -2,20 +2,18 @@
  * An installation of Valija to be measured: the embedded PostgreSQL with its default, durable settings, one API process and as
  * many workers as are started, delivery to the sink, and tenants that may send. Everything is new, and gone afterwards.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
-import net from 'node:net'
+import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { startEmbeddedPostgres } from '@valija/runtime'
 import pg from 'pg'
 import { freePort } from '../tests/support/ports.ts'
 import { NODE_COMPILE_CACHE } from '../tests/support/processes.ts'
 import { copyFreshDatabase, databaseName } from './fresh-database.ts'
+import { type App, startLogged } from './logged-app.ts'
 import { senderDomain } from './mails.ts'
 import type { Watched } from './measure.ts'
+import { readRedisBytes, startRedis } from './redis-server.ts'
 
 export type QueueBackend = 'postgres' | 'redis'
 
@@ -57,15 +55,6 @@ export interface Installation {
 
 const repository = path.resolve(import.meta.dirname, '..')
 const adminKey = 'bench-admin-key'
-const readyWithinMs = 30_000
-/** For `npm start` as well: nothing of ours comes from the shell that runs the benchmark. */
-export const cleanEnvironment = {
-  PATH: process.env.PATH ?? '',
-  HOME: process.env.HOME ?? '/tmp',
-  TZ: 'UTC',
-  VALIJA_ENV_FILE: '/dev/null',
-}
-
 /** PostgreSQL counts statements, planning included. */
 const statementCounts = {
   shared_preload_libraries: 'pg_stat_statements',
@@ -165,13 +154,6 @@ function environmentOf({ sinkPort, dnsServer, conversations }: InstallationOptio
   }
 }
 
-interface App {
-  pid: number
-  output(): Promise<string>
-  /** SIGTERM, then waits for its end; one that does not drain within half a minute is killed. */
-  stop(): Promise<void>
-}
-
 interface AppOptions {
   name: string
   args: string[]
@@ -201,59 +183,6 @@ async function startApp({ name, args, env, folder, profileFolder }: AppOptions):
     folder,
     ready: /^valija ready/m,
   })
-}
-
-async function startLogged(program: {
-  name: string
-  command: string
-  args: string[]
-  env: Record<string, string>
-  folder: string
-  ready: RegExp
-}): Promise<App> {
-  const { name, command, args, env, folder, ready } = program
-  const file = path.join(folder, `${name}.log`)
-  const log = await open(file, 'w')
-  const child = spawn(command, args, {
-    cwd: repository,
-    env: { ...cleanEnvironment, ...env },
-    stdio: ['ignore', log.fd, log.fd],
-    // Ctrl-C is ours to handle: the programs end in order.
-    detached: true,
-  })
-  const ended = once(child, 'exit')
-  await log.close()
-  const output = () => readFile(file, 'utf8')
-  const app = { pid: child.pid ?? 0, output, stop: () => stop(child, ended) }
-  const deadline = performance.now() + readyWithinMs
-  while (!ready.test(await output()) && child.exitCode === null && performance.now() < deadline)
-    await delay(20)
-  if (ready.test(await output()) || child.exitCode === 0) return app
-  await app.stop()
-  throw new Error(`${name} is not ready:\n${await output()}`)
-}
-
-async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  child.kill('SIGTERM')
-  const insist = setTimeout(() => child.kill('SIGKILL'), readyWithinMs)
-  await ended
-  clearTimeout(insist)
-}
-
-/** As the documentation tells operators to set it: nothing is evicted, and what is added is written to a file each second. */
-async function startRedis(folder: string): Promise<{ port: number; app: App }> {
-  const port = await freePort()
-  const settings = `--port ${port} --bind 127.0.0.1 --dir ${folder} --appendonly yes --maxmemory-policy noeviction`
-  const app = await startLogged({
-    name: 'redis',
-    command: 'redis-server',
-    args: [...settings.split(' '), '--save', ''],
-    env: {},
-    folder,
-    ready: /Ready to accept connections/,
-  })
-  return { port, app }
 }
 
 /** Tenants with a vouched domain each. @returns their keys, in order */
@@ -294,13 +223,4 @@ async function ask<T>(
     throw new Error(`POST ${route}: ${response.status} ${await response.text()}`)
   }
   return (await response.json()) as T
-}
-
-/** What a Redis says of itself: an inline command needs no client. */
-async function readRedisBytes(port: number): Promise<number> {
-  const socket = net.connect({ port, host: '127.0.0.1' })
-  socket.end('INFO memory\r\nQUIT\r\n')
-  let text = ''
-  for await (const chunk of socket) text += String(chunk)
-  return Number(/^used_memory:(\d+)/m.exec(text)?.[1])
 }

@@ -3,8 +3,8 @@
  * crash points, and compares three ledgers of its own: what got a 2xx, what the receiver took byte for byte, what the API says.
  * docs/torture.md tells how to read what it prints. Exit code 1 when a promise was broken. Linux only: it reads /proc.
  */
-import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { checkedOutVersion } from '../tests/support/checked-out-version.ts'
 import { Mishap } from './mishaps.ts'
 import { type Options, readOptions, usage } from './options.ts'
 import { isRed, markdown, printable } from './report.ts'
@@ -33,11 +33,6 @@ function readArguments(): Options {
   }
 }
 
-function version(): string {
-  const { stdout } = spawnSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' })
-  return stdout.trim() || 'unknown'
-}
-
 /** Puts the table between the marks of a page that is there, or writes it as a page. */
 function writeReport(file: string, result: Result): void {
   const table = markdown(result, ranVersion)
@@ -54,7 +49,7 @@ function writeReport(file: string, result: Result): void {
 
 const options = readArguments()
 // Now: the sources may be others by the end.
-const ranVersion = version()
+const ranVersion = checkedOutVersion()
 const result = await run(options, say, () => isInterrupted).catch((error: unknown): never => {
   if (!(error instanceof Mishap)) throw error
   say(`RED, ended early: ${error.message}`)

@@ -299,3 +299,39 @@ test('a stop waits for no end that does not come', async () => {
   await asked.promise
   await watch.stop()
 })
+
+/** Tells of 250 that are late, three batches; `during` happens while the first, the second … is told of. */
+async function tellInBatches(during: (batch: number, watch: DeadlineWatch) => unknown) {
+  const { message } = await accept({ lateAtMs: lateAt(-1_000) }, 250)
+  let batch = 0
+  const watch: DeadlineWatch = startWatch({
+    explain: async () => {
+      batch += 1
+      await during(batch, watch)
+      return null
+    },
+  })
+  return { message, watch }
+}
+
+test('a stop waits for the batch of late mails that is told of, and no other is begun', async () => {
+  const stopping = Promise.withResolvers<Promise<void>>()
+  const { message } = await tellInBatches((_, watch) => stopping.resolve(watch.stop()))
+  await await stopping.promise
+  expect(await toldOf(message, 'message.late')).toHaveLength(100)
+})
+
+test('what is over ends between two batches of late mails', async () => {
+  const over = await accept({ tenantId: await newTenant() })
+  const ended: number[] = []
+  const { message } = await tellInBatches(async (batch) => {
+    if (batch === 1)
+      await database.engine.query(
+        "UPDATE valija.deliveries SET expires_at = now() - interval '1 s' WHERE recipient_id = ANY ($1)",
+        [over.ids],
+      )
+    ended.push((await toldOf(over.message, 'message.failed')).length)
+  })
+  await until('all are told of', async () => (await toldOf(message, 'message.late')).length === 250)
+  expect(ended).toEqual([0, 1, 1])
+})
