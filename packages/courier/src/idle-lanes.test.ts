@@ -53,4 +53,14 @@ describe('a session without work', () => {
     vi.advanceTimersByTime(idleMs)
     expect([ended, vi.getTimerCount()]).toEqual([[], 0])
   })
+
+  test('any of them can be picked, and stays until it is taken away', () => {
+    expect(idle.pickAny()).toBeNull()
+    const lanes = ['a', 'b', 'c'].map(laneOf)
+    for (const lane of lanes) idle.add(lane)
+    const picked = new Set(Array.from({ length: 200 }, () => idle.pickAny()))
+    expect(picked).toEqual(new Set(lanes))
+    for (const lane of lanes) idle.delete(lane)
+    expect(idle.pickAny()).toBeNull()
+  })
 })

@@ -52,6 +52,15 @@ export class IdleLanes<Job> {
     return null
   }
 
+  /**
+   * Any of them, by chance; null when there is none. Where mail goes to somewhat more sites than there are sockets, in turn, the one that has been without
+   * work for the longest would be the very one that is wanted next, each time.
+   */
+  pickAny(): Lane<Job> | null {
+    const nth = Math.floor(Math.random() * this.#since.size)
+    return [...this.#since.keys()][nth] ?? null
+  }
+
   #endStale(): void {
     this.#timer = undefined
     const { idleMs, onStale } = this.#parts

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Destination } from './destination.ts'
 import { mxDestination } from './mx-destination.ts'
 import { createFixedShaper, type SiteShaper } from './site-shaper.ts'
@@ -107,6 +107,27 @@ describe('the bound on all sockets', () => {
     clearInterval(watch)
     expect(highest).toBeLessThanOrEqual(4)
     expect(sites.map((site) => site.mails.length)).toEqual(sites.map(() => 20))
+  })
+
+  test('once half of it is taken, a site that answers nothing has one session, and one that answers has the rest', async () => {
+    begin({ sockets: 8 })
+    const silent = await Promise.all(Array.from({ length: 6 }, () => startPeer()))
+    const release = Promise.withResolvers<void>()
+    onTestFinished(() => release.resolve())
+    const held = silent.flatMap((peer) =>
+      Array.from({ length: 10 }, () => {
+        const delivery = new Delivery()
+        delivery.hold = () => release.promise
+        scheduler.submit(destinationOf(peer), delivery)
+        return delivery
+      }),
+    )
+    const well = await startPeer()
+    await settled(submit(well, 500))
+    expect(silent.map(openAt)).toEqual(silent.map(() => 1))
+    expect(connectionsOf(well)).toBe(2)
+    release.resolve()
+    await settled(held)
   })
 })
 
@@ -293,6 +314,22 @@ describe('destinations of one scope', () => {
     await settled(submitTo(mxAt(first, 'a.example', 'mx1.example'), 1))
     await settled(submitTo(mxAt(second, 'b.example', 'mx2.example'), 1))
     expect([first, second].map(({ mails }) => mails.length)).toEqual([1, 1])
+  })
+
+  test('a socket is free when it is closed, a place a little later', async () => {
+    const told: string[] = []
+    const fixed = createFixedShaper({ connections: 1, mailsPerConnection: 1_000 })
+    const takeConnection: SiteShaper['takeConnection'] = async () => {
+      told.push('taken')
+      return { isGranted: true, isValid: () => true, release: () => void told.push('released') }
+    }
+    begin({ sockets: 1 }, { ...fixed, takeConnection })
+    const [first, second] = [await startPeer(), await startPeer()]
+    await settled(submitTo(mxAt(first, 'a.example', 'mx1.example'), 1))
+    await settled(submitTo(mxAt(second, 'b.example', 'mx2.example'), 1))
+    expect(told).toEqual(['taken', 'taken'])
+    await scheduler.close()
+    expect(told).toEqual(['taken', 'taken', 'released', 'released'])
   })
 
   test('a session whose place was lost carries no further mail', async () => {

@@ -14,10 +14,10 @@
  * not fill its worker. Where this process has no socket for another session, nothing is wrong with the site: it is tried again soon,
  * its sessions go on, and what is handed back is not held for it.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import { steadyNowMs, type TransactionReport } from '@valija/core'
 import type { Destination, ShapingScope } from './destination.ts'
 import { IdleLanes } from './idle-lanes.ts'
+import { LaneClosings } from './lane-closings.ts'
 import type { OpenSession, Session } from './session.ts'
 import { countAnswer, look } from './site-progress.ts'
 import type { SiteShaper } from './site-shaper.ts'
@@ -98,9 +98,6 @@ export interface SiteScheduler<Job extends SiteJob> {
   close(): Promise<void>
 }
 
-/** A connection that we have closed is seen by its peer a little later: until then it counts among those that the peer allows. */
-const goneAfterMs = 100
-
 /** Nothing need happen at a site that holds us up: all are looked at so often. */
 const lookMs = 500
 
@@ -124,7 +121,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   /** Any site has answered a mail since then. */
   #isAnswered = false
   #running = 0
-  readonly #closings = new Set<Promise<void>>()
+  readonly #closings = new LaneClosings<Job>()
   #drained: PromiseWithResolvers<void> | null = null
   readonly #draining = Promise.withResolvers<void>()
   readonly #stopListening: () => void
@@ -185,7 +182,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     clearInterval(this.#lookTimer)
     const lanes = [...this.#sites.values()].flatMap((site) => [...site.lanes])
     for (const lane of lanes) void this.#closeLane(lane)
-    await Promise.all(this.#closings)
+    await this.#closings.settle()
   }
 
   #siteOf(destination: Destination): SiteState<Job> {
@@ -222,7 +219,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     this.#handBackExcess(site)
     // Asked once: a rest that ended between two answers would let nothing begin, and leave nobody to look again.
     const restMs = restMsOf(site, this.#parts.shaper)
-    while (line.length > 0 && restMs === 0 && hasRoomFor(site, this.#parts.shaper)) {
+    while (line.length > 0 && restMs === 0 && this.#hasRoomFor(site)) {
       if (!isBehind(site)) {
         site.timer = setTimeout(() => this.#pump(site), patienceMs)
         return
@@ -230,12 +227,17 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       if (this.#adopt(site)) continue
       if (this.#sockets >= this.#parts.limits.sockets) {
         this.#wanting.add(site)
-        this.#closeIdlest()
+        this.#closeIdle()
         return
       }
       void this.#openLane(site)
     }
     this.#lookAgain(site, restMs)
+  }
+
+  #hasRoomFor(site: SiteState<Job>): boolean {
+    const { shaper, limits } = this.#parts
+    return hasRoomFor(site, shaper, this.#sockets * 2 >= limits.sockets)
   }
 
   /** When a pause or a refusal ends; and, for a while, to forget a site that was down. */
@@ -258,7 +260,8 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       if (isInTrouble(site, shaper, limits)) this.#inTrouble += 1
     }
     this.#isAnswered = false
-    for (const site of this.#sites.values()) this.#handBackExcess(site)
+    // What they answered since may allow for more sessions.
+    for (const site of this.#sites.values()) if (site.line.length > 0) this.#pump(site)
   }
 
   #handBackExcess(site: SiteState<Job>): void {
@@ -434,13 +437,13 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   #isNeededElsewhere(lane: Lane<Job>): boolean {
     const { site } = lane
     if (this.#isNeededInScope(lane)) return true
-    if (this.#wanting.size <= this.#closings.size) return false
+    if (this.#wanting.size <= this.#closings.sockets) return false
     if (site.line.length === 0) return true
     if (site.lanes.size === 1) return false
     let wanted = 0
     for (const other of this.#wanting) {
       wanted += wouldGainFrom(site, other, this.#parts.shaper)
-      if (wanted > this.#closings.size) return true
+      if (wanted > this.#closings.sockets) return true
     }
     return false
   }
@@ -488,6 +491,8 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     site.answered += 1
     countAnswer(site.progress)
     if (site.isSuspect && isCleared(site, this.#parts.limits)) site.isSuspect = false
+    // Each of the first ones allows for another session.
+    if (site.answered <= this.#parts.shaper.limitsOf(site.scope.scope).connections) this.#pump(site)
   }
 
   /** It was not begun, and is the next again. */
@@ -506,26 +511,25 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   // Closing
 
-  /** The socket and the place count until it is closed; the site may look for another at once. */
+  /** The site may look for another at once. Resolves when its place is given up. */
   async #closeLane(lane: Lane<Job>): Promise<void> {
-    const { site, session, grant } = lane
+    const { site, session } = lane
     const { scope } = site
     if (!site.lanes.delete(lane)) return
     // It has left us: what it answered before says nothing of what it will do.
     if (site.lanes.size === 0 && !session.isUsable) site.answered = 0
     this.#idle.delete(lane)
-    scope.closing += 1
-    const isCounted = scope.scope.kind === 'mx' && this.#drained === null
-    const closing = session.close().then(() => (isCounted ? delay(goneAfterMs) : undefined))
-    this.#closings.add(closing)
-    await closing
-    grant.release()
-    this.#closings.delete(closing)
-    scope.closing -= 1
-    this.#sockets -= 1
-    this.#forget(site)
-    this.#pumpWanting()
-    this.#pumpScope(scope)
+    await this.#closings.close(lane, {
+      isSeenLater: scope.scope.kind === 'mx' && this.#drained === null,
+      onClosed: () => {
+        this.#sockets -= 1
+        this.#pumpWanting()
+      },
+      onGone: () => {
+        this.#forget(site)
+        this.#pumpScope(scope)
+      },
+    })
   }
 
   /** A site without sessions, jobs and a pause is nothing to remember. */
@@ -561,15 +565,9 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   }
 
   /** Makes room: a session that waits for work gives way to work that waits for a session. */
-  #closeIdlest(): void {
-    for (const site of this.#sites.values()) {
-      for (const lane of site.lanes) {
-        if (!lane.isBusy) {
-          void this.#closeLane(lane)
-          return
-        }
-      }
-    }
+  #closeIdle(): void {
+    const lane = this.#idle.pickAny()
+    if (lane !== null) void this.#closeLane(lane)
   }
 
   #endDrain(): void {

@@ -6,7 +6,7 @@ import { steadyNowMs } from '@valija/core'
 import type { Destination, ShapingScope } from './destination.ts'
 import { noSocketPauseMs } from './no-socket.ts'
 import type { Session } from './session.ts'
-import { createProgress, type Progress } from './site-progress.ts'
+import { createProgress, isStill, type Progress } from './site-progress.ts'
 import type { ConnectionGrant, SiteShaper } from './site-shaper.ts'
 import { type Turned, TurnLine } from './turn-line.ts'
 
@@ -16,8 +16,11 @@ export const firstPauseMs = 250
 /** The longest, up to which it doubles. Minutes are the business of shaping rules. */
 export const longestPauseMs = 5_000
 
-/** Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. */
-const unprovenConnections = 5
+/**
+ * Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. Once half of this process's sockets are
+ * taken it is one: ten tarpits with five each left fifty sockets to the ninety sites that were well.
+ */
+const unprovenConnections = { usually: 5, whileShort: 1 }
 
 /** A job that waited this long for a busy session is reason enough for another one; below, sessions come free soon. */
 export const patienceMs = 20
@@ -145,15 +148,16 @@ export function restMsOf(site: AnySite, shaper: SiteShaper): number {
 
 /**
  * One attempt at first and after a failure; as many at a time as there are sessions while it goes well. A site has to show that it
- * gets on with mails before it is given more of the worker's sockets: a tarpit answers none.
+ * gets on with mails before it is given more of the worker's sockets: a tarpit answers none, or no more of them.
  * Whether it rests is another matter.
  */
-export function hasRoomFor(site: AnySite, shaper: SiteShaper): boolean {
+export function hasRoomFor(site: AnySite, shaper: SiteShaper, areSocketsShort: boolean): boolean {
+  const unproven = unprovenConnections[areSocketsShort ? 'whileShort' : 'usually']
   const atOnce = site.pauseMs > 0 ? 1 : Math.max(1, site.lanes.size)
   if (site.opening >= atOnce) return false
   const connections = Math.min(
     shaper.limitsOf(site.scope.scope).connections,
-    unprovenConnections + site.answered,
+    unproven + (isStill(site.progress) ? 0 : site.answered),
   )
   return site.lanes.size + site.opening < connections && site.opening < site.line.length
 }
@@ -169,7 +173,8 @@ export function sessionsOf({ lanes, opening }: AnySite): number {
  */
 export function wouldGainFrom(richer: AnySite, site: AnySite, shaper: SiteShaper): number {
   const difference = sessionsOf(richer) - sessionsOf(site)
-  if (difference < 2 || !isBehind(site) || restMsOf(site, shaper) > 0 || !hasRoomFor(site, shaper)) return 0
+  if (difference < 2 || !isBehind(site) || restMsOf(site, shaper) > 0 || !hasRoomFor(site, shaper, true))
+    return 0
   const atOnce = Math.max(1, site.lanes.size) - site.opening
   return Math.min(atOnce, site.line.length - site.opening, Math.floor(difference / 2))
 }
