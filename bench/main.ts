@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: what Valija accepts and delivers, and what that costs, beside nodemailer's pool in a script, a bare
- * Fastify route and, where they are installed, Postfix and Haraka, in interleaved rounds on the same machine. Linux only, because CPU time is read from /proc.
+ * `npm run bench`: what Valija accepts and delivers, and what that costs, beside what most people write (Fastify, a BullMQ job for each mail,
+ * nodemailer; where redis-server is installed), nodemailer's pool in a script, a bare Fastify route and, where they are installed, Postfix and Haraka,
+ * in interleaved rounds on the same machine. Linux only, because CPU time is read from /proc.
  *
  *   npm run bench                            5 rounds of everything in 20 to 50 minutes; writes bench/RESULTS.md, after each round anew
  *   npm run bench -- --quick                 1 round of 2,000 mails in less than 3 minutes, printed only: the main ratios

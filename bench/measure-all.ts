@@ -1,12 +1,14 @@
 /** What `npm run bench` measures: the rounds, then what is measured once; after each round all that there is so far is handed on. */
+import bullmq from 'bullmq/package.json' with { type: 'json' }
 import fastify from 'fastify/package.json' with { type: 'json' }
 import nodemailer from 'nodemailer/package.json' with { type: 'json' }
 import { checkedOutVersion } from '../tests/support/checked-out-version.ts'
 import { runIdle } from './idle.ts'
 import { mailServers } from './mail-servers.ts'
 import { createBodyWriter, plainReceipt } from './mails.ts'
-import { redisVersion, type Settings, say } from './options.ts'
+import { type Settings, say } from './options.ts'
 import { type Failure, runSteps, type Step } from './progress.ts'
+import { redisVersion } from './redis-server.ts'
 import type { Results } from './report.ts'
 import { openRound, type Turn, throughputTurns } from './rounds.ts'
 import { runSingles } from './singles.ts'
@@ -64,7 +66,7 @@ function emptyResults(settings: Settings, { command, shortfalls }: Run): Results
     requestBytes: createBodyWriter(plainReceipt)(1).length,
     sink: settings.sink,
     versions: readVersions(settings),
-    absent: mailServers.flatMap(({ name, absence }) => (absence() === null ? [] : [`${name}: ${absence()}`])),
+    absent: readAbsent(),
     measurements: [],
     singles: {},
     idle: null,
@@ -104,16 +106,26 @@ function onceSteps(settings: Settings & StageOptions, results: Results): Step[] 
 
 /** Of what is beside the installation; PostgreSQL tells its own. */
 export function readVersions({ queues, parts, isGrowth }: Settings): Record<string, string> {
-  const redis = queues.includes('redis') ? redisVersion() : null
   const servers = mailServers.filter(({ absence }) => absence() === null)
   const hasRivals = !isGrowth && parts.has('throughput')
+  // The usual stack has its queue in Redis, wherever Valija has its own.
+  const redis = hasRivals || queues.includes('redis') ? redisVersion() : null
   return {
     Valija: checkedOutVersion(),
     Node: process.versions.node,
     ...(!isGrowth && { nodemailer: nodemailer.version, Fastify: fastify.version }),
+    ...(hasRivals && { BullMQ: bullmq.version }),
     ...(hasRivals && Object.fromEntries(servers.map(({ name, version }) => [name, version()]))),
     ...(redis && { Redis: redis }),
   }
+}
+
+/** Systems that a run could not measure, and why. */
+function readAbsent(): string[] {
+  const servers = mailServers.map(({ name, absence }) => ({ name, why: absence() }))
+  const isWithoutRedis = redisVersion() === null
+  const usual = { name: 'the usual stack', why: isWithoutRedis ? 'redis-server is not installed' : null }
+  return [usual, ...servers].flatMap(({ name, why }) => (why === null ? [] : [`${name}: ${why}`]))
 }
 
 export async function readPostgresVersion(

@@ -1,7 +1,7 @@
 /** What `npm run bench` is told by its arguments. */
-import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { redisVersion } from './redis-server.ts'
 import type { SinkOptions } from './sink.ts'
 import type { QueueBackend, Signing } from './valija.ts'
 
@@ -32,7 +32,7 @@ export interface Settings {
   sink: Partial<SinkOptions>
 }
 
-/** So many that all rounds take some 50 minutes on two cores: in each of them 26 installations are made and measured. */
+/** So many that all rounds take some 50 minutes on two cores: in each of them 28 installations are made and measured. */
 const defaults = { mails: 4_000, rounds: 5, connections: 128, warmUp: 1_000, singles: 100, idleS: 30 }
 const quick = { mails: 2_000, rounds: 1, connections: 128, warmUp: 1_000, singles: 20, idleS: 5 }
 /** Of the growth table: accepted for each figure, and some times as many delivered. */
@@ -118,12 +118,6 @@ function readQueues(queue: string | undefined): QueueBackend[] {
   if (redisVersion() !== null) return ['postgres', 'redis']
   say('without Redis: redis-server is not installed (Debian: apt-get install redis-server)')
   return ['postgres']
-}
-
-export function redisVersion(): string | null {
-  return (
-    /v=(\S+)/.exec(spawnSync('redis-server', ['--version'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? null
-  )
 }
 
 export function say(text: string): void {

@@ -1,4 +1,5 @@
 /** A redis-server of the benchmark's own. */
+import { spawnSync } from 'node:child_process'
 import net from 'node:net'
 import { freePort } from '../tests/support/ports.ts'
 import { type App, startLogged } from './logged-app.ts'
@@ -25,4 +26,11 @@ export async function readRedisBytes(port: number): Promise<number> {
   let text = ''
   for await (const chunk of socket) text += String(chunk)
   return Number(/^used_memory:(\d+)/m.exec(text)?.[1])
+}
+
+/** Null: not installed. */
+export function redisVersion(): string | null {
+  return (
+    /v=(\S+)/.exec(spawnSync('redis-server', ['--version'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? null
+  )
 }

@@ -50,7 +50,7 @@ const sections: { section: Section; title: string; note: string }[] = [
   {
     section: 'whole',
     title: 'End to end: request → 202 → SMTP → recorded',
-    note: 'delivered/s: from the first request to the commit of the last result. × nodemailer: its pool in one process. × usual stack: what most people write, in two processes. What signs with RSA is beside the one that signs with RSA.',
+    note: 'delivered/s: from the first request to the commit of the last result. × nodemailer: its pool in one process. × usual stack: what most people write, one API and one worker. What signs with RSA is beside the one that signs with RSA.',
   },
   {
     section: 'open',

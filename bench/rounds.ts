@@ -1,8 +1,9 @@
 /** What a round measures with the receipt of 10 KB and the sink as smarthost: a step for each system, so they take turns. */
 import { mailServers, runMailServer } from './mail-servers.ts'
-import { redisVersion, type Settings } from './options.ts'
+import type { Settings } from './options.ts'
 import { runBareFastify, runNodemailerPool } from './others.ts'
 import type { Measurement, Phase, Section } from './phase.ts'
+import { redisVersion } from './redis-server.ts'
 import { type OptionalPhase, runValija, type ValijaRun } from './run-valija.ts'
 import { onStage } from './stage.ts'
 import { runUsualStack } from './usual-stack.ts'

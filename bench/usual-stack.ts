@@ -1,6 +1,7 @@
 /**
  * What most people write: a Fastify route that adds a BullMQ job for each mail, a worker that hands it to nodemailer's pool and
- * updates a row. In two processes, with the same PostgreSQL, the same Redis and as many connections to the sink as Valija has.
+ * updates a row. In two processes, with the same PostgreSQL, the same Redis and as many connections to the sink as Valija has; to PostgreSQL as many as
+ * node-postgres has by itself (10 for each process).
  *
  * It promises less than Valija (a mail whose job Redis loses stays `queued`, and one that a worker dies with comes again), has no
  * events, no keys, no suppressions, and one job is one mail.
@@ -13,7 +14,7 @@ import { startEmbeddedPostgres } from '@valija/runtime'
 import pg from 'pg'
 import { freePort } from '../tests/support/ports.ts'
 import { noFigures, type Phase, VoidRun } from './phase.ts'
-import { monotonicMs, startProgram } from './program.ts'
+import { monotonicMs, type Program, startProgram } from './program.ts'
 import { startRedis } from './redis-server.ts'
 import { acceptedPerS, measure, post, type Stage, wholeTally } from './stage.ts'
 
@@ -31,6 +32,7 @@ export async function runUsualStack(stage: Stage, isSigned: boolean): Promise<Ph
     const postgres = await startEmbeddedPostgres({
       dataDir: path.join(folder, 'postgres'),
       database: 'mails',
+      settings: stage.settings,
     })
     closers.push(postgres.stop)
     const redis = await startRedis(folder)
@@ -51,7 +53,7 @@ export async function runUsualStack(stage: Stage, isSigned: boolean): Promise<Ph
     const send = async (first: number, count: number) => {
       await stage.sink.ask('expect', { first, count })
       const load = await post(stage, { port, apiKeys: [], first, count })
-      await wholeTally(stage, count)
+      await Promise.race([wholeTally(stage, count), endOf(worker)])
       return { load, notedAtMs: await allNoted(client) }
     }
     await send(0, stage.warmUp)
@@ -74,8 +76,23 @@ export async function runUsualStack(stage: Stage, isSigned: boolean): Promise<Ph
       answer: load.answer,
     }
   } finally {
-    for (const close of closers.reverse()) await close()
+    await closeAll(closers)
   }
+}
+
+/** Rejects when it has ended, which it never does by itself. */
+async function endOf(worker: Program): Promise<never> {
+  throw new VoidRun(`the worker has ended (${await worker.ended})`)
+}
+
+/** The last first; one that fails keeps no other from it. */
+async function closeAll(closers: (() => unknown)[]): Promise<void> {
+  const errors: unknown[] = []
+  for (const close of closers.reverse())
+    await Promise.try(close).catch((error: unknown) => {
+      errors.push(error)
+    })
+  if (errors.length > 0) throw new AggregateError(errors, 'not everything was closed')
 }
 
 /** @returns when the last mail was noted as sent, by the monotonic clock */

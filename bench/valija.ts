@@ -55,6 +55,7 @@ export interface Installation {
 
 const repository = path.resolve(import.meta.dirname, '..')
 const adminKey = 'bench-admin-key'
+
 /** PostgreSQL counts statements, planning included. */
 const statementCounts = {
   shared_preload_libraries: 'pg_stat_statements',

@@ -22,8 +22,8 @@ type Table = (typeof TABLES)[number]
 
 const DELIVERIES_AT_LEAST = scaled(200_000, 2_000)
 /**
- * And for so long at least, in ms: 2,000 are gone in 4 s on a fast machine, which is two visits of autovacuum, that reads statistics which
- * are a second old themselves.
+ * And for so long at least, in ms. Autovacuum comes each second at best, goes by statistics that sessions write once a second, and looks at one
+ * table at a time: on a fast machine 2,000 are gone in 4 s, between two of its visits.
  */
 const TRAFFIC_AT_LEAST_MS = 10_000
 const PER_MESSAGE = 50

@@ -4,6 +4,7 @@
  *
  * A session can be without work after each of its mails, so one timer serves them all.
  */
+import type { TransactionReport } from '@valija/core'
 import type { Lane, SiteState } from './site-state.ts'
 
 export interface IdleLanesParts<Job> {
@@ -22,6 +23,10 @@ export class IdleLanes<Job> {
 
   constructor(parts: IdleLanesParts<Job>) {
     this.#parts = parts
+  }
+
+  get size(): number {
+    return this.#since.size
   }
 
   add(lane: Lane<Job>): void {
@@ -75,4 +80,14 @@ export class IdleLanes<Job> {
       onStale(lane)
     }
   }
+}
+
+/** A session that was idle for so long may have been given up by its peer without a word. */
+const staleAfterMs = 1_000
+
+/** The peer had given up the session before this mail, which was not begun, and says nothing of the site. */
+export function wasGivenUp(report: TransactionReport, idleMs: number): boolean {
+  if (report.phase !== 'mail') return false
+  if (report.reply !== null) return report.reply.code === 421
+  return report.failure === 'connection_lost' && idleMs >= staleAfterMs
 }

@@ -9,6 +9,9 @@ import type { Lane } from './site-state.ts'
 /** A connection that we have closed is seen by its peer a little later: until then it counts among those that the peer allows. */
 const goneAfterMs = 100
 
+/** A peer that has not answered QUIT in this time may let us wait for as long as we would: nobody counts on its socket. */
+const soonMs = 500
+
 export interface Closing {
   /** The peer counts connections, and sees the end of one later than we do. */
   isSeenLater: boolean
@@ -20,11 +23,18 @@ export interface Closing {
 
 export class LaneClosings<Job> {
   readonly #underWay = new Set<Promise<void>>()
-  #sockets = 0
+  readonly #sockets = new Set<{ sinceMs: number }>()
 
-  /** Sockets that will be free soon. */
   get sockets(): number {
-    return this.#sockets
+    return this.#sockets.size
+  }
+
+  /** Sockets that will be free in a moment, without those whose peer keeps us waiting. */
+  get socketsSoonFree(): number {
+    const sinceMs = performance.now() - soonMs
+    let count = 0
+    for (const socket of this.#sockets) if (socket.sinceMs >= sinceMs) count += 1
+    return count
   }
 
   /** Resolves when the place is given up. */
@@ -40,14 +50,22 @@ export class LaneClosings<Job> {
 
   async #close({ session, grant, site }: Lane<Job>, closing: Closing): Promise<void> {
     const { scope } = site
+    const socket = { sinceMs: performance.now() }
+    this.#sockets.add(socket)
     scope.closing += 1
-    this.#sockets += 1
-    await session.close()
-    this.#sockets -= 1
-    closing.onClosed()
-    if (closing.isSeenLater) await delay(goneAfterMs)
-    grant.release()
-    scope.closing -= 1
-    closing.onGone()
+    try {
+      await session.close()
+    } finally {
+      this.#sockets.delete(socket)
+      try {
+        closing.onClosed()
+        if (closing.isSeenLater) await delay(goneAfterMs)
+      } finally {
+        grant.release()
+        scope.closing -= 1
+        scope.places -= 1
+        closing.onGone()
+      }
+    }
   }
 }

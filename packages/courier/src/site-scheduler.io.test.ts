@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Destination } from './destination.ts'
 import { mxDestination } from './mx-destination.ts'
 import { createFixedShaper, type SiteShaper } from './site-shaper.ts'
@@ -109,25 +109,70 @@ describe('the bound on all sockets', () => {
     expect(sites.map((site) => site.mails.length)).toEqual(sites.map(() => 20))
   })
 
-  test('once half of it is taken, a site that answers nothing has one session, and one that answers has the rest', async () => {
-    begin({ sockets: 8 })
-    const silent = await Promise.all(Array.from({ length: 6 }, () => startPeer()))
-    const release = Promise.withResolvers<void>()
-    onTestFinished(() => release.resolve())
-    const held = silent.flatMap((peer) =>
-      Array.from({ length: 10 }, () => {
-        const delivery = new Delivery()
-        delivery.hold = () => release.promise
+  /** Takes mails and never ends with them, until the test is over. */
+  async function silentSites(count: number, release: Promise<void>): Promise<ScriptedPeer[]> {
+    const peers = await Promise.all(Array.from({ length: count }, () => startPeer()))
+    for (const peer of peers) {
+      const held = Array.from({ length: 10 }, () => new Delivery())
+      for (const delivery of held) {
+        delivery.hold = () => release
         scheduler.submit(destinationOf(peer), delivery)
-        return delivery
-      }),
-    )
-    const well = await startPeer()
-    await settled(submit(well, 500))
-    expect(silent.map(openAt)).toEqual(silent.map(() => 1))
-    expect(connectionsOf(well)).toBe(2)
-    release.resolve()
-    await settled(held)
+      }
+      // The others come when this one is under way.
+      await held[0]?.begun
+    }
+    return peers
+  }
+
+  async function whileSilent(count: number, then: (silent: ScriptedPeer[]) => Promise<void>): Promise<void> {
+    const release = Promise.withResolvers<void>()
+    try {
+      await then(await silentSites(count, release.promise))
+    } finally {
+      release.resolve()
+    }
+  }
+
+  test('sites that answer nothing take little more than one socket each, and one that answers has the rest', async () => {
+    begin({ sockets: 40 })
+    await whileSilent(20, async (silent) => {
+      const well = await startPeer()
+      await settled(submit(well, 2_000))
+      const taken = silent.map(openAt).reduce((sum, open) => sum + open, 0)
+      expect(taken).toBeLessThanOrEqual(40 / 4 + 20)
+      expect(connectionsOf(well)).toBe(Math.min(20, 40 - taken))
+    })
+  })
+
+  test('sessions without work leave a new site as many as it begins with', async () => {
+    begin({ sockets: 20 })
+    for (const peer of await Promise.all(Array.from({ length: 10 }, () => startPeer())))
+      await settled(submit(peer, 1))
+    expect(scheduler.sockets).toBe(10)
+    await whileSilent(1, async ([only]) => {
+      await expect.poll(() => openAt(only!)).toBe(5)
+    })
+  })
+
+  test('a receiver that ends each session after a mail is trusted by what it answered', async () => {
+    begin({ sockets: 8 })
+    const script = (): PeerScript => {
+      let mails = 0
+      return {
+        get mail(): PeerScript['mail'] {
+          mails += 1
+          return mails === 1 ? '250 ok' : { reply: '421 4.7.0 one for each connection', thenClose: true }
+        },
+      }
+    }
+    const peer = await startPeer(script)
+    let highest = 0
+    const watch = setInterval(() => {
+      highest = Math.max(highest, openAt(peer))
+    }, 1)
+    await settled(submit(peer, 200))
+    clearInterval(watch)
+    expect(highest).toBeGreaterThan(3)
   })
 })
 
@@ -318,7 +363,7 @@ describe('destinations of one scope', () => {
 
   test('a socket is free when it is closed, a place a little later', async () => {
     const told: string[] = []
-    const fixed = createFixedShaper({ connections: 1, mailsPerConnection: 1_000 })
+    const fixed = createFixedShaper({ connections: 2, mailsPerConnection: 1_000 })
     const takeConnection: SiteShaper['takeConnection'] = async () => {
       told.push('taken')
       return { isGranted: true, isValid: () => true, release: () => void told.push('released') }
@@ -327,9 +372,29 @@ describe('destinations of one scope', () => {
     const [first, second] = [await startPeer(), await startPeer()]
     await settled(submitTo(mxAt(first, 'a.example', 'mx1.example'), 1))
     await settled(submitTo(mxAt(second, 'b.example', 'mx2.example'), 1))
-    expect(told).toEqual(['taken', 'taken'])
     await scheduler.close()
     expect(told).toEqual(['taken', 'taken', 'released', 'released'])
+  })
+
+  test('where the last place is being given up, nobody asks for it in vain', async () => {
+    let [inUse, refused] = [0, 0]
+    const fixed = createFixedShaper({ connections: 1, mailsPerConnection: 1_000 })
+    const takeConnection: SiteShaper['takeConnection'] = async () => {
+      if (inUse > 0) {
+        refused += 1
+        return { isGranted: false, retryAtMs: Date.now() + 60_000 }
+      }
+      inUse += 1
+      const release = () => {
+        inUse -= 1
+      }
+      return { isGranted: true, isValid: () => true, release }
+    }
+    begin({ sockets: 1 }, { ...fixed, takeConnection })
+    const peers = await Promise.all(Array.from({ length: 3 }, () => startPeer()))
+    for (const [nth, peer] of peers.entries())
+      await settled(submitTo(mxAt(peer, `${nth}.example`, `mx${nth}.example`), 1))
+    expect([refused, peers.map(({ mails }) => mails.length)]).toEqual([0, [1, 1, 1]])
   })
 
   test('a session whose place was lost carries no further mail', async () => {

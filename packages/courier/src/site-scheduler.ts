@@ -16,7 +16,7 @@
  */
 import { steadyNowMs, type TransactionReport } from '@valija/core'
 import type { Destination, ShapingScope } from './destination.ts'
-import { IdleLanes } from './idle-lanes.ts'
+import { IdleLanes, wasGivenUp } from './idle-lanes.ts'
 import { LaneClosings } from './lane-closings.ts'
 import type { OpenSession, Session } from './session.ts'
 import { countAnswer, look } from './site-progress.ts'
@@ -194,6 +194,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     const scope = this.#scopes.get(destination.scope.key) ?? {
       scope: destination.scope,
       sites: new Set(),
+      places: 0,
       closing: 0,
     }
     this.#scopes.set(destination.scope.key, scope)
@@ -237,7 +238,8 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   #hasRoomFor(site: SiteState<Job>): boolean {
     const { shaper, limits } = this.#parts
-    return hasRoomFor(site, shaper, this.#sockets * 2 >= limits.sockets)
+    const working = this.#sockets - this.#idle.size - this.#closings.sockets
+    return hasRoomFor(site, shaper, working * 4 >= limits.sockets)
   }
 
   /** When a pause or a refusal ends; and, for a while, to forget a site that was down. */
@@ -267,6 +269,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   #handBackExcess(site: SiteState<Job>): void {
     const excess = site.line.takeBehind(this.#mayKeep(site))
     if (excess.length === 0) return
+    if (site.line.length === 0) this.#wanting.delete(site)
     const { shaper, onHeldBack } = this.#parts
     const isOurs = site.lacksSocket && restsUntil(site, shaper) <= steadyNowMs()
     if (!isOurs) site.isSuspect = true
@@ -315,6 +318,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   async #openLane(site: SiteState<Job>): Promise<void> {
     site.opening += 1
+    site.scope.places += 1
     this.#sockets += 1
     this.#wanting.delete(site)
     const grant = await this.#parts.shaper.takeConnection(site.scope.scope)
@@ -322,6 +326,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       if (grant.isGranted) grant.release()
       else this.#refused(site, grant.retryAtMs)
       site.opening -= 1
+      site.scope.places -= 1
       this.#sockets -= 1
       this.#pump(site)
       this.#pumpWanting()
@@ -334,6 +339,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       this.#begin(site, opened.session, grant)
     } else {
       grant.release()
+      site.scope.places -= 1
       this.#endOpening(site, opened)
     }
     this.#endDrain()
@@ -404,7 +410,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     const { mailsPerConnection } = this.#parts.shaper.limitsOf(site.scope.scope)
     const isWornOut = !session.isUsable || !grant.isValid() || session.sent >= mailsPerConnection
     if (isWornOut || this.#drained !== null || restsUntil(site, this.#parts.shaper) > steadyNowMs()) {
-      void this.#closeLane(lane).then(() => this.#pump(site))
+      void this.#closeLane(lane)
       return
     }
     if (this.#isNeededElsewhere(lane)) {
@@ -417,6 +423,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       return
     }
     const next = site.line.shift()
+    if (site.line.length === 0) this.#wanting.delete(site)
     if (next !== undefined) void this.#run(lane, next)
   }
 
@@ -437,13 +444,13 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   #isNeededElsewhere(lane: Lane<Job>): boolean {
     const { site } = lane
     if (this.#isNeededInScope(lane)) return true
-    if (this.#wanting.size <= this.#closings.sockets) return false
+    if (this.#wanting.size <= this.#closings.socketsSoonFree) return false
     if (site.line.length === 0) return true
     if (site.lanes.size === 1) return false
     let wanted = 0
     for (const other of this.#wanting) {
       wanted += wouldGainFrom(site, other, this.#parts.shaper)
-      if (wanted > this.#closings.sockets) return true
+      if (wanted > this.#closings.socketsSoonFree) return true
     }
     return false
   }
@@ -482,7 +489,11 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     this.#running -= 1
     lane.isBusy = false
     lane.idleSinceMs = performance.now()
+    const { site } = lane
     this.#runNext(lane)
+    // Each of the first answers allows for another session.
+    const { connections } = this.#parts.shaper.limitsOf(site.scope.scope)
+    if (site.line.length > 0 && site.answered <= connections) this.#pump(site)
     this.#endDrain()
   }
 
@@ -491,8 +502,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     site.answered += 1
     countAnswer(site.progress)
     if (site.isSuspect && isCleared(site, this.#parts.limits)) site.isSuspect = false
-    // Each of the first ones allows for another session.
-    if (site.answered <= this.#parts.shaper.limitsOf(site.scope.scope).connections) this.#pump(site)
   }
 
   /** It was not begun, and is the next again. */
@@ -511,19 +520,20 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   // Closing
 
-  /** The site may look for another at once. Resolves when its place is given up. */
+  /** Those that wait for a socket have it at once; then the site may look for another, if its scope has a place left. */
   async #closeLane(lane: Lane<Job>): Promise<void> {
     const { site, session } = lane
     const { scope } = site
     if (!site.lanes.delete(lane)) return
     // It has left us: what it answered before says nothing of what it will do.
-    if (site.lanes.size === 0 && !session.isUsable) site.answered = 0
+    if (sessionsOf(site) === 0 && !session.isUsable) site.answered = 0
     this.#idle.delete(lane)
     await this.#closings.close(lane, {
       isSeenLater: scope.scope.kind === 'mx' && this.#drained === null,
       onClosed: () => {
         this.#sockets -= 1
         this.#pumpWanting()
+        if (site.line.length > 0) this.#pump(site)
       },
       onGone: () => {
         this.#forget(site)
@@ -566,6 +576,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   /** Makes room: a session that waits for work gives way to work that waits for a session. */
   #closeIdle(): void {
+    if (this.#wanting.size <= this.#closings.socketsSoonFree) return
     const lane = this.#idle.pickAny()
     if (lane !== null) void this.#closeLane(lane)
   }
@@ -578,14 +589,4 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     }
     this.#drained.resolve()
   }
-}
-
-/** A session that was idle for so long may have been given up by its peer without a word. */
-const staleAfterMs = 1_000
-
-/** The peer had given up the session before this mail, which was not begun, and says nothing of the site. */
-function wasGivenUp(report: TransactionReport, idleMs: number): boolean {
-  if (report.phase !== 'mail') return false
-  if (report.reply !== null) return report.reply.code === 421
-  return report.failure === 'connection_lost' && idleMs >= staleAfterMs
 }

@@ -17,8 +17,8 @@ export const firstPauseMs = 250
 export const longestPauseMs = 5_000
 
 /**
- * Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. Once half of this process's sockets are
- * taken it is one: ten tarpits with five each left fifty sockets to the ninety sites that were well.
+ * Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. Once a quarter of this process's
+ * sockets are at work it is one: ten tarpits with five each left fifty sockets to the ninety sites that were well.
  */
 const unprovenConnections = { usually: 5, whileShort: 1 }
 
@@ -82,7 +82,9 @@ export interface FailedOpening<Job> {
 export interface ScopeState<Job> {
   readonly scope: ShapingScope
   readonly sites: Set<SiteState<Job>>
-  /** Sessions that are being closed: their places come free. */
+  /** Connections that this worker has for it, or asks for. */
+  places: number
+  /** Of these, sessions that are being closed: their places come free. */
   closing: number
 }
 
@@ -155,10 +157,10 @@ export function hasRoomFor(site: AnySite, shaper: SiteShaper, areSocketsShort: b
   const unproven = unprovenConnections[areSocketsShort ? 'whileShort' : 'usually']
   const atOnce = site.pauseMs > 0 ? 1 : Math.max(1, site.lanes.size)
   if (site.opening >= atOnce) return false
-  const connections = Math.min(
-    shaper.limitsOf(site.scope.scope).connections,
-    unproven + (isStill(site.progress) ? 0 : site.answered),
-  )
+  const allowed = shaper.limitsOf(site.scope.scope).connections
+  // The place of one that is being closed comes free in a moment, and whoever waits for it is told.
+  if (site.scope.closing > 0 && site.scope.places >= allowed) return false
+  const connections = Math.min(allowed, unproven + (isStill(site.progress) ? 0 : site.answered))
   return site.lanes.size + site.opening < connections && site.opening < site.line.length
 }
 
