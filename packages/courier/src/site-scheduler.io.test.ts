@@ -139,16 +139,16 @@ describe('the bound on all sockets', () => {
       const well = await startPeer()
       await settled(submit(well, 2_000))
       const taken = silent.map(openAt).reduce((sum, open) => sum + open, 0)
-      expect(taken).toBeLessThanOrEqual(40 / 4 + 20)
+      expect(taken).toBeLessThanOrEqual(40 / 8 + 20)
       expect(connectionsOf(well)).toBe(Math.min(20, 40 - taken))
     })
   })
 
   test('sessions without work leave a new site as many as it begins with', async () => {
-    begin({ sockets: 20 })
-    for (const peer of await Promise.all(Array.from({ length: 10 }, () => startPeer())))
+    begin({ sockets: 40 })
+    for (const peer of await Promise.all(Array.from({ length: 20 }, () => startPeer())))
       await settled(submit(peer, 1))
-    expect(scheduler.sockets).toBe(10)
+    expect(scheduler.sockets).toBe(20)
     await whileSilent(1, async ([only]) => {
       await expect.poll(() => openAt(only!)).toBe(5)
     })

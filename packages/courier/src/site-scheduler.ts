@@ -239,7 +239,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   #hasRoomFor(site: SiteState<Job>): boolean {
     const { shaper, limits } = this.#parts
     const working = this.#sockets - this.#idle.size - this.#closings.sockets
-    return hasRoomFor(site, shaper, working * 4 >= limits.sockets)
+    return hasRoomFor(site, shaper, working * 8 >= limits.sockets)
   }
 
   /** When a pause or a refusal ends; and, for a while, to forget a site that was down. */

@@ -17,7 +17,7 @@ export const firstPauseMs = 250
 export const longestPauseMs = 5_000
 
 /**
- * Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. Once a quarter of this process's
+ * Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. Once an eighth of this process's
  * sockets are at work it is one: ten tarpits with five each left fifty sockets to the ninety sites that were well.
  */
 const unprovenConnections = { usually: 5, whileShort: 1 }
