@@ -63,7 +63,6 @@ export class LaneClosings<Job> {
       } finally {
         grant.release()
         scope.closing -= 1
-        scope.places -= 1
         closing.onGone()
       }
     }

@@ -156,16 +156,7 @@ describe('the bound on all sockets', () => {
 
   test('a receiver that ends each session after a mail is trusted by what it answered', async () => {
     begin({ sockets: 8 })
-    const script = (): PeerScript => {
-      let mails = 0
-      return {
-        get mail(): PeerScript['mail'] {
-          mails += 1
-          return mails === 1 ? '250 ok' : { reply: '421 4.7.0 one for each connection', thenClose: true }
-        },
-      }
-    }
-    const peer = await startPeer(script)
+    const peer = await startPeer({ dot: { reply: '250 ok', thenClose: true } })
     let highest = 0
     const watch = setInterval(() => {
       highest = Math.max(highest, openAt(peer))
@@ -376,25 +367,43 @@ describe('destinations of one scope', () => {
     expect(told).toEqual(['taken', 'taken', 'released', 'released'])
   })
 
-  test('where the last place is being given up, nobody asks for it in vain', async () => {
-    let [inUse, refused] = [0, 0]
-    const fixed = createFixedShaper({ connections: 1, mailsPerConnection: 1_000 })
-    const takeConnection: SiteShaper['takeConnection'] = async () => {
-      if (inUse > 0) {
-        refused += 1
-        return { isGranted: false, retryAtMs: Date.now() + 60_000 }
-      }
-      inUse += 1
-      const release = () => {
-        inUse -= 1
-      }
-      return { isGranted: true, isValid: () => true, release }
+  test('who gives its place away after its turn comes last, and no other waits for the end of its line', async () => {
+    let inUse = 0
+    const release = () => {
+      inUse -= 1
     }
-    begin({ sockets: 1 }, { ...fixed, takeConnection })
+    begin(
+      {},
+      {
+        ...createFixedShaper({ connections: 1, mailsPerConnection: 1_000 }),
+        takeConnection: async () => {
+          if (inUse > 0) return { isGranted: false, retryAtMs: Date.now() + 60_000 }
+          inUse += 1
+          return { isGranted: true, isValid: () => true, release }
+        },
+      },
+    )
     const peers = await Promise.all(Array.from({ length: 3 }, () => startPeer()))
-    for (const [nth, peer] of peers.entries())
-      await settled(submitTo(mxAt(peer, `${nth}.example`, `mx${nth}.example`), 1))
-    expect([refused, peers.map(({ mails }) => mails.length)]).toEqual([0, [1, 1, 1]])
+    const lines = peers.map((peer, i) => submitTo(mxAt(peer, `${i}.example`, `mx${i}.example`), 30))
+    const order: number[] = []
+    for (const [nth, line] of lines.entries())
+      for (const { settled: end } of line) void end.then(() => order.push(nth))
+    await settled(lines.flat())
+    const firsts = lines.map((_, nth) => order.indexOf(nth))
+    expect(Math.max(...firsts)).toBeLessThan(30)
+  })
+
+  test('a session whose line is empty serves another site of its host, also where sockets are short', async () => {
+    begin({ sockets: 1 })
+    const peer = await startPeer()
+    const [first] = submitTo(mxAt(peer, 'a.example'), 1)
+    const release = Promise.withResolvers<void>()
+    first!.hold = () => release.promise
+    await first!.begun
+    const others = ['b', 'c', 'd'].flatMap((name) => submitTo(mxAt(peer, `${name}.example`), 2))
+    release.resolve()
+    await settled([first!, ...others])
+    expect(connectionsOf(peer)).toBe(1)
   })
 
   test('a session whose place was lost carries no further mail', async () => {

@@ -159,9 +159,11 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   }
 
   withdraw(isOver: (job: Job) => boolean): Job[] {
-    return [...this.#sites.values()].flatMap(({ line }) =>
-      line.takeWhere(({ job }) => isOver(job)).map(({ job }) => job),
-    )
+    return [...this.#sites.values()].flatMap((site) => {
+      const taken = site.line.takeWhere(({ job }) => isOver(job)).map(({ job }) => job)
+      if (taken.length > 0 && site.line.length === 0) this.#wanting.delete(site)
+      return taken
+    })
   }
 
   drain(): { returned: Job[]; done: Promise<void> } {
@@ -194,7 +196,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     const scope = this.#scopes.get(destination.scope.key) ?? {
       scope: destination.scope,
       sites: new Set(),
-      places: 0,
       closing: 0,
     }
     this.#scopes.set(destination.scope.key, scope)
@@ -233,6 +234,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       }
       void this.#openLane(site)
     }
+    this.#wanting.delete(site)
     this.#lookAgain(site, restMs)
   }
 
@@ -318,7 +320,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   async #openLane(site: SiteState<Job>): Promise<void> {
     site.opening += 1
-    site.scope.places += 1
     this.#sockets += 1
     this.#wanting.delete(site)
     const grant = await this.#parts.shaper.takeConnection(site.scope.scope)
@@ -326,7 +327,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       if (grant.isGranted) grant.release()
       else this.#refused(site, grant.retryAtMs)
       site.opening -= 1
-      site.scope.places -= 1
       this.#sockets -= 1
       this.#pump(site)
       this.#pumpWanting()
@@ -339,7 +339,6 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
       this.#begin(site, opened.session, grant)
     } else {
       grant.release()
-      site.scope.places -= 1
       this.#endOpening(site, opened)
     }
     this.#endDrain()
@@ -410,15 +409,18 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
     const { mailsPerConnection } = this.#parts.shaper.limitsOf(site.scope.scope)
     const isWornOut = !session.isUsable || !grant.isValid() || session.sent >= mailsPerConnection
     if (isWornOut || this.#drained !== null || restsUntil(site, this.#parts.shaper) > steadyNowMs()) {
-      void this.#closeLane(lane)
+      void this.#closeLane(lane).then(() => this.#pump(site))
       return
     }
+    if (site.line.length === 0 && this.#lend(lane)) return
     if (this.#isNeededElsewhere(lane)) {
+      // It has had its turn: at the places of its scope others come before it now.
+      const { sites } = site.scope
+      if (sites.delete(site)) sites.add(site)
       void this.#closeLane(lane)
       return
     }
     if (site.line.length === 0) {
-      if (this.#lend(lane)) return
       this.#idle.add(lane)
       return
     }
@@ -520,20 +522,19 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
 
   // Closing
 
-  /** Those that wait for a socket have it at once; then the site may look for another, if its scope has a place left. */
+  /** Those that wait for a socket have it as soon as it is closed. Resolves when the place is given up as well. */
   async #closeLane(lane: Lane<Job>): Promise<void> {
     const { site, session } = lane
     const { scope } = site
     if (!site.lanes.delete(lane)) return
-    // It has left us: what it answered before says nothing of what it will do.
-    if (sessionsOf(site) === 0 && !session.isUsable) site.answered = 0
+    // It has left us: what it answered before says nothing of what it will do. Some do so after each mail.
+    if (sessionsOf(site) === 0 && !session.isUsable && !site.progress.isFresh) site.answered = 0
     this.#idle.delete(lane)
     await this.#closings.close(lane, {
       isSeenLater: scope.scope.kind === 'mx' && this.#drained === null,
       onClosed: () => {
         this.#sockets -= 1
         this.#pumpWanting()
-        if (site.line.length > 0) this.#pump(site)
       },
       onGone: () => {
         this.#forget(site)

@@ -11,7 +11,7 @@ const shaper = createFixedShaper({ connections: 20, mailsPerConnection: 1_000 })
 function siteWith({ lanes, answered }: { lanes: number; answered: number }): SiteState<string> {
   const target = captureTarget({ host: '127.0.0.1', port: 25 }, 'us.example')
   const destination = relayDestination(target, 'capture', 'default')
-  const scope = { scope: destination.scope, sites: new Set<SiteState<string>>(), places: lanes, closing: 0 }
+  const scope = { scope: destination.scope, sites: new Set<SiteState<string>>(), closing: 0 }
   const site = createSite(destination, scope)
   site.line.push({ job: 'a mail', turn: { tenantId: 'one', weight: 1, stream: 'bulk' }, sinceMs: 0 })
   for (let nth = 0; nth < lanes; nth += 1) site.lanes.add({} as never)
@@ -31,12 +31,4 @@ test('one that has stopped to answer gets no more, however many it had answered'
   expect(hasRoomFor(site, shaper, true)).toBe(true)
   for (let looks = 0; looks < 4; looks += 1) look(site.progress, true)
   expect([hasRoomFor(site, shaper, true), hasRoomFor(site, shaper, false)]).toEqual([false, false])
-})
-
-test('a place that comes free in a moment is waited for, not asked for in vain', () => {
-  const site = siteWith({ lanes: 5, answered: 1_000 })
-  site.scope.places = 20
-  expect(hasRoomFor(site, shaper, false)).toBe(true)
-  site.scope.closing = 1
-  expect(hasRoomFor(site, shaper, false)).toBe(false)
 })

@@ -82,9 +82,7 @@ export interface FailedOpening<Job> {
 export interface ScopeState<Job> {
   readonly scope: ShapingScope
   readonly sites: Set<SiteState<Job>>
-  /** Connections that this worker has for it, or asks for. */
-  places: number
-  /** Of these, sessions that are being closed: their places come free. */
+  /** Sessions that are being closed: their places come free. */
   closing: number
 }
 
@@ -157,10 +155,10 @@ export function hasRoomFor(site: AnySite, shaper: SiteShaper, areSocketsShort: b
   const unproven = unprovenConnections[areSocketsShort ? 'whileShort' : 'usually']
   const atOnce = site.pauseMs > 0 ? 1 : Math.max(1, site.lanes.size)
   if (site.opening >= atOnce) return false
-  const allowed = shaper.limitsOf(site.scope.scope).connections
-  // The place of one that is being closed comes free in a moment, and whoever waits for it is told.
-  if (site.scope.closing > 0 && site.scope.places >= allowed) return false
-  const connections = Math.min(allowed, unproven + (isStill(site.progress) ? 0 : site.answered))
+  const connections = Math.min(
+    shaper.limitsOf(site.scope.scope).connections,
+    unproven + (isStill(site.progress) ? 0 : site.answered),
+  )
   return site.lanes.size + site.opening < connections && site.opening < site.line.length
 }
 
