@@ -154,6 +154,13 @@ describe('the bound on all sockets', () => {
     })
   })
 
+  test('a relay that has nobody beside it has all that a small worker has', async () => {
+    begin({ sockets: 4 })
+    await whileSilent(1, async ([only]) => {
+      await expect.poll(() => openAt(only!)).toBe(4)
+    })
+  })
+
   test('a receiver that ends each session after a mail is trusted by what it answered', async () => {
     begin({ sockets: 8 })
     const peer = await startPeer({ dot: { reply: '250 ok', thenClose: true } })

@@ -23,6 +23,7 @@ import { countAnswer, look } from './site-progress.ts'
 import type { SiteShaper } from './site-shaper.ts'
 import { endOfRest, isCleared, isInTrouble, type LineLimits, mayKeep } from './site-share.ts'
 import {
+  areShort,
   createSite,
   type FailedOpening,
   type Grant,
@@ -241,7 +242,7 @@ class Scheduler<Job extends SiteJob> implements SiteScheduler<Job> {
   #hasRoomFor(site: SiteState<Job>): boolean {
     const { shaper, limits } = this.#parts
     const working = this.#sockets - this.#idle.size - this.#closings.sockets
-    return hasRoomFor(site, shaper, working * 8 >= limits.sockets)
+    return hasRoomFor(site, shaper, areShort(working, limits.sockets))
   }
 
   /** When a pause or a refusal ends; and, for a while, to forget a site that was down. */

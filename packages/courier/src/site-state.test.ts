@@ -4,7 +4,7 @@ import { relayDestination } from './relay-destination.ts'
 import { captureTarget } from './routes.ts'
 import { look } from './site-progress.ts'
 import { createFixedShaper } from './site-shaper.ts'
-import { createSite, hasRoomFor, type SiteState } from './site-state.ts'
+import { areShort, createSite, hasRoomFor, type SiteState } from './site-state.ts'
 
 const shaper = createFixedShaper({ connections: 20, mailsPerConnection: 1_000 })
 
@@ -31,4 +31,9 @@ test('one that has stopped to answer gets no more, however many it had answered'
   expect(hasRoomFor(site, shaper, true)).toBe(true)
   for (let looks = 0; looks < 4; looks += 1) look(site.progress, true)
   expect([hasRoomFor(site, shaper, true), hasRoomFor(site, shaper, false)]).toEqual([false, false])
+})
+
+test('sockets are short once an eighth of them work, and five', () => {
+  expect([areShort(4, 4), areShort(4, 16), areShort(5, 16)]).toEqual([false, false, true])
+  expect([areShort(12, 100), areShort(13, 100)]).toEqual([false, true])
 })

@@ -17,10 +17,16 @@ export const firstPauseMs = 250
 export const longestPauseMs = 5_000
 
 /**
- * Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. Once an eighth of this process's
- * sockets are at work it is one: ten tarpits with five each left fifty sockets to the ninety sites that were well.
+ * Sessions of a site that has answered no mail yet; each answer allows for another one. Postfix begins with as many. Once this process's sockets are
+ * short it is one: ten tarpits with five each left fifty sockets to the ninety sites that were well.
  */
 const unprovenConnections = { usually: 5, whileShort: 1 }
+
+/** @param working sessions of all sites that run a mail, or are being opened */
+export function areShort(working: number, sockets: number): boolean {
+  // One site alone is as well off as ever, however few sockets there are.
+  return working >= Math.max(unprovenConnections.usually, sockets / 8)
+}
 
 /** A job that waited this long for a busy session is reason enough for another one; below, sessions come free soon. */
 export const patienceMs = 20
