@@ -237,7 +237,7 @@ function ratiosOf(rows: Row[]): string[] {
   const plain = names.some((name) => name.startsWith('× plain'))
     ? ' Plain: the same unsigned, by one worker, with the queue that is measured first.'
     : ''
-  const note = `Ratios within a round. Rates: more is better; CPU ms, p99, memory and octets: less is.${plain}`
+  const note = `Medians of the ratios within a round, which need not be the ratio of two medians above. Rates: more is better; CPU ms, p99, memory and octets: less is.${plain}`
   return [note, table(['', ...names], lines)]
 }
 
