@@ -4,17 +4,10 @@
  *
  *   node bench/bare-fastify.ts <port>      (started by others.ts; asked over IPC)
  */
-import { Type } from '@fastify/type-provider-typebox'
-import Fastify from 'fastify'
-import { MessageInput, messageInputSchemas } from '../apps/api/src/schemas/message-input.ts'
-import { createValidatorCompiler } from '../apps/api/src/validators.ts'
 import { answerQuestions } from './program.ts'
+import { createSendApp } from './send-app.ts'
 
-const app = Fastify({ logger: false, bodyLimit: 10_000_000 })
-app.setValidatorCompiler(createValidatorCompiler(messageInputSchemas))
-for (const schema of messageInputSchemas) app.addSchema(schema)
-app.post('/send', { schema: { body: Type.Ref(`${MessageInput.$id}#`) } }, (request, reply) => {
-  const { to } = request.body as { to: string }
+const app = createSendApp(({ to }, reply) => {
   const answer = {
     id: `msg_${'0'.repeat(32)}`,
     status: 'queued',

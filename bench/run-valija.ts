@@ -1,9 +1,7 @@
 /** Valija's run: the whole way in a closed loop, an open load at half of what that gave, then accepting and delivering alone. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { noFigures, type Phase, VoidRun } from './phase.ts'
-import { monotonicMs } from './program.ts'
 import { quantiles } from './quantiles.ts'
-import { acceptedPerS, measure, post, type Stage, wholeTally } from './stage.ts'
+import { acceptedPerS, measure, post, type Stage, untilRecorded, wholeTally } from './stage.ts'
 import { readStorage, storageBetween } from './storage.ts'
 import { type Installation, install, type QueueBackend, type Signing } from './valija.ts'
 
@@ -163,24 +161,17 @@ async function runBacklog(
   return { ...noFigures, ...used, mails: count, deliveredPerS: (count * 1000) / (result - beganAtMs) }
 }
 
-/** How long what the sink has may take to be recorded. */
-const recordedWithinMs = 60_000
-
 /**
  * @param isApart in SQL, of a delivery: it is not waited for
  * @returns when the last result was committed, by the monotonic clock
  */
-export async function allRecorded(installation: Installation, isApart = 'false'): Promise<number> {
-  const deadline = performance.now() + recordedWithinMs
-  for (;;) {
+export const allRecorded = (installation: Installation, isApart = 'false') =>
+  untilRecorded(async () => {
     const [row] = await installation.query<{ isDone: boolean }>(
       `SELECT NOT EXISTS (SELECT FROM valija.deliveries WHERE NOT ${isApart}) AS "isDone"`,
     )
-    if (row?.isDone) return monotonicMs()
-    if (performance.now() > deadline) throw new VoidRun('not every mail is recorded as delivered')
-    await delay(5)
-  }
-}
+    return row?.isDone ?? false
+  })
 
 /** What the installation says of itself must be what the sink saw. */
 export async function assertRecorded(installation: Installation, count: number): Promise<void> {

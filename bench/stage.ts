@@ -9,7 +9,7 @@ import type { LoadInput, LoadResult } from './load.ts'
 import { type MailShape, plainReceipt } from './mails.ts'
 import { type Cpu, cpuBetween, readCpu, readMemory, type Watched } from './measure.ts'
 import { VoidRun } from './phase.ts'
-import { type Program, startProgram } from './program.ts'
+import { monotonicMs, type Program, startProgram } from './program.ts'
 import type { SinkOptions } from './sink.ts'
 import type { Installation } from './valija.ts'
 
@@ -129,4 +129,20 @@ export async function wholeTally({ sink }: Stage, count: number): Promise<Tally>
     throw new VoidRun(`the sink has not each of ${count} mails once: ${JSON.stringify(tally)}`)
   }
   return tally
+}
+
+/** How long what the sink has may take to be recorded. */
+const recordedWithinMs = 60_000
+
+/**
+ * @param ask whether the last result is committed
+ * @returns when it was, by the monotonic clock
+ */
+export async function untilRecorded(ask: () => Promise<boolean>): Promise<number> {
+  const deadline = performance.now() + recordedWithinMs
+  while (!(await ask())) {
+    if (performance.now() > deadline) throw new VoidRun('not every mail is recorded as delivered')
+    await delay(5)
+  }
+  return monotonicMs()
 }

@@ -5,14 +5,10 @@
  *   node bench/usual-api.ts <port> <PostgreSQL's address> <port of Redis>      (started by usual-stack.ts; asked over IPC)
  */
 import { randomUUID } from 'node:crypto'
-import { Type } from '@fastify/type-provider-typebox'
 import { Queue } from 'bullmq'
-import Fastify from 'fastify'
 import pg from 'pg'
-import { MessageInput, messageInputSchemas } from '../apps/api/src/schemas/message-input.ts'
-import { createValidatorCompiler } from '../apps/api/src/validators.ts'
-import type { Mail } from './mails.ts'
 import { answerQuestions } from './program.ts'
+import { createSendApp } from './send-app.ts'
 import { keptJobs, queueName } from './usual-jobs.ts'
 
 const [, , port, databaseUrl, redisPort] = process.argv
@@ -22,11 +18,7 @@ const queue = new Queue(queueName, {
   defaultJobOptions: keptJobs,
 })
 
-const app = Fastify({ logger: false, bodyLimit: 10_000_000 })
-app.setValidatorCompiler(createValidatorCompiler(messageInputSchemas))
-for (const schema of messageInputSchemas) app.addSchema(schema)
-app.post('/send', { schema: { body: Type.Ref(`${MessageInput.$id}#`) } }, async (request, reply) => {
-  const mail = request.body as Mail
+const app = createSendApp(async (mail, reply) => {
   const id = randomUUID()
   await database.query(`INSERT INTO mails (id, recipient, subject, status) VALUES ($1, $2, $3, 'queued')`, [
     id,

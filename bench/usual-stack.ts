@@ -9,21 +9,18 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { startEmbeddedPostgres } from '@valija/runtime'
 import pg from 'pg'
 import { freePort } from '../tests/support/ports.ts'
+import { closeAll } from './closers.ts'
 import { noFigures, type Phase, VoidRun } from './phase.ts'
-import { monotonicMs, type Program, startProgram } from './program.ts'
+import { type Program, startProgram } from './program.ts'
 import { startRedis } from './redis-server.ts'
-import { acceptedPerS, measure, post, type Stage, wholeTally } from './stage.ts'
+import { acceptedPerS, measure, post, type Stage, untilRecorded, wholeTally } from './stage.ts'
 
 const tableSql = `CREATE TABLE mails (
   id uuid PRIMARY KEY, recipient text NOT NULL, subject text NOT NULL, status text NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(), sent_at timestamptz)`
-
-/** How long what the sink has may take to be noted. */
-const notedWithinMs = 60_000
 
 export async function runUsualStack(stage: Stage, isSigned: boolean): Promise<Phase> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'valija-bench-usual-'))
@@ -85,25 +82,11 @@ async function endOf(worker: Program): Promise<never> {
   throw new VoidRun(`the worker has ended (${await worker.ended})`)
 }
 
-/** The last first; one that fails keeps no other from it. */
-async function closeAll(closers: (() => unknown)[]): Promise<void> {
-  const errors: unknown[] = []
-  for (const close of closers.reverse())
-    await Promise.try(close).catch((error: unknown) => {
-      errors.push(error)
-    })
-  if (errors.length > 0) throw new AggregateError(errors, 'not everything was closed')
-}
-
 /** @returns when the last mail was noted as sent, by the monotonic clock */
-async function allNoted(client: pg.Client): Promise<number> {
-  const deadline = performance.now() + notedWithinMs
-  for (;;) {
+const allNoted = (client: pg.Client) =>
+  untilRecorded(async () => {
     const { rows } = await client.query<{ isDone: boolean }>(
       `SELECT NOT EXISTS (SELECT FROM mails WHERE status <> 'sent') AS "isDone"`,
     )
-    if (rows[0]?.isDone) return monotonicMs()
-    if (performance.now() > deadline) throw new VoidRun('not every mail is noted as sent')
-    await delay(5)
-  }
-}
+    return rows[0]?.isDone ?? false
+  })

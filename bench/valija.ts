@@ -9,6 +9,7 @@ import { startEmbeddedPostgres } from '@valija/runtime'
 import pg from 'pg'
 import { freePort } from '../tests/support/ports.ts'
 import { NODE_COMPILE_CACHE } from '../tests/support/processes.ts'
+import { closeAll } from './closers.ts'
 import { copyFreshDatabase, databaseName } from './fresh-database.ts'
 import { type App, startLogged } from './logged-app.ts'
 import { senderDomain } from './mails.ts'
@@ -66,9 +67,7 @@ const statementCounts = {
 export async function install(options: InstallationOptions): Promise<Installation> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'valija-bench-'))
   const closers: (() => unknown)[] = [() => rm(folder, { recursive: true, force: true })]
-  const remove = async () => {
-    for (const close of closers.splice(0).reverse()) await close()
-  }
+  const remove = () => closeAll(closers)
   try {
     return await build(options, folder, closers, remove)
   } catch (error) {

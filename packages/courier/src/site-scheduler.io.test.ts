@@ -162,15 +162,35 @@ describe('the bound on all sockets', () => {
   })
 
   test('a receiver that ends each session after a mail is trusted by what it answered', async () => {
-    begin({ sockets: 8 })
-    const peer = await startPeer({ dot: { reply: '250 ok', thenClose: true } })
-    let highest = 0
-    const watch = setInterval(() => {
-      highest = Math.max(highest, openAt(peer))
-    }, 1)
-    await settled(submit(peer, 200))
-    clearInterval(watch)
-    expect(highest).toBeGreaterThan(3)
+    begin({ sockets: 16 })
+    // Sockets are short from here on.
+    await whileSilent(1, async ([only]) => {
+      await expect.poll(() => openAt(only!)).toBe(5)
+      const peer = await startPeer({ dot: { reply: '250 ok', thenClose: true } })
+      let highest = 0
+      const watch = setInterval(() => {
+        highest = Math.max(highest, scheduler.sockets - 5)
+      }, 1)
+      await settled(submit(peer, 200))
+      clearInterval(watch)
+      expect(highest).toBeGreaterThan(3)
+    })
+  })
+
+  test('a site whose mails were taken back wants no socket any more', async () => {
+    begin({ sockets: 1 })
+    const [peer, other] = [await startPeer(), await startPeer()]
+    const release = Promise.withResolvers<void>()
+    const running = new Delivery()
+    running.hold = () => release.promise
+    scheduler.submit(destinationOf(peer), running)
+    await running.begun
+    const withdrawn = submit(other, 3)
+    expect(scheduler.withdraw((job) => withdrawn.includes(job))).toHaveLength(3)
+    release.resolve()
+    await settled([running])
+    await settled(submit(peer, 1))
+    expect(connectionsOf(peer)).toBe(1)
   })
 })
 
@@ -305,6 +325,22 @@ describe('destinations of one scope', () => {
     return deliveries
   }
 
+  /** One connection for all of them. */
+  function onePlace(): SiteShaper {
+    let inUse = 0
+    const release = () => {
+      inUse -= 1
+    }
+    return {
+      ...createFixedShaper({ connections: 1, mailsPerConnection: 1_000 }),
+      takeConnection: async () => {
+        if (inUse > 0) return { isGranted: false, retryAtMs: Date.now() + 60_000 }
+        inUse += 1
+        return { isGranted: true, isValid: () => true, release }
+      },
+    }
+  }
+
   test('use the session of another one that goes to the same host', async () => {
     begin()
     const peer = await startPeer()
@@ -338,21 +374,7 @@ describe('destinations of one scope', () => {
   })
 
   test('a session without work gives its place to one that has none', async () => {
-    let inUse = 0
-    const release = () => {
-      inUse -= 1
-    }
-    begin(
-      {},
-      {
-        ...createFixedShaper({ connections: 1, mailsPerConnection: 1_000 }),
-        takeConnection: async () => {
-          if (inUse > 0) return { isGranted: false, retryAtMs: Date.now() + 60_000 }
-          inUse += 1
-          return { isGranted: true, isValid: () => true, release }
-        },
-      },
-    )
+    begin({}, onePlace())
     const [first, second] = [await startPeer(), await startPeer()]
     await settled(submitTo(mxAt(first, 'a.example', 'mx1.example'), 1))
     await settled(submitTo(mxAt(second, 'b.example', 'mx2.example'), 1))
@@ -375,21 +397,7 @@ describe('destinations of one scope', () => {
   })
 
   test('who gives its place away after its turn comes last, and no other waits for the end of its line', async () => {
-    let inUse = 0
-    const release = () => {
-      inUse -= 1
-    }
-    begin(
-      {},
-      {
-        ...createFixedShaper({ connections: 1, mailsPerConnection: 1_000 }),
-        takeConnection: async () => {
-          if (inUse > 0) return { isGranted: false, retryAtMs: Date.now() + 60_000 }
-          inUse += 1
-          return { isGranted: true, isValid: () => true, release }
-        },
-      },
-    )
+    begin({}, onePlace())
     const peers = await Promise.all(Array.from({ length: 3 }, () => startPeer()))
     const lines = peers.map((peer, i) => submitTo(mxAt(peer, `${i}.example`, `mx${i}.example`), 30))
     const order: number[] = []
