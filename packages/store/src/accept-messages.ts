@@ -15,6 +15,7 @@
  * Many rows travel as one array per column (`unnest`), and all bodies as one binary parameter that is cut in the database:
  * 18,900 rows a second against 3,000 for Prisma's createMany on the same machine.
  */
+
 import {
   type DeliveryState,
   isEnd,
@@ -30,6 +31,7 @@ import {
 import type pg from 'pg'
 import { hasDueRow, isInFlight } from './admission.ts'
 import { booleanArray, integerArray, textArray, timeArray, uuidArray } from './array-parameters.ts'
+import { dueNowSql } from './due-now.ts'
 import { claimKeys, type KeyResult, type NewIdempotencyRow } from './idempotency-keys.ts'
 import { eventExpressions, eventParameterCount, eventParameters, type NewEvent } from './new-events.ts'
 import { inIndexOrder, planOnce } from './plan-once.ts'
@@ -298,7 +300,7 @@ WITH given_message AS MATERIALIZED (
   INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, simulation, state, due_at,
     expires_at, admitted_at, late_at, starts_at)
   SELECT id, message_id, tenant_id, stream, route, domain, simulation,
-    state, coalesce(send_at, now()), expires_at, now(), late_at, send_at
+    state, coalesce(send_at, ${dueNowSql}), expires_at, now(), late_at, send_at
   FROM placed
   RETURNING recipient_id, message_id, state
 ), key AS (

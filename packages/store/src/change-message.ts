@@ -5,6 +5,7 @@
  * they are: whoever leases skips them meanwhile, and whoever settles waits. A row that is leased is left alone, whatever its worker is
  * doing: only that worker knows whether the mail has gone out, and gives it back if it has not (packages/flows/src/recall-mail.ts).
  */
+
 import {
   apply,
   type DeliveryState,
@@ -20,6 +21,7 @@ import {
 } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
+import { dueNowSql } from './due-now.ts'
 import { idempotencyKeptMs } from './idempotency-keys.ts'
 import { isUncertainSql } from './lease-deliveries.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
@@ -185,7 +187,7 @@ WITH message AS (
 ), delivery AS (
   UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL, hold = ${restoredMarkSql('d')}, starts_at = $5::timestamptz, expires_at = $6::timestamptz,
     late_at = late_at + ($6::timestamptz - expires_at),
-    due_at = CASE WHEN $7::boolean THEN least(due_at, now()) ELSE $5::timestamptz END
+    due_at = CASE WHEN $7::boolean THEN least(due_at, ${dueNowSql}) ELSE $5::timestamptz END
   WHERE recipient_id = ANY ($1::uuid[])
 ), recipient AS (
   UPDATE valija.recipients

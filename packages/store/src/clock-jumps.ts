@@ -3,8 +3,10 @@
  * waits for their renewal. Set back, times lie ahead that could not: they are put right here, or a lease of a dead
  * worker, say, would hold as long as the clock was set back.
  */
+
 import { usageLimitNames, usageLimits, windowS } from '@valija/core'
 import type pg from 'pg'
+import { dueNowSql } from './due-now.ts'
 import { leaseMs } from './lease-deliveries.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
@@ -85,7 +87,7 @@ const repairs = [
     // The last condition follows from the two before it, and lets the primary key find the few rows of which that can be true.
     `retry_steps = 0 AND due_at > now() + interval '1 second'
      AND recipient_id >= valija.lowest_uuid(due_at - interval '5 seconds') AND recipient_id >= ${fromNowOnSql}`,
-    'due_at = now()',
+    `due_at = ${dueNowSql}`,
   ),
   shorten(
     'valija.shaping_permits',
@@ -120,13 +122,13 @@ const repairs = [
   shortenOutbox(
     `due_at > now() + interval '2 minutes' AND leased_until IS NOT NULL`,
     'leased_until',
-    'leased_until = now(), due_at = now()',
+    `leased_until = ${dueNowSql}, due_at = ${dueNowSql}`,
   ),
   shortenOutbox(
     `due_at > now() + interval '1 second' AND tries = 0 AND leased_until IS NULL
      AND event_id >= valija.lowest_uuid(due_at - interval '5 seconds') AND event_id >= ${fromNowOnSql}`,
     'event_id',
-    'due_at = now()',
+    `due_at = ${dueNowSql}`,
   ),
 ]
 

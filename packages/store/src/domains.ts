@@ -3,10 +3,12 @@
  * domain verified does so under a lock on its name. Locks are taken in one order by all: the tenant's (while domains are added), the
  * name's, the rows'.
  */
+
 import type { Uuid } from '@valija/core'
 import type { DkimAlgorithm, RecordFaultCode } from '@valija/mail'
 import type pg from 'pg'
 import { asOperator, asTenant, type Database } from './database.ts'
+import { dueNowSql } from './due-now.ts'
 import type { TransactionClient } from './generated/prisma/internal/prismaNamespace.ts'
 import type { DomainGetPayload, DomainInclude } from './generated/prisma/models/Domain.ts'
 import type { Page } from './keys.ts'
@@ -228,7 +230,10 @@ export async function updateDomain(
     }
     // There is another record to see, or a proof that nobody asked for before.
     if (data.returnPathLabel !== present.returnPathLabel || (present.isVouched && !data.isVouched)) {
-      await prisma.$executeRaw`UPDATE valija.domains SET next_check_at = now() WHERE id = ${id}::uuid`
+      await prisma.$executeRawUnsafe(
+        `UPDATE valija.domains SET next_check_at = ${dueNowSql} WHERE id = $1::uuid`,
+        id,
+      )
     }
     return toStoredDomain(await prisma.domain.update({ where: { id, tenantId }, data, include: whole }))
   })

@@ -5,9 +5,11 @@
  * A recipient that is not at its end is left for later. With the recipient go its attempts and events, and, when nobody else had it, the mail's
  * content. Rows are taken in settle's order: the recipients, then the messages (change-message.ts).
  */
+
 import { createAddressEraser, erasedDomain, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
+import { dueNowSql } from './due-now.ts'
 import {
   type ErasedMails,
   eraseAttempts,
@@ -55,7 +57,7 @@ export async function stepErasure(database: Database, id: Uuid, hide: HideKey): 
     )
     // Behind all others that are due: of many that take long each has its turn.
     await client.query(
-      `UPDATE valija.erasures SET done_id = $2, failures = 0, next_at = date_trunc('milliseconds', now()) WHERE id = $1`,
+      `UPDATE valija.erasures SET done_id = $2, failures = 0, next_at = ${dueNowSql} WHERE id = $1`,
       [id, last.id],
     )
     return 'more'

@@ -6,9 +6,11 @@
  * reading of the clock is ahead, that of the newest recipient there is. As long as it is pending no such recipient is leased to be sent to
  * (lease-deliveries.ts). What is done in a step: erase-recipients.ts, erase-traces.ts.
  */
+
 import { type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database, readAsTenant } from './database.ts'
+import { dueNowSql } from './due-now.ts'
 import type { Page } from './keys.ts'
 
 export interface ErasureCounts {
@@ -49,7 +51,7 @@ export async function insertErasure(
   return asEngine(database, async (client) => {
     const { rows } = await client.query<{ id: Uuid; boundId: Uuid }>(
       `INSERT INTO valija.erasures AS e (id, tenant_id, email_key, placeholder, next_at, bound_id)
-       VALUES ($1, $2, $3, $4, date_trunc('milliseconds', now()), greatest($1::uuid,
+       VALUES ($1, $2, $3, $4, ${dueNowSql}, greatest($1::uuid,
          (SELECT r.id FROM valija.recipients AS r WHERE r.tenant_id = $2 AND r.email_key = $3 ORDER BY r.id DESC LIMIT 1)))
        ON CONFLICT (tenant_id, email_key) WHERE email_key IS NOT NULL DO UPDATE
          SET bound_id = greatest(e.bound_id, excluded.bound_id), done_id = DEFAULT, next_at = excluded.next_at

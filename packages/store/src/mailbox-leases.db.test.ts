@@ -126,6 +126,15 @@ test('a failure gives it back until its pause is over, and counts; a good look f
   expect(await claim()).toHaveLength(1)
 })
 
+test('one that is given back for at once is due at once, in whatever part of a millisecond', async () => {
+  await add()
+  for (let n = 0; n < 100; n += 1) {
+    const [held] = await claim()
+    expect(held).toBeDefined()
+    await releaseMailbox(database.engine, held!, 0)
+  }
+})
+
 test('mails that stay are remembered once, and forgotten when they are gone; what mails came to adds up', async () => {
   const id = await add()
   const counts = { applied: 1, reports: 2, ignored: 3, other: 4 }

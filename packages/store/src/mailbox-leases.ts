@@ -4,8 +4,10 @@
  *
  * All of it by PostgreSQL's clock. Whoever does not hold a mailbox any more writes nothing of it.
  */
+
 import type { MailboxTrouble, Uuid } from '@valija/core'
 import type pg from 'pg'
+import { dueNowSql } from './due-now.ts'
 import type { MailboxProtocol, MailboxTls } from './mailboxes.ts'
 
 export interface HeldMailbox {
@@ -171,7 +173,7 @@ export async function releaseMailbox(
   nextLookInMs: number,
 ): Promise<void> {
   await engine.query(
-    `UPDATE valija.mailboxes SET holder = NULL, held_until = NULL, next_look_at = now() + make_interval(secs => $3::float8 / 1000)
+    `UPDATE valija.mailboxes SET holder = NULL, held_until = NULL, next_look_at = ${dueNowSql} + make_interval(secs => $3::float8 / 1000)
      WHERE id = $1 AND holder = $2`,
     [id, holder, nextLookInMs],
   )

@@ -2,9 +2,11 @@
  * Mailboxes, as people manage them. One without a tenant is the operator's, and tenants do not see it. What workers write of them is in
  * mailbox-leases.ts.
  */
+
 import type { MailboxTroubleCode, Uuid } from '@valija/core'
 import type pg from 'pg'
 import type { Database } from './database.ts'
+import { dueNowSql } from './due-now.ts'
 import type { MailboxModel } from './generated/prisma/models/Mailbox.ts'
 import type { Page } from './keys.ts'
 import { asOwner } from './routes.ts'
@@ -116,9 +118,12 @@ export async function updateMailbox(
       where: { id },
       data: { ...changes, ...(password !== undefined && { password: new Uint8Array(password) }) },
     })
-    await prisma.$executeRaw`UPDATE valija.mailboxes
-      SET holder = NULL, held_until = NULL, next_look_at = now(), failing_since = NULL, failures = 0, error_code = NULL, error_detail = NULL
-      WHERE id = ${id}::uuid`
+    await prisma.$executeRawUnsafe(
+      `UPDATE valija.mailboxes
+       SET holder = NULL, held_until = NULL, next_look_at = ${dueNowSql}, failing_since = NULL, failures = 0, error_code = NULL, error_detail = NULL
+       WHERE id = $1::uuid`,
+      id,
+    )
     return toStoredMailbox(await prisma.mailbox.findUniqueOrThrow({ where: { id } }))
   })
 }

@@ -2,8 +2,10 @@
  * Writing events: the rows of the tenant's stream and, in the same statement, one row per event and webhook that asked for
  * it. Whoever changes a recipient's state writes its events in the same transaction, so neither can be there alone.
  */
+
 import { type EventType, namedOnlyEventTypes, type Uuid } from '@valija/core'
 import { textArray, timeArray, uuidArray } from './array-parameters.ts'
+import { dueNowSql } from './due-now.ts'
 
 export interface NewEvent {
   id: Uuid
@@ -84,7 +86,7 @@ const writeSql = `event AS (
     SELECT id, tenant_id, type, message_id, created_at, data FROM new_event
   ), outbox AS (
     INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at)
-    SELECT webhook.id, new_event.id, new_event.tenant_id, now()
+    SELECT webhook.id, new_event.id, new_event.tenant_id, ${dueNowSql}
     FROM new_event JOIN valija.webhooks AS webhook ON webhook.tenant_id = new_event.tenant_id
     WHERE webhook.status = 'enabled' AND ${wantsEvent('new_event', 'webhook')}
     RETURNING webhook_id

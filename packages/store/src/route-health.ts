@@ -2,8 +2,10 @@
  * Routes that cannot be used now, as all workers know it: a relay that takes no connections, or refuses our login. A change of
  * that and the events that tell of it are one statement; of several workers that notice it at once, one tells.
  */
+
 import { storableText, type Uuid } from '@valija/core'
 import type pg from 'pg'
+import { dueNowSql } from './due-now.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
 
 export const routeConditions = ['down', 'login_refused'] as const
@@ -199,7 +201,7 @@ WITH locked AS MATERIALIZED (
   WHERE state = 'waiting' AND hold = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
   ORDER BY recipient_id LIMIT ${releaseBatch} FOR UPDATE SKIP LOCKED
 ), released AS (
-  UPDATE valija.deliveries AS d SET due_at = date_trunc('milliseconds', now()), hold = NULL
+  UPDATE valija.deliveries AS d SET due_at = ${dueNowSql}, hold = NULL
   WHERE d.recipient_id = ANY (ARRAY(SELECT recipient_id FROM locked))
   RETURNING d.recipient_id, d.due_at
 )
@@ -217,7 +219,7 @@ UPDATE valija.recipients AS r SET next_attempt_at = released.due_at FROM release
  */
 export async function probeNow(engine: Pick<pg.Pool, 'query'>, route: string): Promise<void> {
   await engine.query(
-    `UPDATE valija.route_health SET probe_at = least(probe_at, date_trunc('milliseconds', now())) WHERE route = $1`,
+    `UPDATE valija.route_health SET probe_at = least(probe_at, ${dueNowSql}) WHERE route = $1`,
     [route],
   )
 }

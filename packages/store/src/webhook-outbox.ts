@@ -7,9 +7,11 @@
  * Claiming steps from endpoint to endpoint through the primary key instead of reading rows in order of time, so an endpoint
  * with a million rows costs no more than one with a single row, and stands in nobody's way.
  */
+
 import type { EventType, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
+import { dueNowSql } from './due-now.ts'
 import { keepAnswers } from './erase-mail-rows.ts'
 import { eventExpressions, eventParameters, type NewEvent } from './new-events.ts'
 import { longestTryMs } from './webhook-tries.ts'
@@ -380,7 +382,7 @@ WITH held AS MATERIALIZED (
   ORDER BY event_id
   FOR UPDATE
 )
-UPDATE valija.webhook_outbox SET leased_until = NULL, due_at = now() + $4 * interval '1 millisecond'
+UPDATE valija.webhook_outbox SET leased_until = NULL, due_at = ${dueNowSql} + $4 * interval '1 millisecond'
 WHERE ctid = ANY (ARRAY(SELECT place FROM held))`,
     values: [webhookId, events.map(({ id }) => id), lease, dueInMs],
   })

@@ -7,9 +7,11 @@
  * (read-events.ts), so that nothing that commits late is left out; and only while the endpoint has little that is due, so that
  * what happens now does not stand behind all that happened once.
  */
+
 import { type EventType, lowestUuidAt, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
+import { dueNowSql } from './due-now.ts'
 import { wantsEvent } from './new-events.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
 
@@ -64,7 +66,7 @@ export async function replayEvent(
     `WITH event AS MATERIALIZED (SELECT id FROM valija.events WHERE id = $3 AND tenant_id = $2
 ), queued AS (
   INSERT INTO valija.webhook_outbox AS row (webhook_id, event_id, tenant_id, due_at)
-  SELECT webhook.id, event.id, webhook.tenant_id, date_trunc('milliseconds', now())
+  SELECT webhook.id, event.id, webhook.tenant_id, ${dueNowSql}
   FROM event, valija.webhooks AS webhook WHERE webhook.id = $1 AND webhook.tenant_id = $2
   ${dueAsAsked}
 )
@@ -264,7 +266,7 @@ async function stepRange(client: pg.ClientBase, replay: ReplayRow): Promise<numb
   ORDER BY transaction, id LIMIT $9
 ), queued AS (
   INSERT INTO valija.webhook_outbox AS row (webhook_id, event_id, tenant_id, due_at)
-  SELECT webhook.id, event.id, webhook.tenant_id, date_trunc('milliseconds', now())
+  SELECT webhook.id, event.id, webhook.tenant_id, ${dueNowSql}
   FROM event, valija.webhooks AS webhook
   WHERE webhook.id = $1 AND ${wantsEvent('event', 'webhook')} AND ($10::text[] IS NULL OR event.type = ANY ($10))
     AND NOT ($11::boolean AND EXISTS (SELECT FROM valija.webhook_tries AS made
@@ -307,7 +309,7 @@ async function stepWaiting(client: pg.ClientBase, replay: ReplayRow): Promise<nu
   WHERE webhook_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM waiting)) AND due_at > now() AND leased_until IS NULL
   ORDER BY event_id FOR UPDATE SKIP LOCKED
 ), due AS (
-  UPDATE valija.webhook_outbox SET due_at = date_trunc('milliseconds', now()), asked_tries = asked_tries + 1
+  UPDATE valija.webhook_outbox SET due_at = ${dueNowSql}, asked_tries = asked_tries + 1
   WHERE ctid = ANY (ARRAY(SELECT place FROM chosen))
 ), progress AS (
   UPDATE valija.webhook_replays SET done_id = last.event_id
