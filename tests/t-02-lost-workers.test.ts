@@ -160,7 +160,8 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
       ['unhinted@example.org'],
     )
     expect(ids.unhinted).toMatch(/^msg_/)
-    expect(waited!.seconds).toBeLessThan(37)
+    // 30 s until the hint counts as lost, 2 s until the sweep, and what a machine takes that is busy with more than this.
+    expect(waited!.seconds).toBeLessThan(45)
     // And no sooner than a lost hint is found: otherwise it was hinted after all, and this proves nothing.
     expect(waited!.seconds).toBeGreaterThan(25)
   })

@@ -49,8 +49,13 @@ describe.skipIf(isAbsent).each(redisKinds)('%s in trouble', (kind) => {
     expect(left!.count).toBeGreaterThan(50)
     worker!.resume()
     await valija.addWorker()
-    // Less than the 30 s after which single hints count as lost: the missing epoch brings all of them back at once.
-    await allEnded(valija.api, ids, 25_000)
+    await allEnded(valija.api, ids)
+    // The missing epoch brings all of them back at once, and not the 30 s after which single hints count as lost.
+    const said = valija.workers.map(({ lines }) => lines.filter((line) => /hints.* wait again/.test(line)))
+    const first = said.flatMap(([line]) => line ?? [])
+    const atOnce = first.filter((line) => line.includes('the queue had lost its hints'))
+    expect(atOnce.length, said.flat().join('\n')).toBeGreaterThan(0)
+    expect(Math.max(...atOnce.map((line) => JSON.parse(line).count))).toBeGreaterThan(50)
 
     const counts = countEach(peer.mails.flatMap(({ to }) => to))
     expect(counts.size).toBe(MESSAGES * RECIPIENTS)

@@ -56,11 +56,18 @@ const routesOf = async (tenant: TestTenant, id: string) =>
 test('two relays: when the first is away its mail goes by the second, with the same Message-ID, and back when it is there', async () => {
   const tenant = await newTenant()
   const port = await freePort()
-  const second = await relay()
+  const [known, second] = [await relay({ port }), await relay()]
   await makeRoute(tenant, 'first', port)
   await makeRoute(tenant, 'second', second.port)
   const list = { routes: [{ route: 'first' }, { route: 'second', backup: true }] }
   expectStatus(await tenant.call('POST', '/route-lists', list), 201)
+  // Until the worker has heard of the list its mail goes by the usual relay.
+  await until('the list is known', async () => {
+    const early = await post(tenant.call, mailOf(tenant, 'early@example.org'))
+    await untilEnded(tenant.call, early)
+    return known.mails.length > 0 || null
+  })
+  await known.stop()
 
   const to = Array.from({ length: 12 }, (_, i) => `r${i}@example.org`)
   const id = await post(tenant.call, valija.mail({ from: `a@${tenant.domain}`, to }))

@@ -256,7 +256,7 @@ describe('the envelope', () => {
       expect(told.size).toBe(accepted.length)
     }
     expect(expected.length).toBeGreaterThan(ADDRESSES / 3)
-    const mails = await peer.received(expected.length, 40_000)
+    const mails = await peer.received(expected.length)
     expect(mails.flatMap((mail) => mail.to).sort()).toEqual(expected.sort())
     expect(peer.transcript.filter((line) => /^\d+< RCPT/i.test(line))).toHaveLength(expected.length)
   })

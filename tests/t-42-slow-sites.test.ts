@@ -200,7 +200,7 @@ describe.each(backends)('with the queue in $queue', ({ queue, isAbsent }) => {
 
   test.skipIf(isAbsent)(
     'tarpits and silent sites: the others keep 90 % of their rate and twice their p99, and most sockets and leases',
-    { timeout: timeFor(300_000) },
+    { timeout: timeFor(600_000) },
     async () => {
       await sendToAll()
       const rounds: { well: Round; bad: Round }[] = []
@@ -225,7 +225,7 @@ describe.each(backends)('with the queue in $queue', ({ queue, isAbsent }) => {
 
   test.skipIf(isAbsent)(
     'sites that turn bad with mail for all on its way: the others keep 90 % of their rate',
-    { timeout: timeFor(300_000) },
+    { timeout: timeFor(600_000) },
     async () => {
       await allWell()
       const rounds: { well: Round; bad: Round }[] = []
@@ -245,10 +245,14 @@ describe.each(backends)('with the queue in $queue', ({ queue, isAbsent }) => {
 /**
  * They share what the bad ones leave: 0.24 was measured, each time, when whoever came first kept all its sessions. A single round on
  * a machine with all its cores at work was seen at 0.51.
+ *
+ * Of three rounds none may be below 0.4. Of more, one in four: a round that something else on this machine spoiled has to be
+ * mendable by further ones, as it is with the medians, and a product that is uneven is so in each of them.
  */
 const isEven = (rounds: { bad: Round }[]) => {
   const shares = rounds.map(({ bad }) => bad.lastOfMean)
-  return median(shares) >= 0.6 && Math.min(...shares) >= 0.4
+  const low = shares.filter((share) => share < 0.4)
+  return median(shares) >= 0.6 && low.length <= Math.floor(shares.length / 4)
 }
 
 function describeRound({ well, bad }: { well: Round; bad: Round }): string {

@@ -5,7 +5,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { type Internet, startInternet } from './support/internet.ts'
 import { post, readAttempts, untilEnded } from './support/message-life.ts'
 import { untilShown } from './support/shown-events.ts'
@@ -51,21 +51,38 @@ async function begin(queue: QueueKind, file?: string): Promise<Valija> {
   return valija
 }
 
-/** Counts, at the peers themselves, how many sessions are open at once and when each mail came. */
+const turnOfLoop = () => new Promise<void>((resolve) => setImmediate(resolve))
+
+/**
+ * Counts, at the peers themselves, how many sessions are open at once and when each mail came.
+ *
+ * This process shares its machine: what came while it had no turn is read all at once. So of each mail it is known no more than
+ * that it came after the last but one beat before its reading, since the look for input that followed that beat would have found it.
+ */
 function watch(peers: SmtpPeer[]) {
   let highest = 0
-  const arrivals: number[] = []
+  const arrivals: { earliest: number; read: number }[] = []
+  let beats: [number, number] = [performance.now(), performance.now()]
+  const heart = setInterval(() => {
+    beats = [beats[1], performance.now()]
+  }, 5)
+  onTestFinished(() => clearInterval(heart))
+  /** Connections that ended before the new one began may be noticed after it; one too many is there for longer than four turns. */
+  const countOpen = async () => {
+    for (let turn = 0; turn < 4; turn += 1) await turnOfLoop()
+    highest = Math.max(
+      highest,
+      peers.reduce((sum, { open }) => sum + open(), 0),
+    )
+  }
   for (const peer of peers) {
     peer.script = {
       connect: () => {
-        highest = Math.max(
-          highest,
-          peers.reduce((sum, { open }) => sum + open(), 0),
-        )
+        void countOpen()
         return undefined
       },
       mail: () => {
-        arrivals.push(performance.now())
+        arrivals.push({ earliest: beats[0], read: performance.now() })
         return undefined
       },
     }
@@ -73,11 +90,23 @@ function watch(peers: SmtpPeer[]) {
   return {
     arrivals,
     highestOpen: () => highest,
-    /** The most mails that any second saw. */
-    busiestSecond: () => {
-      const sorted = arrivals.toSorted((a, b) => a - b)
-      return Math.max(...sorted.map((at, i) => sorted.slice(i).filter((other) => other < at + 1_000).length))
-    },
+    /** The most mails that any second saw, by when they were read. */
+    busiestSecond: () =>
+      Math.max(
+        ...arrivals.map(
+          (first) => arrivals.filter(({ read }) => read >= first.read && read < first.read + 1_000).length,
+        ),
+      ),
+    /** The most mails that some second must have seen, whenever each of them came. */
+    surelyInOneSecond: () =>
+      Math.max(
+        ...arrivals.map(
+          (first) =>
+            arrivals.filter(
+              ({ earliest, read }) => earliest >= first.earliest && read < first.earliest + 1_000,
+            ).length,
+        ),
+      ),
   }
 }
 
@@ -103,7 +132,7 @@ describe.each(queueBackends())('with the queue in $queue', ({ queue, isAbsent })
 
       expect(peers.map(({ mails }) => mails.length)).toEqual(peers.map(() => count / peers.length))
       expect(seen.highestOpen()).toBeLessThanOrEqual(connectionLimit)
-      expect(seen.busiestSecond()).toBeLessThanOrEqual(perSecond)
+      expect(seen.surelyInOneSecond()).toBeLessThanOrEqual(perSecond)
       // And it is used, after the careful start with a site that nobody knows yet: so in its best second, however busy this machine is.
       expect(seen.busiestSecond()).toBeGreaterThan(perSecond / 2)
       expect(workers).toHaveLength(2)

@@ -28,9 +28,12 @@ beforeAll(async () => {
     keys.push({ domain: 'acme.test', selector: algorithm, algorithm, privateKey })
     records[`${algorithm}._domainkey.acme.test`] = dkimRecordText({ algorithm, publicKey })
   }
-  const samples = fc.sample(oddRawMail, 300).map(({ bytes }) => bytes)
+  // Others in each run; what one of them showed can be had again by its seed.
+  const seed = Math.floor(Math.random() * 2 ** 31)
+  process.stdout.write(`the mails of seed ${seed}\n`)
+  const samples = fc.sample(oddRawMail, { numRuns: 300, seed }).map(({ bytes }) => bytes)
   raw = await Promise.all(samples.map((mail) => sign(mail)))
-  composed = await Promise.all(fc.sample(oddComposition, 200).map((mail) => sign(mail)))
+  composed = await Promise.all(fc.sample(oddComposition, { numRuns: 200, seed }).map((mail) => sign(mail)))
 })
 
 /** The mails for which a verifier says otherwise, so that a failure shows them. */

@@ -3,7 +3,7 @@
  * what its remedy says gets the mail delivered. Of all causes at most 2 may be missed.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CauseWorld, type SeededCause } from './support/cause-world.ts'
+import { CauseWorld, type ExplainedRecipient, type SeededCause } from './support/cause-world.ts'
 import { routes, senders, workers } from './support/causes-of-ours.ts'
 import { namesAndAddresses, replies } from './support/causes-of-receivers.ts'
 import { forEachOf } from './support/messages.ts'
@@ -24,19 +24,35 @@ afterAll(() => world?.stop())
 
 type Verdict = { name: string; miss: string | null }
 
+const untold: ExplainedRecipient = {
+  email: '',
+  status: '',
+  summary: '',
+  because: [],
+  next_attempt_at: null,
+  remedy: '',
+}
+
 /** Sets a cause up, asks, and does what is told. */
-async function tryCause({ name, kind, status, remedy, seed, cure }: SeededCause): Promise<Verdict> {
+async function tryCause(cause: SeededCause): Promise<Verdict> {
+  const { name, kind, status, remedy, seed, cure } = cause
+  let [id, isLeft]: [string | null, boolean] = [null, true]
+  let told: ExplainedRecipient = untold
   try {
-    const id = await seed(world)
-    const told = await world.explained(id, status)
+    id = await seed(world)
+    told = await world.explained(id, status)
     const first = told.because[0]
     if (first?.kind !== kind)
       return { name, miss: `${first?.kind} comes first instead of ${kind}: ${first?.detail}` }
     if (!remedy.test(told.remedy)) return { name, miss: `the remedy is: ${told.remedy}` }
+    isLeft = false
     const then = await cure(world, id, told)
     return { name, miss: (await world.isDelivered(then)) ? null : 'the remedy does not cure it' }
   } catch (error) {
     return { name, miss: String(error) }
+  } finally {
+    // A tenant that stays suspended, or workers that stay away, would be what the next ones meet.
+    if (cause.isAlone && isLeft && id !== null) await cure(world, id, told).catch(() => undefined)
   }
 }
 
@@ -55,7 +71,7 @@ describe('explain', () => {
       `explain: ${verdicts.length - misses.length} of ${verdicts.length} causes\n${lines.join('')}`,
     )
     expect(misses.length, lines.join('')).toBeLessThanOrEqual(allowedMisses)
-  }, 240_000)
+  }, 600_000)
 
   test('the command line shows the same, by a URL and a key', async () => {
     const id = await world.send('bounced@simulator.valija.test')

@@ -1,5 +1,6 @@
 /** PostgreSQL slow, or silent as behind a firewall that forgot the connection: answers in bounded time, and recovery by itself. */
 import { readFileSync } from 'node:fs'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { inParallel, untilEnded } from './support/message-life.ts'
 import { after } from './support/smtp-peer.ts'
@@ -56,9 +57,14 @@ test('a half-open connection is given up: 503 in bounded time, and sends and del
   await world.untilSent()
   const silencedAt = new Date()
   world.proxy.silence()
+  const loop = monitorEventLoopDelay({ resolution: 1 })
+  loop.enable()
   const answers = await inParallel(20, 20, () => world.send())
+  loop.disable()
+  // How long an answer that has come may have lain here before it was looked at.
+  const laidMs = loop.max / 1e6
   for (const answer of answers) expectUnavailable(answer)
-  expect(Math.max(...answers.map(({ tookMs }) => tookMs))).toBeLessThan(BOUND_MS)
+  expect(Math.max(...answers.map(({ tookMs }) => tookMs)) - laidMs).toBeLessThan(BOUND_MS)
 
   // As after a firewall that lost its table: new connections get through, the old ones hear nothing for ever.
   world.proxy.mend()

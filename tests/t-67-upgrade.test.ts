@@ -304,6 +304,9 @@ afterAll(async () => {
   for (const close of closers.reverse()) await close()
 })
 
+/** An alarm is about the tenant, and may come at any time: also when the stream has been read to its end. */
+const isOfMail = ({ type }: { type?: unknown }) => type !== 'tenant.alarm'
+
 describe.each(backends)('with the queue in $queue', ({ queue }) => {
   const upgrade = () => upgrades.get(queue)!
 
@@ -341,15 +344,12 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
   test('each recipient has its events in order, and a reader that changed from the old API to the new one has seen each once', async () => {
     const { valija, stream, sent, newApi, waiting } = upgrade()
     const [all] = await valija.sql<{ count: number }>(
-      `SELECT count(*)::int AS count FROM valija.events WHERE type <> 'message.attempted'`,
+      `SELECT count(*)::int AS count FROM valija.events WHERE type NOT IN ('message.attempted', 'tenant.alarm')`,
     )
     expect(new Set(stream.map(({ id }) => id)).size).toBe(stream.length)
-    expect(stream).toHaveLength(all!.count)
-    // An alarm is about the tenant.
-    const ofRecipient = Map.groupBy(
-      stream.filter(({ type }) => type !== 'tenant.alarm'),
-      ({ data }) => data.recipient_id,
-    )
+    const ofMails = stream.filter(isOfMail)
+    expect(ofMails).toHaveLength(all!.count)
+    const ofRecipient = Map.groupBy(ofMails, ({ data }) => data.recipient_id)
     for (const events of ofRecipient.values()) {
       const numbers = events.map(({ data }) => data.seq)
       expect(numbers).toEqual([...new Set(numbers)].toSorted((a, b) => a - b))
@@ -363,8 +363,9 @@ describe.each(backends)('with the queue in $queue', ({ queue }) => {
   test('a webhook made by the old version is told everything by both, under its one secret', () => {
     const { receiver, stream } = upgrade()
     expect(receiver.calls.filter(({ isVerified }) => !isVerified)).toEqual([])
-    const told = new Set(receiver.calls.map(({ id }) => id))
-    expect([...told].toSorted()).toEqual(stream.map(({ id }) => id).toSorted())
+    const told = new Set(receiver.calls.filter(({ json }) => isOfMail(json)).map(({ id }) => id))
+    const expected = stream.filter(isOfMail).map(({ id }) => id)
+    expect([...told].toSorted()).toEqual(expected.toSorted())
   })
 
   test('what the old API has answered, the new one answers again to the same Idempotency-Key', async () => {

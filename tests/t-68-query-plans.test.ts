@@ -356,9 +356,9 @@ describe(`with ${MESSAGES} mails of twenty days`, () => {
     expect([...kinds].toSorted()).toEqual(['bounced', 'cancelled', 'failed', 'suppressed'])
     const bad = seen.filter(({ plan }) => rowsTouched(plan) > (plan['Actual Rows'] ?? 0) + daysOfAll)
     expect(bad.map(({ text, plan }) => `${rowsTouched(plan)} rows: ${kindOf(text)}`)).toEqual([])
-    // Half of the mails wait, with a reason, and hundreds bounced: nothing of that has failed.
+    // Half of the mails wait, with a reason, and hundreds bounced: nothing of that has failed. A day that has just begun may be read whole.
     const failed = seen.filter(({ text }) => text.includes("'message.failed'"))
-    expect(Math.max(...failed.map(({ plan }) => rowsTouched(plan)))).toBe(0)
+    expect(Math.max(...failed.map(({ plan }) => rowsTouched(plan)))).toBeLessThanOrEqual(daysOfAll)
   })
 
   // A promise about time: in the long form, alone on the machine.

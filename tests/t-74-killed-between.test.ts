@@ -212,11 +212,34 @@ async function repeatAfterDeath(api: Api, key: string, mail: Record<string, unkn
   return { first, stored: row!.stored, again }
 }
 
+/**
+ * Wakes the dispatcher, and waits until it has seen that nothing waits and sleeps again: a round that is not over yet would see the
+ * mail, and know when it is due.
+ */
+async function untilLooked({ sql }: Valija): Promise<void> {
+  await until('a round of the dispatcher', async () => {
+    const [woken] = await sql<{ at: string }>(
+      `SELECT clock_timestamp()::text AS at, pg_notify('valija_wake', 'dispatch:')`,
+    )
+    // What a round asks last; and no other round has followed. It is woken again where the connection has been asked something else since.
+    const hasLooked = async () =>
+      (
+        await sql(
+          `SELECT FROM pg_stat_activity
+           WHERE datname = current_database() AND query LIKE 'SELECT (extract(epoch FROM CASE WHEN EXISTS%'
+             AND state = 'idle' AND query_start > $1 AND state_change < clock_timestamp() - interval '100 ms'`,
+          [woken!.at],
+        )
+      ).length > 0
+    return until('its last question', hasLooked, 2_000)
+  })
+}
+
 async function loseWakeUp(): Promise<void> {
   const { valija } = other
   const api = await valija.addApi(dieAt(folder, deaths.afterCommit))
   // The dispatcher's timer begins anew, so that it is not by chance that it looks.
-  await valija.sql(`SELECT pg_notify('valija_wake', 'dispatch:')`)
+  await untilLooked(valija)
   const mail = valija.mail({ to: at('unwoken'), send_at: soon() })
   const startedMs = performance.now()
   const { again, ...death } = await repeatAfterDeath(api, 'unwoken', mail)

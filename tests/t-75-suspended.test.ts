@@ -78,7 +78,9 @@ async function suspend(): Promise<Suspended> {
   await until('the machine asleep', () => isAsleep)
   const isOver = async () => {
     const rows = await valija.sql(
-      `SELECT FROM valija.deliveries WHERE state = 'leased' AND leased_until < now() - interval '3 s'`,
+      `SELECT FROM valija.deliveries
+       WHERE message_id = $1 AND state = 'leased' AND leased_until < now() - interval '3 s'`,
+      [ids.get('held')!.replace('msg_', '')],
     )
     return rows.length === 1
   }

@@ -168,7 +168,7 @@ beforeAll(async () => {
   // As if the hour until its retry had passed before the loss.
   const database = new pg.Client(url)
   await database.connect()
-  await database.query(`UPDATE valija.deliveries SET due_at = now() WHERE state = 'waiting'`)
+  await database.query(`UPDATE valija.deliveries SET due_at = now() - interval '1 s' WHERE state = 'waiting'`)
   await database.end()
   const lostAt = new Date().toISOString()
   expect(await restore(url, 'hold', '--lost-at', lostAt)).toEqual({ held: 5, due_by: lostAt })

@@ -2,6 +2,7 @@
  * Redis loses its master, its memory or some of its keys while mail flows. Whatever happens to it: every mail that was answered
  * 202 arrives once, delivery does not stand still, and no process has to be restarted.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { allEnded, post, untilEnded } from './support/message-life.ts'
 import type { TestRedis } from './support/redis.ts'
@@ -70,16 +71,26 @@ describe.skipIf(isAbsent)('any Redis', () => {
     })
   }
 
-  /** Posts five mails, and waits until the hint of each is in Redis. One that the API could not hand over in a second waits to be hinted again. */
+  /** Stops the workers, posts five mails, and waits until the hint of each is in Redis. */
   async function postFive({ valija }: { valija: Valija }): Promise<void> {
-    for (let count = 0; count < 5; count++) ids.push(await post(valija.api, valija.mail()))
-    await until(
-      'the hints',
-      async () => Number(await valija.redis!.command('LLEN bull:hints:wait')) === ids.length,
-    )
-    expect(await valija.sql('SELECT state, count(*)::int FROM valija.deliveries GROUP BY state')).toEqual([
-      { state: 'admitted', count: ids.length },
-    ])
+    for (;;) {
+      for (const worker of valija.workers) worker.pause()
+      for (let count = 0; count < 5; count++) ids.push(await post(valija.api, valija.mail()))
+      const states = () =>
+        valija.sql<{ state: string }>('SELECT state, count(*)::int FROM valija.deliveries GROUP BY state')
+      const areRefused = async () => (await states()).some(({ state }) => state === 'waiting')
+      const areHinted = async () => Number(await valija.redis!.command('LLEN bull:hints:wait')) === 5
+      await until('the hints', async () => (await areRefused()) || (await areHinted()))
+      // A hint may be in Redis whose answer comes too late for the API.
+      await delay(1_500)
+      if (!(await areRefused())) {
+        expect(await states()).toEqual([{ state: 'admitted', count: 5 }])
+        return
+      }
+      // One that the API could not hand over in a second waits for a worker to hint it again.
+      for (const worker of valija.workers) worker.resume()
+      await allEnded(valija.api, ids)
+    }
   }
 
   test('a policy that lets keys be evicted, set while it is in use, is warned of and stops nothing', async () => {
@@ -87,7 +98,6 @@ describe.skipIf(isAbsent)('any Redis', () => {
     const redis = valija.redis!
     await untilEpochIsKnown(evicted)
     await valija.addWorker()
-    for (const worker of valija.workers) worker.pause()
     await postFive(evicted)
     await redis.command('CONFIG SET maxmemory-policy allkeys-lru')
     // Not the epoch: were that gone, all would be hinted again at once.

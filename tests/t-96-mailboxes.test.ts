@@ -190,8 +190,9 @@ describe.skipIf(isAbsent).each(['imap', 'pop3'] as const)('%s', (protocol) => {
     for (const { id } of sent) await untilBounced(id)
     await until('all are out of the way', async () => (await user.mails()).length === 1)
     for (const { id } of sent) expect(await eventTypes(valija.api, id)).toEqual(once)
-    const counts = [(await show(one)).counts, (await show(two)).counts]
-    expect(counts[0]!.applied + counts[1]!.applied).toBe(sent.length)
+    const applied = async () => (await show(one)).counts.applied + (await show(two)).counts.applied
+    await until('both looks are noted', async () => (await applied()) >= sent.length)
+    expect(await applied()).toBe(sent.length)
   })
 })
 

@@ -10,6 +10,7 @@ import { packClient } from '../tools/pack-client.ts'
 import { startCuttingProxy } from './support/cutting-proxy.ts'
 import { endOfMail } from './support/messages.ts'
 import { NO_ENV_FILE, REPOSITORY, type Running, startApp, startNode } from './support/processes.ts'
+import { untilShown } from './support/shown-events.ts'
 import { PATIENCE_MS, until } from './support/until.ts'
 import { startValija, type Valija } from './support/valija.ts'
 import { startWebhookReceiver } from './support/webhook-receiver.ts'
@@ -111,6 +112,7 @@ test('the stream tells of all events in their order, from page to page, and goes
       break
     }
   }
+  await untilShown(valija.sql)
   const { json } = await valija.api<{ data: ValijaEvent[] }>('GET', '/events?limit=100')
   expect(told.map(({ id }) => id)).toEqual(json.data.slice(0, told.length).map(({ id }) => id))
   for (const id of ids) {

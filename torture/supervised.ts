@@ -33,6 +33,7 @@ interface Life {
   name: string
   begunMs: number
   running: Running
+  hasEnded: boolean
   /** Set when it was killed from here. */
   killed: { atMs: number; downMs: number } | null
   /** Set when it was asked to end, to be started again. */
@@ -67,12 +68,15 @@ export class Supervised {
     }
   }
 
-  /** SIGKILL; it is started again after `downMs`, and this resolves when it is up. */
+  /** SIGKILL; it is started again after `downMs`, and this resolves when it is up. Where a crash point was faster, the next life is killed. */
   async kill(downMs: number): Promise<void> {
-    const victim = this.#life
-    victim.killed ??= { atMs: monotonicMs(), downMs }
-    await victim.running.kill()
-    while (this.#life === victim) await delay(lookEveryMs)
+    for (;;) {
+      const victim = await this.#untilAlive()
+      victim.killed ??= { atMs: monotonicMs(), downMs }
+      await victim.running.kill()
+      while (this.#life === victim && !this.#isStopping) await delay(lookEveryMs)
+      if (this.#isStopping || !this.#options.diedAtPoint(victim.running.pid)) break
+    }
     await this.up()
   }
 
@@ -88,7 +92,8 @@ export class Supervised {
 
   /** SIGSTOP, and SIGCONT after `forMs`; resolves then, or when it was killed meanwhile. */
   async pause(forMs: number): Promise<void> {
-    const [atMs, { name, running }] = [monotonicMs(), this.#life]
+    const { name, running } = await this.#untilAlive()
+    const atMs = monotonicMs()
     running.pause()
     await Promise.race([delay(forMs), running.ended])
     running.resume()
@@ -116,6 +121,12 @@ export class Supervised {
     return null
   }
 
+  /** Resolves with the present life, or the next one where that has ended already. */
+  async #untilAlive(): Promise<Life> {
+    while (this.#life.hasEnded && !this.#isStopping) await delay(lookEveryMs)
+    return this.#life
+  }
+
   #begin(): Life {
     this.#lives += 1
     const { command, slot, environment } = this.#options
@@ -125,6 +136,7 @@ export class Supervised {
       name,
       begunMs: monotonicMs(),
       running,
+      hasEnded: false,
       killed: null,
       isRestarted: false,
       decided: Promise.withResolvers(),
@@ -160,6 +172,7 @@ export class Supervised {
       () => undefined,
     )
     const { code, signal } = await life.running.ended
+    life.hasEnded = true
     const endedMs = monotonicMs()
     await watching
     this.#isUp = false
@@ -170,7 +183,8 @@ export class Supervised {
     const kind = this.#kindOfEnd(life, code, signal)
     const detail = kind === 'exit' ? this.#detailOfExit(life, code ?? signal) : ''
     await delay(life.killed?.downMs ?? this.#options.restartAfterMs)
-    return { kind, life: life.name, atMs: life.killed?.atMs ?? endedMs, detail }
+    const atMs = (kind === 'kill' ? life.killed?.atMs : null) ?? endedMs
+    return { kind, life: life.name, atMs, detail }
   }
 
   #kindOfEnd(
@@ -178,9 +192,9 @@ export class Supervised {
     code: number | null,
     signal: string | null,
   ): FaultEntry['kind'] {
+    if (signal === 'SIGKILL' && this.#options.diedAtPoint(running.pid)) return 'point'
     if (killed) return 'kill'
-    if (isRestarted && code === 0) return 'restart'
-    return signal === 'SIGKILL' && this.#options.diedAtPoint(running.pid) ? 'point' : 'exit'
+    return isRestarted && code === 0 ? 'restart' : 'exit'
   }
 
   /** By itself, or by somebody who is not of this run: the kernel, for want of memory. */

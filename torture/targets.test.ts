@@ -37,6 +37,14 @@ test('a life dies at one point that its kind was seen to pass, first at those th
   expect(targetOf('api', 1)?.points).toEqual([2])
 })
 
+test('the first life of each kind gets a point that is passed often, and dies when it first comes there', () => {
+  const { targetOf, log } = open()
+  log('passed worker 4\npassed worker 9\npassed worker 11\noften worker 9\npassed api 2\noften api 2\n')
+  expect(targetOf('worker', 0)).toEqual({ points: [9], passage: 1, afterMs: 0 })
+  expect(targetOf('api', 1)).toEqual({ points: [2], passage: 1, afterMs: 0 })
+  expect(targetOf('worker', 1)?.points).not.toEqual([9])
+})
+
 test('in a walk a life dies at whichever point is left that it passes, and the last process of each kind at none', () => {
   const { targetOf, log } = open('--walk')
   expect(targetOf('worker', 0)?.points).toHaveLength(12)

@@ -2,7 +2,7 @@
  * Which crash points each new life of a process is to die at. A life that ends otherwise leaves its point to a later one.
  *
  *   at random      one of those that this kind of process has been seen to pass, in the order of the seed; those that nobody has died at
- *                  yet come first
+ *                  yet come first. The first life of each kind gets one that is passed often, and dies at once, so that even a short run has such deaths
  *   `--walk`       whichever of all that nobody has died at yet is passed first: no new point is passed by such a life without a death.
  *                  The last process of each kind is told none, so that all goes on meanwhile.
  */
@@ -76,6 +76,7 @@ function createChoice({ seed, roundMs }: Options, points: readonly CrashPoint[])
   const random = createRandom(seed, 'points')
   const order = random.shuffled(points)
   const tries = new Map<string, number>()
+  const certain = new Set<Command>()
   return (command, { passed, often, killed }) => {
     const own = order.filter(({ id }) => passed.has(`${command} ${id}`))
     const tried = ({ id }: CrashPoint) => tries.get(`${command} ${id}`) ?? 0
@@ -83,13 +84,15 @@ function createChoice({ seed, roundMs }: Options, points: readonly CrashPoint[])
     const open = own
       .filter(({ id }) => !killed.has(`${command} ${id}`))
       .sort((one, other) => tried(one) - tried(other))
-    const point = open[0] ?? (own.length > 0 ? random.pick(own) : undefined)
+    const sure = certain.has(command) ? undefined : open.find(({ id }) => often.has(`${command} ${id}`))
+    const point = sure ?? open[0] ?? (own.length > 0 ? random.pick(own) : undefined)
     if (point === undefined) return null
+    if (sure) certain.add(command)
     const name = `${command} ${point.id}`
     const count = tried(point)
     tries.set(name, count + 1)
     // Some points are only passed at the start, others rarely: there the first passage has to do, as where it was missed before.
-    const isEager = count % 2 === 1 || !often.has(name)
+    const isEager = sure !== undefined || count % 2 === 1 || !often.has(name)
     return {
       points: [point.id],
       passage: isEager ? 1 : random.whole(1, 5),

@@ -39,6 +39,9 @@ async function fill(host: string, port: number, fillers: net.Socket[]): Promise<
     const socket = net.connect({ host, port })
     fillers.push(socket.on('error', () => undefined))
     const isMade = new Promise<boolean>((resolve) => socket.once('connect', () => resolve(true)))
-    isFull = !(await Promise.race([isMade, delay(PATIENCE_MS, false)]))
+    if (await Promise.race([isMade, delay(PATIENCE_MS, false)])) continue
+    // This process may have had no turn for as long: what was made meanwhile is told after the timers.
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    isFull = socket.connecting
   }
 }

@@ -289,6 +289,16 @@ export const routes: SeededCause[] = [
   },
 ]
 
+/** The mail's `send_at` is now. */
+async function letTimeCome(world: CauseWorld, id: string): Promise<void> {
+  const uuid = [id.slice('msg_'.length)]
+  const { sql } = world.valija
+  await sql('UPDATE valija.messages SET send_at = now() WHERE id = $1::uuid', uuid)
+  await sql('UPDATE valija.recipients SET next_attempt_at = now() WHERE message_id = $1::uuid', uuid)
+  await sql('UPDATE valija.deliveries SET starts_at = now() WHERE message_id = $1::uuid', uuid)
+  await world.passTime(id)
+}
+
 export const workers: SeededCause[] = [
   tenantShare(),
   {
@@ -299,8 +309,12 @@ export const workers: SeededCause[] = [
     isAlone: true,
     seed: async (world) => {
       await world.site('held.test')
-      const id = await world.send('ann@held.test', { send_at: new Date(Date.now() + 1_000).toISOString() })
+      // An hour ahead, so that it is not gone before the tenant is suspended; then its time comes.
+      const id = await world.send('ann@held.test', {
+        send_at: new Date(Date.now() + 3_600_000).toISOString(),
+      })
       await world.operate('PATCH', `/tenants/${world.valija.tenantId}`, { status: 'suspended' })
+      await letTimeCome(world, id)
       return id
     },
     cure: async (world, id) => {

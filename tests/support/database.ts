@@ -10,6 +10,7 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { inject } from 'vitest'
+import { until } from './until.ts'
 
 /** Any number that no product code uses; advisory locks are per database, and ours is the cluster's `postgres`. */
 const TEMPLATE_LOCK = 7_301_001
@@ -17,6 +18,9 @@ const TEMPLATE_LOCK = 7_301_001
 /** By the day (UTC), as partitions are. */
 const templateOfToday = (): string =>
   `valija_template_${new Date().toISOString().slice(0, 10).replaceAll('-', '')}`
+
+/** What a test has left open on purpose is ended then. */
+const leaveMs = 500
 
 export type TestDatabase = {
   url: string
@@ -57,6 +61,19 @@ async function ensureTemplate(client: pg.Client): Promise<string> {
   return template
 }
 
+/**
+ * Waits a while until nobody is connected to it: a pool's `end` resolves before PostgreSQL has heard of it, and a connection that is
+ * ended by force in between throws at nobody who listens.
+ */
+async function untilLeft(client: pg.Client, name: string): Promise<void> {
+  await until(
+    'its last connection',
+    async () =>
+      (await client.query('SELECT FROM pg_stat_activity WHERE datname = $1', [name])).rowCount === 0,
+    leaveMs,
+  ).catch(() => undefined)
+}
+
 async function make(name: string, { isMigrated }: { isMigrated: boolean }): Promise<TestDatabase> {
   await asAdministrator(async (client) => {
     const source = isMigrated ? ` TEMPLATE ${await ensureTemplate(client)} STRATEGY FILE_COPY` : ''
@@ -67,6 +84,7 @@ async function make(name: string, { isMigrated }: { isMigrated: boolean }): Prom
     drop: async () => {
       const client = new pg.Client(inject('clusterUrl'))
       await client.connect()
+      await untilLeft(client, name)
       await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
       await client.end()
     },

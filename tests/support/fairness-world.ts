@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Internet, startInternet } from './internet.ts'
-import { inParallel, post } from './message-life.ts'
+import { inParallel, post, readEvents } from './message-life.ts'
 import { after } from './smtp-peer.ts'
 import { until } from './until.ts'
 import {
@@ -34,8 +34,15 @@ export interface Handed {
 export interface Measured {
   /** From the request to the site's reply to the final dot: what the tenant's customer waits. */
   dwellMs: number
-  /** Mails that the site was given meanwhile, this one apart. */
+  /** Mails that the site was given since this one was accepted, and due: no slow answer of the API, and no wait for a retry, counts. */
   overtakenBy: number
+}
+
+interface MeasureOptions {
+  /** It is due when it is to be tried again. */
+  isPutOff?: boolean
+  /** It is not looked for so soon after its acceptance. */
+  dueAfterMs?: number
 }
 
 export interface FairnessWorld {
@@ -51,7 +58,7 @@ export interface FairnessWorld {
     options?: { stream?: string; domain?: string },
   ) => Promise<void>
   /** Posts a mail and sees when the site has it. */
-  measure: (call: Call, tenant: string) => Promise<Measured>
+  measure: (call: Call, tenant: string, options?: MeasureOptions) => Promise<Measured>
   /** The same again and again, at an even pace, whatever becomes of those before. */
   measureSeries: (
     call: Call,
@@ -59,6 +66,7 @@ export interface FairnessWorld {
     count: number,
     everyMs: number,
     firstAfterMs?: number,
+    options?: MeasureOptions,
   ) => Promise<Measured[]>
   /** Resolves with the next mails that the site is given, so many. */
   nextHanded: (count: number) => Promise<Handed[]>
@@ -106,7 +114,7 @@ export async function startFairnessWorld(
     workers,
     env: { VALIJA_DATA_DIR: dataDir, VALIJA_RETRY_SCHEDULE: '1s' },
   })
-  const measure = measurer(handed, places)
+  const measure = measurer(handed, places, mailMs)
   const world: FairnessWorld = {
     valija,
     internet,
@@ -118,11 +126,11 @@ export async function startFairnessWorld(
     },
     fill,
     measure,
-    measureSeries: (call, tenant, count, everyMs, firstAfterMs = 0) =>
+    measureSeries: (call, tenant, count, everyMs, firstAfterMs = 0, options = {}) =>
       Promise.all(
         Array.from({ length: count }, async (_, index) => {
           await delay(firstAfterMs + index * everyMs)
-          return measure(call, tenant)
+          return measure(call, tenant, options)
         }),
       ),
     nextHanded: async (count) => {
@@ -164,17 +172,29 @@ async function postPatiently(call: Call, body: unknown): Promise<void> {
   })
 }
 
-function measurer(handed: readonly Handed[], places: ReadonlyMap<string, number>): FairnessWorld['measure'] {
+function measurer(
+  handed: readonly Handed[],
+  places: ReadonlyMap<string, number>,
+  mailMs: number,
+): FairnessWorld['measure'] {
   let serial = 0
-  return async (call, tenant) => {
+  return async (call, tenant, { isPutOff = false, dueAfterMs = 0 } = {}) => {
     serial += 1
     const to = `${tenant}-code${serial}@${domain}`
     const startedAtMs = performance.now()
-    const before = handed.length
-    await post(call, { from: `hi@${tenant}.test`, to, subject: 'Code', text: '123456' })
+    const id = await post(call, { from: `hi@${tenant}.test`, to, subject: 'Code', text: '123456' })
+    const acceptedAtMs = performance.now()
     const place = await until(`${to} at the site`, () => places.get(to) ?? null, giveUpAfterMs)
-    return { dwellMs: handed[place]!.atMs - startedAtMs, overtakenBy: place - before }
+    const dueAtMs = isPutOff ? await retryAtMs(call, id) : acceptedAtMs + dueAfterMs
+    const before = handed.filter(({ atMs }) => atMs - mailMs < dueAtMs).length
+    return { dwellMs: handed[place]!.atMs - startedAtMs, overtakenBy: Math.max(0, place - before) }
   }
+}
+
+/** When a mail that was put off was to be tried again, by the clock of this process. */
+async function retryAtMs(call: Call, id: string): Promise<number> {
+  const deferred = (await readEvents(call, id)).find(({ type }) => type === 'message.deferred')
+  return performance.now() - Date.now() + Date.parse(String(deferred?.data.next_attempt_at))
 }
 
 export function percentile(values: readonly number[], share: number): number {

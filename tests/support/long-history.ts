@@ -21,13 +21,13 @@ const tenants = 40
 
 const partitioned = ['messages', 'bodies', 'recipients', 'attempts', 'events', 'webhook_tries']
 
-/** The days before today have no partitions in a new database. */
+/** The days before today have no partitions in a new database, unless midnight has passed since it was made. */
 const pastDaysSql = `
 DO $$ DECLARE parent text; day timestamptz; BEGIN
   FOREACH parent IN ARRAY ARRAY['${partitioned.join("','")}'] LOOP
     FOR n IN 1..${days + 1} LOOP
       day := (date_trunc('day', now() AT TIME ZONE 'UTC') - make_interval(days => n)) AT TIME ZONE 'UTC';
-      EXECUTE format('CREATE TABLE valija_parts.%I PARTITION OF valija.%I FOR VALUES FROM (%L) TO (%L)',
+      EXECUTE format('CREATE TABLE IF NOT EXISTS valija_parts.%I PARTITION OF valija.%I FOR VALUES FROM (%L) TO (%L)',
         parent || '_' || to_char(day AT TIME ZONE 'UTC', 'YYYYMMDD'), parent, valija.lowest_uuid(day), valija.lowest_uuid(day + interval '1 day'));
     END LOOP;
   END LOOP;

@@ -2,12 +2,15 @@
  * Free TCP ports for the processes under test.
  *
  * Ports 20000 to 29999 lie below Linux's ephemeral range (32768 and up), so no outgoing connection takes one between
- * our look and the listener's bind. Test files run in parallel processes: each one starts to look at a place of its own.
+ * our look and the listener's bind. Test files run in parallel processes: each of those has a part of its own, or one would be given what another
+ * has drawn and not bound yet.
  */
 import net from 'node:net'
 
-const FIRST = 20_000
-const COUNT = 10_000
+const PARTS = 4
+const COUNT = 10_000 / PARTS
+/** vitest counts its processes that run at the same time from 1; what runs without it is alone, in part 0. */
+const FIRST = 20_000 + COUNT * (Number(process.env.VITEST_POOL_ID ?? 0) % PARTS)
 
 /** Given out by this process already: a port may be free again while a test still believes that it has it. */
 const taken = new Set<number>()
@@ -31,5 +34,5 @@ export async function freePort(): Promise<number> {
     taken.add(port)
     if (await isFree(port)) return port
   }
-  throw new Error(`no free port between ${FIRST} and ${FIRST + COUNT}`)
+  throw new Error(`no free port between ${FIRST} and ${FIRST + COUNT - 1}`)
 }

@@ -5,8 +5,8 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { Webhook } from 'standardwebhooks'
+import { freePort } from './ports.ts'
 
 /**
  * `cut` says 200 and breaks off, which is a success; `close` says nothing; `stall` never answers; `drip` sends a header, octet by
@@ -97,9 +97,10 @@ export async function startRoughReceiver(): Promise<RoughReceiver> {
       request.on('error', () => undefined)
       request.on('end', () => handle(request, response, Buffer.concat(chunks).toString('utf8')))
     })
-  let server = serve().listen(0, '127.0.0.1')
+  // Not one that the system hands out: while nobody listens, it would give it to somebody else.
+  const port = await freePort()
+  let server = serve().listen(port, '127.0.0.1')
   await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
   const die = async () => {
     if (!server.listening) return
     const closed = once(server, 'close')

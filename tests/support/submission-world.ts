@@ -5,6 +5,7 @@ import path from 'node:path'
 import nodemailer from 'nodemailer'
 import { certificate } from './certificate.ts'
 import { freePort } from './ports.ts'
+import { until } from './until.ts'
 import { expectStatus, type Smtp, startValija, type TestTenant, type Valija } from './valija.ts'
 
 /** Of one mail, in octets. */
@@ -64,8 +65,11 @@ export async function startSubmissionWorld(): Promise<SubmissionWorld> {
     },
     mailer: mailerOf(smtp.submission, valija.tenantKey),
     rawInInbox: async (to) => {
-      const path = `/inbox?to=${encodeURIComponent(to)}&wait=20s`
-      const { data } = (await valija.api<{ data: { id: string }[] }>('GET', path)).json
+      const path = `/inbox?to=${encodeURIComponent(to)}&wait=5s`
+      const data = await until(`a mail for ${to}`, async () => {
+        const { json } = await valija.api<{ data: { id: string }[] }>('GET', path)
+        return json.data.length > 0 && json.data
+      })
       if (data.length !== 1) throw new Error(`${data.length} mails for ${to}`)
       return (await valija.api('GET', `/inbox/${data[0]!.id}/raw`)).text
     },

@@ -23,7 +23,11 @@ afterAll(async () => {
 })
 
 async function ask(delivery: string, { ehloName = 'mail.acme.example', mxPort = 25 } = {}) {
-  const resolver = createResolver({ servers: [dns.address], timeoutMs: 300, cache: { entries: 0, bytes: 0 } })
+  const resolver = createResolver({
+    servers: [dns.address],
+    timeoutMs: 2_000,
+    cache: { entries: 0, bytes: 0 },
+  })
   try {
     const readiness = createReadiness({
       database,

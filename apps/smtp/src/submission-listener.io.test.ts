@@ -86,7 +86,7 @@ async function beginData(client: SmtpClient): Promise<void> {
 }
 
 test('who does not log in in time is told so and let go, also where a handshake does not end', async () => {
-  const { port } = await start({ loginMs: 300 })
+  const { port } = await start({ loginMs: 2_000 })
   const client = await openSecure(port)
   expect(await client.reply()).toMatch(/^421 4\.4\.2 It took too long/)
   expect(await client.reply()).toBe('closed')
@@ -100,7 +100,7 @@ test('a connection that never begins TLS is closed', async () => {
 })
 
 test('a mail that drips is cut off, and so is an envelope; a session that has taken its mail back is not', async () => {
-  const { port } = await start({ dataMs: 400, envelopeMs: 400 })
+  const { port } = await start({ dataMs: 1_000, envelopeMs: 1_000 })
   const [dripping, waiting, idle] = await Promise.all([1, 2, 3].map(() => openLoggedIn(port, key)))
   await idle!.say('MAIL FROM:<hi@acme.test>')
   await idle!.say('RSET')
@@ -115,7 +115,7 @@ test('a mail that drips is cut off, and so is an envelope; a session that has ta
 })
 
 test('a mail that is here is never cut off, however long it takes to be committed', async () => {
-  const { port, submitted } = await start({ dataMs: 200, envelopeMs: 200, closeMs: 200 })
+  const { port, submitted } = await start({ dataMs: 1_000, envelopeMs: 1_000, closeMs: 200 })
   const client = await openLoggedIn(port, key)
   await beginData(client)
   client.write(`${mailWith()}\r\n.\r\n`)

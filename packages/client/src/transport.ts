@@ -14,7 +14,7 @@ export interface TransportOptions {
   tenant?: string
   /** How long one try may take until its answer is read; 30,000. */
   timeoutMs?: number
-  /** How long a call may take with all its tries and the waits between; 120,000. No try begins after it. */
+  /** How long a call may take with all its tries and the waits between; 120,000. No further try begins when less than 250 ms of it are left. */
   deadlineMs?: number
   /** How many tries at most, where somebody waits who wants to know soon; as many as the deadline allows. */
   maxTries?: number
@@ -47,6 +47,8 @@ export interface Answer {
 /** The waits between tries: the first, and the longest. Each is drawn from its upper half, so that clients do not come in step. */
 const firstWaitMs = 250
 const longestWaitMs = 10_000
+/** With less time left than a round trip may take, a further try would say `no_answer` in place of what the last one was told. */
+const shortestTryMs = 250
 
 export class Transport {
   readonly #options: Required<Omit<TransportOptions, 'tenant' | 'url'>>
@@ -84,15 +86,18 @@ export class Transport {
         return await this.#try(call, options, endMs - performance.now())
       } catch (error) {
         const waitMs = tries < this.#options.maxTries ? waitBefore(error, call, tries) : null
-        if (waitMs === null || performance.now() + waitMs >= endMs) throw error
+        const hasTime = (afterMs: number) => endMs - performance.now() - afterMs >= shortestTryMs
+        if (waitMs === null || !hasTime(waitMs)) throw error
         await wait(waitMs, options.signal)
+        // Asked again: the wait may have taken longer, as where the machine slept meanwhile.
+        if (!hasTime(0)) throw error
       }
     }
   }
 
   async #try(call: Call, { signal, timeoutMs }: CallOptions, leftMs: number): Promise<Answer> {
     signal?.throwIfAborted()
-    const limitMs = Math.ceil(Math.min(timeoutMs ?? this.#options.timeoutMs, leftMs))
+    const limitMs = Math.max(1, Math.ceil(Math.min(timeoutMs ?? this.#options.timeoutMs, leftMs)))
     const limit = AbortSignal.timeout(limitMs)
     const { method, path, headers, body } = call
     const {

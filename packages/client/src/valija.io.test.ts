@@ -1,5 +1,5 @@
 /** Calls over real sockets to a server that fails as it is told. */
-import { expect, expectTypeOf, test } from 'vitest'
+import { expect, expectTypeOf, onTestFinished, test, vi } from 'vitest'
 import { type Domain, Valija, ValijaError } from './index.ts'
 import { type Asked, problem, type ScriptedAnswer, startScriptedApi } from './scripted-api.test-support.ts'
 
@@ -110,10 +110,37 @@ test('a Retry-After beyond the deadline is not waited for', async () => {
 })
 
 test('the deadline ends the tries, with what the last one met', async () => {
+  // The shortest waits: tries begin after 0, 125, 375 and 875 ms, and the next one would have no time.
+  vi.spyOn(Math, 'random').mockReturnValue(0)
+  onTestFinished(() => void vi.restoreAllMocks())
   const { asked, client } = await startScriptedApi([problem(503, 'database_unavailable')])
-  const error = await refusal(client.send(mail, { deadlineMs: 1500 }))
+  const error = await refusal(client.send(mail, { deadlineMs: 2_000 }))
   expect(error).toMatchObject({ code: 'database_unavailable', status: 503 })
   expect(asked.length).toBeGreaterThan(1)
+})
+
+test('no try begins that the deadline would cut: what the last one was told is thrown', async () => {
+  const { asked, client } = await startScriptedApi([
+    problem(503, 'database_unavailable', { 'retry-after': '10' }),
+    'silence',
+  ])
+  expect(await refusal(client.send(mail, { deadlineMs: 10_200 }))).toMatchObject({ status: 503 })
+  expect(asked).toHaveLength(1)
+})
+
+test('nor does one after a wait that took longer than the time that was left, as where the machine slept', async () => {
+  const now = performance.now.bind(performance)
+  let sleptMs = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + sleptMs)
+  onTestFinished(() => void vi.restoreAllMocks())
+  const { asked, client } = await startScriptedApi(() => {
+    setTimeout(() => {
+      sleptMs = 60_000
+    }, 700)
+    return problem(503, 'database_unavailable', { 'retry-after': '1' })
+  })
+  expect(await refusal(client.send(mail, { deadlineMs: 30_000 }))).toMatchObject({ status: 503 })
+  expect(asked).toHaveLength(1)
 })
 
 test('as many tries as were allowed, and no more', async () => {
@@ -125,10 +152,10 @@ test('as many tries as were allowed, and no more', async () => {
 
 test('a try without an answer is given up and repeated; when all were, it says that it may have been accepted', async () => {
   const { asked, client } = await startScriptedApi(['silence', accepted])
-  expect(await client.send(mail, { timeoutMs: 300 })).toEqual(accepted.json)
+  expect(await client.send(mail, { timeoutMs: 1_000 })).toEqual(accepted.json)
   expect(asked).toHaveLength(2)
   const { client: other } = await startScriptedApi(['silence'])
-  const error = await refusal(other.send(mail, { timeoutMs: 300, deadlineMs: 500 }))
+  const error = await refusal(other.send(mail, { timeoutMs: 1_000, deadlineMs: 1_700 }))
   expect(error).toMatchObject({ code: 'no_answer', status: null, isRetryable: true })
 })
 

@@ -235,9 +235,10 @@ describe('a pattern', () => {
   })
 
   test('costs no more than the length of what it reads', () => {
-    const startedAt = performance.now()
+    const before = process.threadCpuUsage()
     compileTextPattern('a*a*a*a*a*a*a*a*b')('a'.repeat(200_000))
-    expect(performance.now() - startedAt).toBeLessThan(1_000)
+    const { user, system } = process.threadCpuUsage(before)
+    expect((user + system) / 1_000).toBeLessThan(1_000)
   })
 })
 

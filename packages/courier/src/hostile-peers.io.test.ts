@@ -136,7 +136,7 @@ describe('over several exchangers', () => {
     const good = await startScriptedPeer({})
     ourOwn.peer = await startScriptedPeer(script)
     const bad = ourOwn.targetOf()
-    const limits = { ...deadlines, greetingMs: 150, tlsMs: 150 }
+    const limits = { ...deadlines, greetingMs: 1_000, tlsMs: 1_000 }
     const opened = await openFirst([bad, { ...bad, port: good.port }], limits)
     if (opened.ok) await opened.session.close()
     await good.close()

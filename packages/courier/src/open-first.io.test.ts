@@ -77,7 +77,7 @@ describe('the next candidate is tried', () => {
     const tls = await makeCertificate('wrong.example')
     const first = await candidate({ tls, ...script }, overrides)
     const second = await candidate({})
-    const opened = await openFirst([first, second], { ...deadlines, greetingMs: 150 })
+    const opened = await openFirst([first, second], { ...deadlines, greetingMs: 1_000 })
     const report = await sendOver(opened)
     expectReport(report, queued)
     expect(report).toMatchObject({ host: 'mx2.example', port: second.port })
@@ -87,7 +87,8 @@ describe('the next candidate is tried', () => {
   })
 
   test('when nobody listens', async () => {
-    const report = await sendOver(await openFirst([await nobody(), await candidate({})], deadlines))
+    const good = await candidate({})
+    const report = await sendOver(await openFirst([await nobody(), good], deadlines))
     expectReport(report, queued)
     expect(report.transcript[0]?.line).toContain('connection_refused')
   })
@@ -104,7 +105,7 @@ describe('when none will do', () => {
     const silent = await candidate({ greeting: 'SILENCE' })
     const refusing = await candidate({ greeting: '554 5.7.1 blocked' })
     const down = await nobody()
-    const opened = await openFirst([silent, refusing, down], { ...deadlines, greetingMs: 100 })
+    const opened = await openFirst([silent, refusing, down], { ...deadlines, greetingMs: 1_000 })
     expect(opened).toMatchObject({ ok: false, report: { host: 'mx2.example', port: refusing.port } })
     if (opened.ok) return
     expectReport(opened.report, { phase: 'greeting', reply: '554 5.7.1 blocked' })

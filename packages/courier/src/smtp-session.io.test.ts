@@ -100,7 +100,7 @@ describe('what comes too early', () => {
   })
 
   test('an acceptance in the middle of the body is none', async () => {
-    const bytes = Buffer.alloc(4_000_000, 'x'.repeat(76).concat('\r\n'))
+    const bytes = Buffer.alloc(16_000_000, 'x'.repeat(76).concat('\r\n'))
     const report = await bench.attempt(
       { inBody: { afterBytes: 100_000, act: '250 2.0.0 queued' } },
       { bytes },

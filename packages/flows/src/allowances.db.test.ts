@@ -29,7 +29,7 @@ beforeEach(() => {
 async function createCaller(): Promise<Caller> {
   const tenantId = nextId()
   await database.engine.query('INSERT INTO valija.tenants (id, name) VALUES ($1, $2)', [tenantId, tenantId])
-  const usage = [{ of: 'tenant', ownerId: tenantId, name: 'recipients_per_day', value: 1_000 }]
+  const usage = [{ of: 'tenant', ownerId: tenantId, name: 'recipients_per_hour', value: 1_000 }]
   return { tenantId, limits: { usage, size: [], seen: [], isSuspended: false } } as unknown as Caller
 }
 

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createBatcher } from './batcher.ts'
 
 const limits = { maxItems: 10, maxWeight: 100, weigh: () => 1, isItemsFault: () => true }
@@ -61,6 +61,8 @@ describe('a line with limits', () => {
   const line = { maxItems: 10, refuse: (why: string) => new Error(why) }
 
   test('refuses what comes when it is full, and what has waited too long; what has begun is left to its end', async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
     const lateMs = performance.now() + 300
     const gate = Promise.withResolvers<void>()
     const batcher = createBatcher<number, number>(
@@ -74,30 +76,36 @@ describe('a line with limits', () => {
     await new Promise<void>((resolve) => setImmediate(resolve))
     const [second, third] = [batcher.add(2), batcher.add(3)]
     await expect(batcher.add(4)).rejects.toThrow('full')
-    await expect(second).rejects.toThrow('late')
-    await expect(third).rejects.toThrow('late')
+    const refusals = Promise.all([
+      expect(second).rejects.toThrow('late'),
+      expect(third).rejects.toThrow('late'),
+    ])
+    await vi.advanceTimersByTimeAsync(300)
+    await refusals
     gate.resolve()
     expect(await begun).toBe(1)
   })
 
   test('never begins what is late, whoever stands before it, and also when a batch is run singly', async () => {
+    let nowMs = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs)
+    onTestFinished(() => void vi.restoreAllMocks())
     const begun: number[][] = []
     const batcher = createBatcher<number, number>(
       async (items) => {
         begun.push(items)
         if (items.length > 1) {
           // The process was busy until the second one's time was over.
-          while (performance.now() < startedMs + 310);
+          nowMs = 310
           throw new Error('one is to blame')
         }
         return items
       },
       {
         ...limits,
-        line: { ...line, beginByMs: (item) => startedMs + [1_000_000, 1_000_000, 300, -1][item]! },
+        line: { ...line, beginByMs: (item) => [1_000_000, 1_000_000, 300, -1][item]! },
       },
     )
-    const startedMs = performance.now()
     const results = await Promise.allSettled([0, 1, 2, 3].map((item) => batcher.add(item)))
     expect(begun).toEqual([[0, 1, 2], [0], [1]])
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected'])

@@ -4,7 +4,7 @@
  * A hint is completed as soon as its rows are leased and handed to the site scheduler: from there on the lease owns the work.
  * Bounded by the number of leases held, so a slow world makes hints wait and not memory grow.
  */
-import { steadyNowMs, type Uuid } from '@valija/core'
+import { steadyNowMs, type Uuid, uuidTimeMs } from '@valija/core'
 import type { SiteScheduler } from '@valija/courier'
 import {
   deleteOrphans,
@@ -236,6 +236,9 @@ function openSites(
   return { sites, heldBack }
 }
 
+/** The events of a mail's acceptance have their ids so long after the mail's recipients at most. */
+const acceptedMs = 2
+
 async function leaseHint(parts: DelivererParts, hint: Hint, isToBeSent = true): Promise<InHand[]> {
   let askedAtMs = 0
   const { deliveries, orphans } = await askPatiently(() => {
@@ -244,6 +247,7 @@ async function leaseHint(parts: DelivererParts, hint: Hint, isToBeSent = true): 
   }, parts.stopping)
   if (deliveries.length > 0) parts.wake.send('dispatch', roomPayload)
   const inHand = deliveries.map((delivery) => {
+    parts.clock.saw(uuidTimeMs(delivery.recipientId) + acceptedMs)
     const lease = parts.leases.add(delivery, askedAtMs)
     begin(parts, delivery, lease)
     return { delivery, lease }

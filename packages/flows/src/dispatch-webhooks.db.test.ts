@@ -44,6 +44,11 @@ const tenantId = nextId()
 /** The contract's schedule would take days. */
 const quick = (retryWaitsMs: number[]): WebhookPolicy => ({ ...webhookPolicy, retryWaitsMs })
 
+/** Half of what the sweep and the usual time-out take: what came within it needed neither. */
+const soonMs = 7_500
+/** By these nobody's try ends, nor is an endpoint slow, while a test goes on. */
+const patient = { tryTimeoutMs: 60_000, slowMs: 60_000, leaseMs: 120_000 }
+
 let testDatabase: TestDatabase
 let database: Database
 let wake: Wake
@@ -245,7 +250,7 @@ describe('a webhook that is not taken', () => {
     const waits = calls.slice(1).map((call, index) => call.atMs - calls[index]!.atMs)
     for (const [index, wait] of [100, 300, 500].entries()) {
       expect(waits[index]).toBeGreaterThanOrEqual(wait)
-      expect(waits[index]).toBeLessThan(wait + 1_000)
+      expect(waits[index]).toBeLessThan(wait + soonMs)
     }
     const tries = await rowsOf('webhook_tries', webhookId)
     expect(tries.map((entry) => [entry.number, entry.outcome, entry.status_code])).toEqual([
@@ -312,7 +317,7 @@ describe('a webhook that is not taken', () => {
     dispatcher({ policy: quick([10]), tryTimeoutMs: 300 })
     await emit(1)
     const [first, second] = await peer.received(2)
-    expect(second!.atMs - first!.atMs).toBeLessThan(2_000)
+    expect(second!.atMs - first!.atMs).toBeLessThan(soonMs)
     expect((await rowsOf('webhook_tries', webhookId))[0].error).toMatch(/^timeout/)
   })
 
@@ -333,7 +338,7 @@ describe('a webhook that is not taken', () => {
       return tries.length > 0 && tries
     })
     expect(entry).toMatchObject({ outcome: 'failed', error: expect.stringMatching(/^timeout/) })
-    expect(entry.duration_ms).toBeLessThan(2_000)
+    expect(entry.duration_ms).toBeLessThan(soonMs)
     server.close()
   })
 
@@ -364,14 +369,12 @@ describe('an endpoint that is in trouble', () => {
   test('one that hangs delays none of 199 others', async () => {
     const [well, hanging] = [await receiver(), await receiver()]
     hanging.answers = () => ({ status: 'silence' })
-    await endpoint(hanging)
+    const hangingId = await endpoint(hanging)
     for (let index = 0; index < 199; index++) await endpoint(well)
-    dispatcher({ tryTimeoutMs: 10_000 })
-    const start = performance.now()
+    dispatcher(patient)
     for (let round = 0; round < 20; round++) await emit(1)
     await well.received(199 * 20)
-    const tookMs = performance.now() - start
-    expect(tookMs).toBeLessThan(9_000)
+    expect(await rowsOf('webhook_tries', hangingId)).toEqual([])
     expect(hanging.calls.length).toBeLessThanOrEqual(8)
     await hanging.stop()
     receivers.splice(receivers.indexOf(hanging), 1)
@@ -380,13 +383,12 @@ describe('an endpoint that is in trouble', () => {
   test('one that hangs delays no other on the same host', async () => {
     const host = await receiver()
     host.answers = (call) => (call.path === '/hangs' ? { status: 'silence' } : {})
-    await endpoint({ url: `${host.url}hangs`, secret: host.secret })
+    const hangingId = await endpoint({ url: `${host.url}hangs`, secret: host.secret })
     await endpoint({ url: `${host.url}well`, secret: host.secret })
-    dispatcher({ tryTimeoutMs: 10_000 })
-    const start = performance.now()
+    dispatcher(patient)
     await emit(40)
     await until('40 events', () => host.calls.filter((call) => call.path === '/well').length === 40)
-    expect(performance.now() - start).toBeLessThan(3_000)
+    expect(await rowsOf('webhook_tries', hangingId)).toEqual([])
     await host.stop()
     receivers.splice(receivers.indexOf(host), 1)
   })
@@ -400,11 +402,10 @@ describe('an endpoint that is in trouble', () => {
     await database.engine.query('UPDATE valija.webhooks SET failing_since = now() WHERE id = ANY ($1)', [
       dead,
     ])
-    dispatcher({ places: 6, troubledPlaces: 2, tryTimeoutMs: 10_000 })
-    const start = performance.now()
+    dispatcher({ places: 6, troubledPlaces: 2, ...patient })
     await emit(50)
     await well.received(50)
-    expect(performance.now() - start).toBeLessThan(5_000)
+    for (const id of dead) expect(await rowsOf('webhook_tries', id)).toEqual([])
     expect(hanging.calls.length).toBeLessThanOrEqual(2)
     await hanging.stop()
     receivers.splice(receivers.indexOf(hanging), 1)
@@ -529,7 +530,7 @@ describe('a dispatcher that is gone', () => {
     dispatcher()
     const [call] = await peer.received(1)
     expect(call!.atMs - leasedAt).toBeGreaterThan(1_000)
-    expect(call!.atMs - leasedAt).toBeLessThan(3_000)
+    expect(call!.atMs - leasedAt).toBeLessThan(soonMs)
     await outboxIsEmpty(webhookId)
   })
 
@@ -554,8 +555,8 @@ describe('a dispatcher that is gone', () => {
     await peer.received(1)
     const writtenAt = performance.now()
     await emit(1)
-    const [, call] = await peer.received(2, 10 * sweepMs)
-    expect(call!.atMs - writtenAt).toBeLessThan(10 * sweepMs)
+    const [, call] = await peer.received(2)
+    expect(call!.atMs - writtenAt).toBeLessThan(20 * sweepMs)
     expect(webhookLimits.sweepMs).toBe(15_000)
   })
 
@@ -581,8 +582,8 @@ describe('a dispatcher that is gone', () => {
     const peer = await receiver()
     const webhookId = await endpoint(peer)
     await database.engine.query(
-      'INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at) VALUES ($1, $2, $3, now())',
-      [webhookId, randomUUID(), tenantId],
+      'INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at) VALUES ($1, $2, $3, $4)',
+      [webhookId, randomUUID(), tenantId, new Date(clock.nowMs() - 1_000)],
     )
     dispatcher()
     await outboxIsEmpty(webhookId)

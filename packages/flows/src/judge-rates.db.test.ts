@@ -31,19 +31,14 @@ async function newTenant(alarms: Partial<AlarmLimits> = {}): Promise<Uuid> {
   return id
 }
 
-/** As count-events.ts writes them. */
-async function setCounts(
-  tenantId: Uuid,
-  counts: Record<string, number>,
-  stream = 'bulk',
-  hoursAgo = 0,
-): Promise<void> {
+/** As count-events.ts writes them; all in the hour of the tenant's first, lest another one begins meanwhile and both are summed. */
+async function setCounts(tenantId: Uuid, counts: Record<string, number>, stream = 'bulk'): Promise<void> {
   await database.engine.query(
     `INSERT INTO valija.stats (tenant_id, span, starts_at, domain, stream, provider, outcome, reason, count)
-     SELECT $1, 'hour', date_trunc('hour', now(), 'UTC') - make_interval(hours => $5), 'acme.test', $2, '', outcome, '', count
+     SELECT $1, 'hour', coalesce((SELECT max(starts_at) FROM valija.stats WHERE tenant_id = $1), date_trunc('hour', now(), 'UTC')), 'acme.test', $2, '', outcome, '', count
      FROM unnest($3::text[], $4::bigint[]) AS given (outcome, count)
      ON CONFLICT (tenant_id, span, starts_at, domain, stream, provider, outcome, reason) DO UPDATE SET count = excluded.count`,
-    [tenantId, stream, Object.keys(counts), Object.values(counts), hoursAgo],
+    [tenantId, stream, Object.keys(counts), Object.values(counts)],
   )
   await database.engine.query(
     `INSERT INTO valija.stats_cursors (tenant_id, transaction, id, moved_at) VALUES ($1, '1', $1, now())
@@ -196,11 +191,16 @@ describe('bulk mail', () => {
     await setCounts(tenantId, worse)
     await judge()
     await resumeBulk(database.engine, tenantId)
+    const { rows } = await database.engine.query<{ heldS: number }>(
+      `SELECT floor(extract(epoch FROM ended_at - began_at))::int AS "heldS" FROM valija.tenant_suspensions WHERE tenant_id = $1`,
+      [tenantId],
+    )
+    const [{ heldS } = { heldS: null }] = rows
     await judge()
     expect((await pauseOf(tenantId)).at).toBeNull()
-    // The hour in which it was let go is over.
+    // As if it had been let go in the hour before.
     await database.engine.query(
-      `UPDATE valija.tenants SET bulk_resumed_at = bulk_resumed_at - interval '1 hour' WHERE id = $1`,
+      `UPDATE valija.tenants SET bulk_resumed_at = (SELECT max(starts_at) - interval '1 minute' FROM valija.stats WHERE tenant_id = $1) WHERE id = $1`,
       [tenantId],
     )
     await setCounts(tenantId, good)
@@ -210,6 +210,8 @@ describe('bulk mail', () => {
     await judge()
     expect((await pauseOf(tenantId)).at).toBeInstanceOf(Date)
     expect(await ofType(tenantId, 'tenant.paused')).toHaveLength(2)
-    expect(await ofType(tenantId, 'tenant.resumed')).toMatchObject([{ stream: 'bulk', paused_seconds: 0 }])
+    expect(await ofType(tenantId, 'tenant.resumed')).toMatchObject([
+      { stream: 'bulk', paused_seconds: heldS },
+    ])
   })
 })

@@ -103,7 +103,7 @@ test('are found also while another stream has mail that may go', async () => {
   await wait('free.test', 1, 1)
   await database.engine.query(
     `INSERT INTO valija.deliveries (recipient_id, message_id, tenant_id, stream, route, domain, state, due_at, expires_at)
-     SELECT uuidv7(), uuidv7(), $1, 'transactional', 'mx', 'other.test', 'waiting', now(), now() + interval '1 d' FROM generate_series(1, 2)`,
+     SELECT uuidv7(), uuidv7(), $1, 'transactional', 'mx', 'other.test', 'waiting', now() - interval '1 s', now() + interval '1 d' FROM generate_series(1, 2)`,
     [tenantId],
   )
   const quotas = [quota, { ...quota, stream: 'transactional' as const }]

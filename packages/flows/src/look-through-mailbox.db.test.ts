@@ -232,11 +232,12 @@ test.each<[string, string[]]>([
 })
 
 test('of a thousand addresses fifty are looked at, in no time', () => {
-  const begun = performance.now()
+  const before = process.threadCpuUsage()
   const raw = Buffer.from(
     `To: ${Array.from({ length: 5_000 }, (_, i) => `a${i}@b.test`).join(', ')}\n${'x'.repeat(1e6)}@\n\n`,
   )
   expect(deliveredTo(raw)).toHaveLength(50)
   expect(deliveredTo(Buffer.from(`To: ${'@'.repeat(200_000)}${'a'.repeat(200_000)}\n\n`))).toEqual([])
-  expect(performance.now() - begun).toBeLessThan(2_000)
+  const { user, system } = process.threadCpuUsage(before)
+  expect((user + system) / 1_000).toBeLessThan(2_000)
 })

@@ -77,7 +77,7 @@ async function accept(state: string, over: Over = {}) {
   await acceptMessages(database.engine, [message], { directShare: 0 })
   const { id } = message.recipients[0]!
   await sql(
-    `UPDATE valija.deliveries SET state = $2, due_at = now() + make_interval(secs => $3),
+    `UPDATE valija.deliveries SET state = $2, due_at = date_trunc('milliseconds', now()) + make_interval(secs => $3),
        leased_until = CASE WHEN $2 = 'leased' THEN now() + interval '20 s' END, admitted_at = CASE WHEN $2 = 'admitted' THEN now() END
      WHERE recipient_id = $1`,
     [id, state, dueInMs / 1000],

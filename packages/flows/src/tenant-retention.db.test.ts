@@ -151,7 +151,7 @@ test('an event that an endpoint was not told of yet keeps its mail; one that it 
   )
   const old = await mail(short, 3)
   await sql(
-    `INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at) SELECT $1, id, tenant_id, now() FROM valija.events`,
+    `INSERT INTO valija.webhook_outbox (webhook_id, event_id, tenant_id, due_at) SELECT $1, id, tenant_id, now() - interval '1 s' FROM valija.events`,
     [webhook],
   )
   await keep()
@@ -265,7 +265,9 @@ test('whoever waits for a message that an erasure has keeps no digests meanwhile
   const redaction = redactOldMessages(database, short, 1)
   try {
     await until('the redaction waits', async () => {
-      const { rowCount } = await erasure.query('SELECT FROM pg_locks WHERE NOT granted')
+      const { rowCount } = await erasure.query(
+        'SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()',
+      )
       return rowCount === 1
     })
     const { rows } = await erasure.query(

@@ -131,22 +131,22 @@ test('a server that has news without end is looked at now and then, and nothing 
         await waiting.promise
       },
     }),
-    { betweenMs: 400 },
+    { betweenMs: 2_000 },
   )
   await until('some looks', () => looks.length >= 2)
   const noted = await lookedAt(id)
   await until('more looks', () => looks.length >= 4)
   calm = true
   const pauses = looks.slice(1).map((at, n) => at - looks[n]!)
-  expect(Math.min(...pauses)).toBeGreaterThanOrEqual(390)
+  expect(Math.min(...pauses)).toBeGreaterThanOrEqual(1_990)
   expect(await lookedAt(id)).toEqual(noted)
   await until('quiet', async () => {
     const before = looks.length
-    await new Promise((resolve) => setTimeout(resolve, 500))
+    await new Promise((resolve) => setTimeout(resolve, 2_500))
     return looks.length === before
   })
   const toldAt = performance.now()
   news()
   await until('a look', () => looks.at(-1)! > toldAt)
-  expect(looks.at(-1)! - toldAt).toBeLessThan(350)
+  expect(looks.at(-1)! - toldAt).toBeLessThan(1_500)
 })

@@ -207,11 +207,12 @@ describe('properties', () => {
 
   it('takes time in proportion to the length at most', () => {
     for (const unit of ['a', '.', '@', '"', '(', 'õ', 'xn--', '\u0301', '<a@b.test>']) {
-      const started = performance.now()
+      const before = process.threadCpuUsage()
       parseAddress(unit.repeat(1_000_000))
       parseDomain(unit.repeat(1_000_000))
       for (let i = 0; i < 100; i++) parseAddress(`a@${unit.repeat(900 / unit.length)}`)
-      expect(performance.now() - started).toBeLessThan(1_000)
+      const { user, system } = process.threadCpuUsage(before)
+      expect((user + system) / 1_000).toBeLessThan(1_000)
     }
   })
 })

@@ -109,11 +109,11 @@ beforeAll(async () => {
   await query(postgres.url, 'CREATE TABLE kept (n int)')
   await query(postgres.url, 'INSERT INTO kept VALUES (7)')
   await postgres.stop()
-}, 30_000)
+})
 
 afterAll(() => rm(base, { recursive: true, force: true }))
 
-describe('an embedded PostgreSQL', { timeout: 30_000 }, () => {
+describe('an embedded PostgreSQL', () => {
   test('keeps its data over a restart, durably, on a private socket and no port', async () => {
     const postgres = await startEmbeddedPostgres({
       dataDir: await preparedFolder('restart'),
@@ -244,7 +244,7 @@ describe('an embedded PostgreSQL', { timeout: 30_000 }, () => {
   })
 })
 
-describe.skipIf(!isRoot)('as root', { timeout: 30_000 }, () => {
+describe.skipIf(!isRoot)('as root', () => {
   test('works in a folder that the user of PostgreSQL cannot reach, from the first start on', async () => {
     const closed = path.join(base, 'closed')
     await mkdir(closed, { mode: 0o700 })

@@ -23,7 +23,7 @@ function run(start: string, options = 'drainLimitMs: 60_000'): Running {
 
 const said = ({ lines }: Running) => lines.filter((line) => !line.startsWith('{'))
 
-describe('a process', { timeout: 20_000 }, () => {
+describe('a process', () => {
   test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
     'drains in reverse at %s and exits with 0',
     async (signal) => {

@@ -155,7 +155,7 @@ export async function runUntilSignal(options: RunOptions): Promise<never> {
   }
   const fatal = failure ?? (await ended)
   const spentMs = Math.max(0, performance.now() - endedAtMs)
-  const isClean = await drain(steps, log, Math.max(0, Math.round(drainLimitMs - spentMs)))
+  const isClean = await drain(steps, log, Math.max(0, Math.floor(drainLimitMs - spentMs)))
   clearInterval(keepAlive)
   process.exit(fatal || !isClean ? 1 : 0)
 }

@@ -7,6 +7,12 @@ import type pg from 'pg'
 export interface DatabaseClock {
   /** Milliseconds since 1970, by PostgreSQL's clock. */
   nowMs(): number
+  /**
+   * Another process said this time (milliseconds since 1970) of what is gone on with here: whatever is said from now on is later, so that what
+   * comes after something else never seems to come before it. Of a time that is farther ahead than clocks are read wrong nothing follows:
+   * PostgreSQL's clock was set.
+   */
+  saw(timeMs: number): void
   /** Measures the offset anew. */
   sync(): Promise<void>
   stop(): void
@@ -14,8 +20,12 @@ export interface DatabaseClock {
 
 /** The offset is measured this often; a machine's clock drifts far less than a millisecond in it. */
 const syncEveryMs = 30_000
-/** Readings for one measurement: the one with the shortest round trip is nearest to the truth. */
-const readings = 3
+/** Readings for one measurement at most: the one with the shortest round trip is nearest to the truth. */
+const readings = 10
+/** A reading that took no longer is near enough. */
+const quickMs = 1
+/** No reading is so far from the truth. */
+const errorMs = 1_000
 
 /**
  * Starts a clock; the first measurement is made before this resolves.
@@ -33,8 +43,16 @@ export async function startDatabaseClock(
   await sync()
   const timer = setInterval(() => void sync().catch(onError), syncEveryMs)
   timer.unref()
+  let seenMs = 0
+  const readMs = () => Math.floor(performance.now() + offsetMs)
   return {
-    nowMs: () => Math.floor(performance.now() + offsetMs),
+    nowMs: () => {
+      const ms = readMs()
+      return ms <= seenMs && seenMs < ms + errorMs ? seenMs + 1 : ms
+    },
+    saw: (timeMs) => {
+      if (timeMs > seenMs && timeMs < readMs() + errorMs) seenMs = Math.floor(timeMs)
+    },
     sync,
     stop: () => clearInterval(timer),
   }
@@ -45,7 +63,7 @@ async function measureOffset(pool: pg.Pool): Promise<number> {
   const client = await pool.connect()
   try {
     let best = { offsetMs: 0, roundTripMs: Number.POSITIVE_INFINITY }
-    for (let count = 0; count < readings; count++) {
+    for (let count = 0; count < readings && best.roundTripMs > quickMs; count++) {
       const before = performance.now()
       const result = await client.query<{ now: number }>(
         'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',

@@ -3,6 +3,7 @@ import { createIdSource, type Uuid } from '@valija/core'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase } from '../../../tests/support/database.ts'
+import { untilShown } from '../../../tests/support/shown-events.ts'
 import { until } from '../../../tests/support/until.ts'
 import { countEvents, statsNameLimits } from './count-events.ts'
 import { type Database, openDatabase } from './database.ts'
@@ -54,32 +55,12 @@ function eventOf(tenantId: Uuid, type: string, data: Data = {}, more: Partial<Ne
 const write = (client: Pick<pg.Pool, 'query'>, events: readonly NewEvent[]) =>
   client.query(`WITH ${eventExpressions(1)} SELECT`, eventParameters(events))
 
-/** Waits until readers of the stream may see all that there is: a statement of PostgreSQL's own housekeeping can be in the way for a moment. */
-async function untilVisible(): Promise<void> {
-  await until('nothing older is open', async () => {
-    const { rows } = await database.engine.query<{ isVisible: boolean }>(
-      'SELECT coalesce(max(transaction) < valija.event_horizon(), true) AS "isVisible" FROM valija.events',
-    )
-    return rows[0]?.isVisible
-  })
-}
+const shown = () => untilShown(async (sql) => (await database.engine.query(sql)).rows)
 
 /** Counts all that there is. */
 async function count(most = 20_000): Promise<number> {
-  await untilVisible()
-  let total = 0
-  await until('all are counted', async () => {
-    total += await countVisible(most)
-    // A transaction of another test's database that ends during a look counts as one of this database that is open.
-    const { rows } = await database.engine.query<{ isCounted: boolean }>(
-      `SELECT NOT EXISTS (
-         SELECT FROM valija.events AS e JOIN valija.tenants AS t ON t.id = e.tenant_id
-         LEFT JOIN valija.stats_cursors AS c ON c.tenant_id = e.tenant_id
-         WHERE e.type <> 'message.attempted' AND e.transaction < valija.event_horizon() AND (c.id IS NULL OR (e.transaction, e.id) > (c.transaction, c.id))) AS "isCounted"`,
-    )
-    return rows[0]?.isCounted
-  })
-  return total
+  await shown()
+  return countVisible(most)
 }
 
 async function countVisible(most: number): Promise<number> {
@@ -279,7 +260,7 @@ describe('other tenants’ events are shown', () => {
     await write(database.engine, [eventOf(tenantId, 'accepted', { latency_ms: 1, tags: ['a'] })])
     await gate.query('SELECT pg_advisory_lock(4711)')
     let counted = 0
-    await untilVisible()
+    await shown()
     const counting = countVisible(20_000).then((total) => {
       counted = total
     })

@@ -49,8 +49,10 @@ export function openDatabase(options: DatabaseOptions): Database {
     isAskedTogether: true,
   })
   const tenant = openPool(options, { role: 'valija_tenant', connections: 2, statementTimeoutMs: 10_000 })
-  const operators = new PrismaClient({ adapter: new PrismaPg(engine) })
-  const tenants = new PrismaClient({ adapter: new PrismaPg(tenant) })
+  // For a connection a transaction waits as long as a statement does: there are few, and Prisma's own two seconds are soon over where many ask.
+  const transactionOptions = { maxWait: livenessOptions.connectionTimeoutMillis }
+  const operators = new PrismaClient({ adapter: new PrismaPg(engine), transactionOptions })
+  const tenants = new PrismaClient({ adapter: new PrismaPg(tenant), transactionOptions })
   return {
     url: options.url,
     engine,

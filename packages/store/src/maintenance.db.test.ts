@@ -1,6 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { createIdSource } from '@valija/core'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, createEmptyDatabase } from '../../../tests/support/database.ts'
 import { type Database, openDatabase } from './database.ts'
 import {
@@ -17,12 +18,28 @@ let database: Database
 let url: string
 let drop: () => Promise<void>
 const dayMs = 86_400_000
+/** More than a test takes. */
+const testMs = 60_000
+const dayName = (ahead: number) =>
+  new Date(Date.now() + ahead * dayMs).toISOString().slice(0, 10).replaceAll('-', '')
+/** The day (UTC) whose partitions are known to be there, with those of the days after it. */
+let lastDay: string
 
 beforeAll(async () => {
+  lastDay = dayName(0)
   const made = await createDatabase()
   url = made.url
   drop = made.drop
   database = openDatabase({ url, onError: () => {} })
+})
+beforeEach(async () => {
+  // No test goes on over midnight: what is today and how many days are there would change within it.
+  const leftMs = dayMs - (Date.now() % dayMs)
+  if (leftMs < testMs) await delay(leftMs + 100) // a timer may come a little early
+  if (dayName(0) === lastDay) return
+  lastDay = dayName(0)
+  await ensurePartitions(database.engine)
+  while ((await dropOldPartitions(database.engine, { contentMs: 0, historyMs: 0 })) > 0);
 })
 afterAll(async () => {
   await database.close()
@@ -73,8 +90,7 @@ describe('partitions', () => {
   test('exist for today and 14 days on, and are made by the engine without owning the tables', async () => {
     expect(await ensurePartitions(database.engine)).toBe(0)
     for (const ahead of [0, 14]) {
-      const day = new Date(Date.now() + ahead * dayMs).toISOString().slice(0, 10).replaceAll('-', '')
-      expect(await partitions(day)).toHaveLength(6)
+      expect(await partitions(dayName(ahead))).toHaveLength(6)
     }
     expect(await countStrayRows(database.engine)).toBe(0)
   })
@@ -141,9 +157,8 @@ describe('partitions', () => {
       )
       return [columns.rows, constraints.rows, indexes.rows]
     }
-    const today = new Date().toISOString().slice(0, 10).replaceAll('-', '')
     for (const table of partitionedTables) {
-      expect(await shape(`valija_parts.${table}_${today}`)).toEqual(await shape(`valija.${table}`))
+      expect(await shape(`valija_parts.${table}_${dayName(0)}`)).toEqual(await shape(`valija.${table}`))
     }
   })
 })
@@ -159,8 +174,6 @@ async function asOwner<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
   }
 }
 
-const dayName = (ahead: number) =>
-  new Date(Date.now() + ahead * dayMs).toISOString().slice(0, 10).replaceAll('-', '')
 const dropDay = (ahead: number) =>
   asOwner((client) =>
     client.query(

@@ -47,7 +47,7 @@ export async function markRouteDown(engine: pg.Pool, trouble: RouteTrouble): Pro
     text: `
 WITH marked AS (
   INSERT INTO valija.route_health AS health (route, condition, reply, probe_at, told)
-  VALUES ($1, $2, $3, now() + make_interval(secs => $4::float8 / 1000), $5::uuid[])
+  VALUES ($1, $2, $3, ${dueNowSql} + make_interval(secs => $4::float8 / 1000), $5::uuid[])
   ON CONFLICT (route) DO UPDATE SET condition = excluded.condition, reply = excluded.reply, since = now(), probe_at = excluded.probe_at, told = excluded.told
   WHERE health.condition <> excluded.condition
   RETURNING route
@@ -71,7 +71,7 @@ export async function claimProbe(engine: pg.Pool, route: string, nextInMs: numbe
     name: 'claim-route-probe',
     text: `
 WITH claimed AS (
-  UPDATE valija.route_health SET probe_at = now() + make_interval(secs => $2::float8 / 1000)
+  UPDATE valija.route_health SET probe_at = ${dueNowSql} + make_interval(secs => $2::float8 / 1000)
   WHERE route = $1 AND probe_at <= now() RETURNING route
 )
 SELECT EXISTS (SELECT FROM claimed) AS "isOurs", (extract(epoch FROM probe_at - now()) * 1000)::float8 AS "inMs"
@@ -132,7 +132,7 @@ WITH paused AS (
   RETURNING id
 ), health AS (
   INSERT INTO valija.route_health (route, condition, reply, probe_at, told)
-  SELECT id::text, 'login_refused', $3, now() + make_interval(secs => $4::float8 / 1000), $5::uuid[] FROM paused
+  SELECT id::text, 'login_refused', $3, ${dueNowSql} + make_interval(secs => $4::float8 / 1000), $5::uuid[] FROM paused
   ON CONFLICT (route) DO UPDATE SET condition = excluded.condition, reply = excluded.reply, since = now(), probe_at = excluded.probe_at, told = excluded.told
 ),${eventExpressions(6, 'EXISTS (SELECT FROM paused)')}
 SELECT EXISTS (SELECT FROM paused) AS "isChanged", EXISTS (SELECT FROM outbox) AS "hasWebhooks"`,

@@ -98,13 +98,14 @@ describe('places', () => {
 })
 
 describe('slots', () => {
-  const draw = async (scopeKey: string, slots: number, spacingMs: number) =>
-    (await drawSlots(database.engine, [{ scopeKey, count: slots, spacingMs }], 500)).get(scopeKey)!
+  const draw = async (scopeKey: string, slots: number, spacingMs: number, horizonMs = 500) =>
+    (await drawSlots(database.engine, [{ scopeKey, count: slots, spacingMs }], horizonMs)).get(scopeKey)!
 
   test('follow one another by the spacing, whoever draws', async () => {
-    const first = await draw('a', 4, 100)
+    // Far apart: on a busy machine, slots that come soon may be over by the second draw.
+    const first = await draw('a', 4, 10_000, 60_000)
     expect(first.drawn).toBe(4)
-    expect((await draw('a', 1, 100)).firstMs).toBeCloseTo(first.firstMs + 400, 0)
+    expect((await draw('a', 1, 10_000, 60_000)).firstMs).toBeCloseTo(first.firstMs + 40_000, 0)
     const many = await Promise.all(Array.from({ length: 10 }, () => draw('b', 1, 20)))
     const sorted = many.map(({ firstMs }) => firstMs).sort((x, y) => x - y)
     for (const [i, at] of sorted.entries()) if (i > 0) expect(at - sorted[i - 1]!).toBeGreaterThan(19.9)

@@ -42,13 +42,17 @@ test('a wake-up reaches every process, with what was said', async () => {
 
 test('a wake-up that is lost with its connection is made good: after the reconnect every listener is called once', async () => {
   const [deaf, other] = [await open('deaf'), await open('other')]
-  const heard = heardBy(deaf)
+  const [heard, there] = [heardBy(deaf), heardBy(other)]
+  // Its connection for sending is open from then on: what is lost is to be said before the reconnect.
+  other.send('keys', 'first')
+  await until('both have heard it', () => heard.length + there.length === 2)
+  heard.length = 0
+  there.length = 0
   const { rowCount } = await pool.query(
     'SELECT pg_terminate_backend(pid, 10_000) FROM pg_stat_activity WHERE application_name = $1',
     [`${listenerName} deaf`],
   )
   expect(rowCount).toBe(1)
-  const there = heardBy(other)
   other.send('webhooks', 'lost')
   await until('the other has heard it', () => there.length === 1)
   await until('the reconnect', () => heard.length >= wakeTopics.length)

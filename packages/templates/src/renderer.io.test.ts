@@ -12,7 +12,7 @@ const bundle = (html: string): TemplateBundle => ({ key: `bundle ${++made}`, roo
 /** Refuses itself: within its own limits. */
 const greedy = () => bundle('{% for i in (1..3000) %}{% for j in (1..3000) %}{{ j }}{% endfor %}{% endfor %}')
 /** Asks for nobody's leave: reading it alone takes seconds. */
-const endless = () => bundle('{{ a.b }}'.repeat(58_000))
+const endless = () => bundle('{{ a.b }}'.repeat(110_000))
 
 /** Twenty, of every kind. */
 const hostile = () => [

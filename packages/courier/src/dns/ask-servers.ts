@@ -148,8 +148,10 @@ export class Inquiry {
     server.silentUntil = 0
     if (!hasEdns && server.plainUntil <= now) server.plainUntil = now + MANNERS_MS
     if (transport === 'tcp' && party.open > 0) server.tcpUntil = now + MANNERS_MS
+    // A timer counts whole milliseconds: the one that had us ask this party may have fired up to one before its time.
+    const askedBefore = now - this.limits.patienceMs + 1
     for (const other of this.parties) {
-      const wasSilent = other !== party && other.open > 0 && now - other.askedAt >= this.limits.patienceMs
+      const wasSilent = other !== party && other.open > 0 && other.askedAt <= askedBefore
       if (wasSilent) other.server.silentUntil = now + SILENT_MS
     }
     this.finish({ ok: true, reply, server })

@@ -101,10 +101,10 @@ describe('D1: what is only out of order', () => {
 
   test('silence ends at the deadline', async () => {
     const dns = await serve({ behaviour: { '*': 'silent' } })
-    const answer = await ask([dns], { timeoutMs: 200, patienceMs: 50 }).resolve('example.test', 'MX')
+    const answer = await ask([dns], { timeoutMs: 1_000, patienceMs: 50 }).resolve('example.test', 'MX')
     expect(answer).toEqual({
       kind: 'unavailable',
-      detail: 'no answer about MX of example.test: the resolver did not reply within 0.2 s',
+      detail: 'no answer about MX of example.test: the resolver did not reply within 1 s',
     })
     expect(dns.count('example.test', 'MX', 'udp')).toBe(2)
     expect(dns.count('example.test', 'MX', 'tcp')).toBe(1)

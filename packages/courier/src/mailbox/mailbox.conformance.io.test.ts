@@ -221,7 +221,7 @@ describe.skipIf(isAbsent).each(['imap', 'pop3'] as const)('%s', (protocol) => {
 
   test('a server that goes mute is given up in time', async () => {
     const user = await userWith('a')
-    const opened = await open(targetOf(user), { listMs: 300, readMs: 300 })
+    const opened = await open(targetOf(user), { readMs: 300 })
     const [id] = await opened.list()
     dovecot.pause()
     try {

@@ -18,7 +18,7 @@ import {
 import { type PeerScript, type ScriptedPeer, startScriptedPeer } from './scripted-peer.ts'
 
 /** Everything ends within these unless a case asks for less. */
-export const deadlines: PhaseDeadlines = { ...defaultDeadlines, quitMs: 500 }
+export const deadlines: PhaseDeadlines = { ...defaultDeadlines, quitMs: 2_000 }
 
 export const always: TransactionGuard = { isStillMine: () => true }
 export const mail = Buffer.from('Subject: hello\r\n\r\nA line.\r\n')

@@ -17,9 +17,9 @@ const nested = (depth: number) =>
 async function cpuMsOf(mail: string): Promise<number> {
   const raw = Buffer.from(mail)
   await readIncoming(raw.subarray(0, 10_000)) // compiles
-  const before = process.cpuUsage()
+  const before = process.threadCpuUsage()
   await readIncoming(raw)
-  const { user, system } = process.cpuUsage(before)
+  const { user, system } = process.threadCpuUsage(before)
   return (user + system) / 1_000
 }
 

@@ -3,7 +3,23 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createEmptyDatabase, type TestDatabase } from '../../../../tests/support/database.ts'
 import { until } from '../../../../tests/support/until.ts'
+import type { Hint, HintQueue } from './hint-queue.ts'
 import { migrateQueue, openPostgresQueue } from './postgres-queue.ts'
+
+/**
+ * Adds hints and tells how often that was tried. A store that is slow may be taken for one that is away: then the same is tried again, and some
+ * may come twice.
+ */
+async function add(queue: HintQueue, hints: Hint[]): Promise<number> {
+  let tries = 0
+  await until('an add', async () => {
+    await until('up', () => queue.isUp)
+    tries += 1
+    await queue.add(hints)
+    return true
+  })
+  return tries
+}
 
 describe('the queue in PostgreSQL', () => {
   let database: TestDatabase
@@ -52,13 +68,22 @@ describe('the queue in PostgreSQL', () => {
     client.on('notification', ({ channel }) => notified.push(channel))
     await client.query('LISTEN bullmq_events; LISTEN bullmq_jobs')
     const queue = await openPostgresQueue({ databaseUrl: database.url, onError: () => {} })
-    let taken = 0
-    const worker = queue.work(async () => void taken++, { concurrency: 4, onError: () => {} })
+    const taken = new Set<string>()
+    const worker = queue.work(async ({ ids }) => void taken.add(ids[0]!), {
+      concurrency: 4,
+      onError: () => {},
+    })
     const sent = [1, 16, 17, 100]
+    const tries: number[] = []
     for (const [index, count] of sent.entries()) {
-      await queue.add(Array.from({ length: count }, (_, each) => ({ ids: [`${index}-${each}`] })))
+      tries.push(
+        await add(
+          queue,
+          Array.from({ length: count }, (_, each) => ({ ids: [`${index}-${each}`] })),
+        ),
+      )
       const soFar = sent.slice(0, index + 1).reduce((sum, each) => sum + each)
-      await until('the hints', () => taken === soFar)
+      await until('the hints', () => taken.size === soFar)
       await until('all of them done', async () => {
         const { rows } = await client.query<{ jobs: number }>('SELECT count(*)::int AS jobs FROM bullmq.job')
         return rows[0]!.jobs === 0
@@ -67,11 +92,13 @@ describe('the queue in PostgreSQL', () => {
     await worker.close()
     await queue.close()
     await client.query('UNLISTEN *')
-    const { rows } = await client.query(
+    const { rows } = await client.query<{ events: number; next: number }>(
       `SELECT (SELECT count(*)::int FROM bullmq.event) AS events, nextval('bullmq.event_seq')::int AS next`,
     )
-    // The bulk's are made up and dropped: two for each hint, after the one by which we look.
-    expect(rows).toEqual([{ events: 0, next: 2 * (17 + 100) + 1 }])
+    // The bulk's are made up and dropped: two for each hint, after the one by which we look. An add that was given up may have made its own.
+    expect(rows[0]!.events).toBe(0)
+    expect(rows[0]!.next).toBeGreaterThanOrEqual(2 * (17 + 100) + 1)
+    expect(rows[0]!.next).toBeLessThanOrEqual(2 * (17 * tries[2]! + 100 * tries[3]!) + 1)
     expect(new Set(notified)).toEqual(new Set(['bullmq_jobs']))
   })
 
@@ -107,12 +134,19 @@ describe('the queue in PostgreSQL', () => {
 
   test('a process that adds and works takes three connections', async () => {
     const queue = await openPostgresQueue({ databaseUrl: database.url, onError: () => {} })
-    let taken = 0
-    const worker = queue.work(async () => void taken++, { concurrency: 16, onError: () => {} })
-    await queue.add(Array.from({ length: 200 }, (_, index) => ({ ids: [`${index}`] })))
-    await until('200 hints', () => taken === 200)
+    const taken = new Set<string>()
+    const worker = queue.work(async ({ ids }) => void taken.add(ids[0]!), {
+      concurrency: 16,
+      onError: () => {},
+    })
+    await add(
+      queue,
+      Array.from({ length: 200 }, (_, index) => ({ ids: [`${index}`] })),
+    )
+    await until('200 hints', () => taken.size === 200)
     const { rows } = await client.query(
-      `SELECT count(*)::int AS connections FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
+      `SELECT count(*)::int AS connections FROM pg_stat_activity
+       WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`,
     )
     expect(rows).toEqual([{ connections: 3 }])
     await worker.close()
@@ -136,7 +170,9 @@ describe('the queue in PostgreSQL', () => {
     })
     let taken = 0
     const worker = queue.work(async () => void taken++, { concurrency: 4, onError: () => {} })
-    await queue.add([{ ids: ['a'] }])
+    await add(queue, [{ ids: ['a'] }])
+    // Of an add that was given up, should there be one.
+    errors.length = 0
     await until('a refusal', () => errors.length > 0)
     const [first, firstMs] = [errors.length, performance.now()]
     await until('more of them', () => errors.length >= first + 3)
@@ -145,7 +181,7 @@ describe('the queue in PostgreSQL', () => {
     expect(Number(rows[0]!.count)).toBeLessThan(20)
     expect(queue.isUp).toBe(true)
     await client.query('DROP TRIGGER refuse ON bullmq.job')
-    await until('the hint taken', () => taken === 1)
+    await until('the hint taken', () => taken > 0)
     await worker.close()
     await queue.close()
   })
@@ -165,8 +201,9 @@ describe('the queue in PostgreSQL', () => {
         LANGUAGE sql AS $$ SELECT nullif(0 * nextval('public.asked'), 0) $$`)
     const taken: string[] = []
     const worker = queue.work(async ({ ids }) => void taken.push(...ids), { concurrency: 1, onError })
+    let givenUp = 0
     for (const id of ['a', 'b']) {
-      await queue.add([{ ids: [id] }])
+      givenUp += (await add(queue, [{ ids: [id] }])) - 1
       await until('it is taken', () => taken.includes(id))
     }
     await worker.close()
@@ -178,17 +215,25 @@ describe('the queue in PostgreSQL', () => {
       ALTER FUNCTION bullmq.next_signal_aside RENAME TO next_signal;
       ALTER FUNCTION bullmq.next_delay_aside RENAME TO next_delay`)
     await queue.close()
-    expect(errors).toEqual([])
+    // An add that is given up is told, once.
+    expect(errors.slice(givenUp)).toEqual([])
     expect(rows[0]!.isAsked).toBe(false)
   })
 
   test('session settings in the URL stay, and an error of one command is told as it is', async () => {
     const url = new URL(database.url)
-    url.searchParams.set('options', '-c statement_timeout=100')
+    url.searchParams.set('options', '-c lock_timeout=100')
     const queue = await openPostgresQueue({ databaseUrl: url.href, onError: () => {} })
     await client.query('BEGIN; LOCK TABLE bullmq.job')
-    const queryCanceled = '57014'
-    await expect(queue.add([{ ids: ['a'] }])).rejects.toMatchObject({ code: queryCanceled })
+    const lockNotAvailable = '55P03'
+    const refusal = await until('a refusal', async () => {
+      await until('up', () => queue.isUp)
+      return queue.add([{ ids: ['a'] }]).then(
+        () => 'added',
+        (error: { code?: string }) => error.code !== 'queue_away' && error,
+      )
+    })
+    expect(refusal).toMatchObject({ code: lockNotAvailable })
     expect(queue.isUp).toBe(true)
     await client.query('ROLLBACK')
     await queue.close()

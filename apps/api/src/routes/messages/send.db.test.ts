@@ -262,18 +262,19 @@ describe('415', () => {
 })
 
 describe('JSON that was made to hurt', () => {
-  test('a hundred thousand nested lists are refused within a second', async () => {
-    const before = performance.now()
+  test('a hundred thousand nested lists are refused within seconds of the processor', async () => {
+    // Of this thread, so that what else the machine does is not counted.
+    const before = process.threadCpuUsage()
     const deep = '['.repeat(100_000) + ']'.repeat(100_000)
     expect((await post(deep)).statusCode).toBe(400)
     expect((await post(`{"from":${deep}}`)).statusCode).toBe(400)
     expect((await post(`{"metadata":{"__proto__x":${deep}}}`)).statusCode).toBe(400)
-    expect(performance.now() - before).toBeLessThan(3_000)
+    const { user, system } = process.threadCpuUsage(before)
+    expect(user + system).toBeLessThan(3_000_000)
   })
 
   test('a body of many keys is refused', async () => {
     const keys = Array.from({ length: 200_000 }, (_, index) => `"k${index}":"v"`).join(',')
-    // Of this thread, so that what else the machine does is not counted.
     const before = process.threadCpuUsage()
     expect((await post(`{${keys}}`)).statusCode).toBe(400)
     expect((await post(`{"metadata":{${keys}}}`)).statusCode).toBe(400)
@@ -302,7 +303,7 @@ describe('while messages wait for their commit', () => {
     const answers = keys.map((headers) => ask('POST', '/send', { body: message, headers }))
     await until('all are being sent', () => inputs.length === keys.length)
     const isHeld = (input: WeakRef<object>) => input.deref() !== undefined
-    await until('none is held', () => liveMemory() > 0 && !inputs.some(isHeld), 4_000)
+    await until('none is held', () => liveMemory() > 0 && !inputs.some(isHeld), 7_000)
     await client.query('ROLLBACK')
     client.release()
     expect((await Promise.all(answers))[0]?.statusCode).toBe(202)

@@ -97,9 +97,11 @@ test('404 hides other tenants’ templates', async () => {
 
 test('409 for a publication that a change overtakes', async () => {
   const { id } = await templatesOf(api).make('overtaken', { publish: false })
+  let round = 0
   await until('a publication that is overtaken', async () => {
+    round += 1
     const [change, ...publications] = await Promise.all([
-      api.ask('PATCH', `/templates/${id}`, { body: { text: 'later' } }),
+      api.ask('PATCH', `/templates/${id}`, { body: { text: `later ${round}` } }),
       ...Array.from({ length: 5 }, () => publish(id)),
     ])
     expect([200, 409]).toContain(change.statusCode)
