@@ -55,7 +55,8 @@ describe.skipIf(isAbsent).each(redisKinds)('%s in trouble', (kind) => {
     const first = said.flatMap(([line]) => line ?? [])
     const atOnce = first.filter((line) => line.includes('the queue had lost its hints'))
     expect(atOnce.length, said.flat().join('\n')).toBeGreaterThan(0)
-    expect(Math.max(...atOnce.map((line) => JSON.parse(line).count))).toBeGreaterThan(50)
+    // Nearly all: the worker that goes on may take some in hand before it looks.
+    expect(Math.max(...atOnce.map((line) => JSON.parse(line).count))).toBeGreaterThan(left!.count / 2)
 
     const counts = countEach(peer.mails.flatMap(({ to }) => to))
     expect(counts.size).toBe(MESSAGES * RECIPIENTS)

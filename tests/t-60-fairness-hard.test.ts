@@ -26,18 +26,24 @@ const bound = {
   dwellMs: 5_000,
   /** A few turns of ten tenants, and what is on the wire. Without turns it would be at least what two workers hold for a site, 150. */
   overtakenBy: 120,
+  /** The same where what came in the first `overdueMs` does not count, 80 at most. */
+  overtakenOverdueBy: 60,
   /** While the leader is only paused, standbys see to what is overdue by this (packages/flows/src/dispatch-deliveries.ts): no sooner is a mail due. */
   overdueMs: 2_000,
 }
 
 /** Tells, and compares with what holds in either form. */
-function expectQuick(what: string, measured: readonly Measured[]): { p95: number; p99: number } {
+function expectQuick(
+  what: string,
+  measured: readonly Measured[],
+  overtakenBy = bound.overtakenBy,
+): { p95: number; p99: number } {
   const dwells = measured.map(({ dwellMs }) => dwellMs)
   const [p50, p95, p99] = [percentile(dwells, 0.5), percentile(dwells, 0.95), percentile(dwells, 0.99)]
   const overtaken = Math.max(...measured.map(({ overtakenBy }) => overtakenBy))
   const inMs = [p50, p95, p99, Math.max(...dwells)].map(Math.round).join(', ')
   process.stdout.write(`${what}: p50, p95, p99, longest ${inMs} ms; overtaken by ${overtaken} at most\n`)
-  expect(overtaken).toBeLessThan(bound.overtakenBy)
+  expect(overtaken).toBeLessThan(overtakenBy)
   return { p95, p99 }
 }
 
@@ -186,7 +192,7 @@ describe.each(queues)('with the queue in $queue, and two workers', ({ queue, isA
       const paused = await world.measureSeries(tenant.call, 'many', scaled(40, 4), 250, 0, {
         dueAfterMs: bound.overdueMs,
       })
-      expectQuick('codes while the leader is paused', paused)
+      expectQuick('codes while the leader is paused', paused, bound.overtakenOverdueBy)
       await valija.workers[0]!.kill()
       const killed = expectQuick(
         'codes after it was killed',

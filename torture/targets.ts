@@ -2,7 +2,8 @@
  * Which crash points each new life of a process is to die at. A life that ends otherwise leaves its point to a later one.
  *
  *   at random      one of those that this kind of process has been seen to pass, in the order of the seed; those that nobody has died at
- *                  yet come first. The first life of each kind gets one that is passed often, and dies at once, so that even a short run has such deaths
+ *                  yet come first. The first life of each kind for which one is known gets one that is passed often, and dies when it first
+ *                  comes there, so that even a short run has such deaths
  *   `--walk`       whichever of all that nobody has died at yet is passed first: no new point is passed by such a life without a death.
  *                  The last process of each kind is told none, so that all goes on meanwhile.
  */

@@ -137,6 +137,18 @@ describe('an accepted message', () => {
     })
   })
 
+  test('has ids of its acceptance that lie before its recipients’, also where some are suppressed later: a worker tells after those', () => {
+    const before = build({ to: ['ann@example.org', 'bob@example.org'] })
+    const hit = { id: '01a208de-6941-7000-a86b-41e17ac78d55', reason: 'mailbox_unknown' } as const
+    const hits = new Map([[before.row.recipients[0]!.id, hit]])
+    const later = createIdSource(() => nowMs + 2_000)
+    for (const { row } of [before, suppressRecipients(before, hits, later)]) {
+      const accepted = row.events.filter(({ type }) => type === 'message.accepted').map(({ id }) => id)
+      const [first] = row.recipients.map(({ id }) => id).toSorted()
+      expect(accepted.map((id) => id < first!)).toEqual([true, true])
+    }
+  })
+
   test('stores the answer that it gives under its key', () => {
     const claim = { key: 'k', bodyHash: Buffer.from('x'), hiddenNames: [] }
     const before = build({}, undefined, claim)

@@ -81,6 +81,8 @@ export function buildMessage(input: BuildInput): BuiltMessage {
   const { caller, message, way, claim, nowMs, nextId, options } = input
   const id = nextId()
   const rfcMessageId = `<${id}@${message.from.address.domain}>`
+  // Before their recipients' ids: what a worker tells comes after those (`DatabaseClock.saw`).
+  const acceptedIds = message.recipients.map(() => nextId())
   const recipients = message.recipients.map((recipient) => buildRecipient(recipient, message, nextId()))
   const isSimulated = recipients.some((recipient) => recipient.simulation !== null)
   const startMs = message.sendAt?.getTime() ?? nowMs
@@ -113,7 +115,7 @@ export function buildMessage(input: BuildInput): BuiltMessage {
     events: [],
     idempotency: claim && { ...claim, response: '', expiresAtMs: startMs + idempotencyKeptMs },
   }
-  return complete(row, message.estimatedSizeBytes, new Map(), nextId)
+  return complete(row, message.estimatedSizeBytes, { acceptedIds, hits: new Map(), nextId })
 }
 
 /** Of its recipients, in the form in which they are compared. */
@@ -138,17 +140,25 @@ export function suppressRecipients(
     const hit = hits.get(recipient.id)
     return hit ? { ...recipient, status: 'suppressed', reason: hit.reason, seq: 2 } : recipient
   })
-  return complete({ ...row, recipients }, logged.sizeBytes, hits, nextId)
+  const acceptedIds = row.events.filter(({ type }) => type === 'message.accepted').map(({ id }) => id)
+  return complete({ ...row, recipients }, logged.sizeBytes, { acceptedIds, hits, nextId })
+}
+
+interface EventParts {
+  /** Of the recipients' events `message.accepted`, in their order. */
+  acceptedIds: readonly Uuid[]
+  hits: SuppressionHits
+  nextId: IdSource
 }
 
 /** Adds what follows from the recipients' states: the events and the 202. */
-function complete(row: NewMessage, sizeBytes: number, hits: SuppressionHits, nextId: IdSource): BuiltMessage {
+function complete(row: NewMessage, sizeBytes: number, parts: EventParts): BuiltMessage {
   const { id: messageId, tenantId, fromEmail: from, recipients, idempotency } = row
   const answer = JSON.stringify(answerOf(row))
   return {
     row: {
       ...row,
-      events: buildEvents(row, hits, nextId),
+      events: buildEvents(row, parts),
       idempotency: idempotency && { ...idempotency, response: answer },
     },
     answer,
@@ -229,17 +239,17 @@ function buildRecipient(
 }
 
 /** `accepted` for every recipient, and what else has happened to it by its acceptance. */
-function buildEvents(row: NewMessage, hits: SuppressionHits, nextId: IdSource): NewEvent[] {
-  return row.recipients.flatMap((recipient) => {
-    const event = (type: NewEvent['type'], seq: number, more: object = {}): NewEvent => ({
-      id: nextId(),
+function buildEvents(row: NewMessage, { acceptedIds, hits, nextId }: EventParts): NewEvent[] {
+  return row.recipients.flatMap((recipient, index) => {
+    const event = (type: NewEvent['type'], seq: number, more: object = {}, id = nextId()): NewEvent => ({
+      id,
       tenantId: row.tenantId,
       type,
       messageId: row.id,
       createdAtMs: row.createdAtMs,
       data: { ...eventData(row, recipient, recipient.simulation, seq), ...more },
     })
-    const accepted = event('message.accepted', 1)
+    const accepted = event('message.accepted', 1, {}, acceptedIds[index])
     if (recipient.status === 'suppressed') {
       const hit = hits.get(recipient.id)
       const entry = hit && { suppression_id: formatId('suppression', hit.id) }

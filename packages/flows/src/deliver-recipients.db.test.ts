@@ -30,6 +30,7 @@ import {
   type NewMessage,
   openDatabase,
   openWake,
+  startDatabaseClock,
   type Wake,
 } from '@valija/store'
 import pg from 'pg'
@@ -113,10 +114,12 @@ async function begin(script: PeerScript, more: World = {}) {
     onError: (error) => void trouble.push(error),
     log: () => {},
   })
+  const clock = await startDatabaseClock(database.engine, (error) => void trouble.push(error))
+  onTestFinished(clock.stop)
   deliverer = createDeliverer({
     database,
-    clock: { nowMs: () => Date.now(), saw: () => {}, sync: async () => {}, stop: () => {} },
-    nextId,
+    clock,
+    nextId: createIdSource(clock.tellMs),
     wake,
     mailLog: createMailLog(() => {}),
     judge: createJudge(loadReplyRules()),
@@ -218,6 +221,23 @@ async function readRows({ ids }: { ids: Uuid[] }): Promise<Row[]> {
   return rows
 }
 const statesOf = async (hint: { ids: Uuid[] }) => (await readRows(hint)).map(({ state }) => state)
+
+test('what is told of a mail comes after its acceptance, which an API told by a clock that is ahead', async () => {
+  await begin({})
+  const theirs = createIdSource(() => Date.now() + 800)
+  const [id, recipientId] = [theirs(), theirs()]
+  const [recipient] = newMessage({}).recipients
+  const hint = await accept(1, { id, recipients: [{ ...recipient!, id: recipientId }] })
+  await deliverer.takeHint(hint)
+  await until('its end', async () => (await statesOf(hint)).length === 0)
+  const { rows } = await database.engine.query(
+    `SELECT id > $2 AS "isLater" FROM (SELECT id FROM valija.events WHERE message_id = $1
+     UNION ALL SELECT id FROM valija.attempts WHERE message_id = $1) AS told`,
+    [id, recipientId],
+  )
+  // The attempt, and the events `message.attempted` and `message.delivered`.
+  expect(rows).toEqual(Array(3).fill({ isLater: true }))
+})
 
 test('rows of a site that is down stay in hand up to its share; the rest goes back in one statement, due after the pause', async () => {
   await begin(busy, { waitingInTrouble: 5 })

@@ -143,7 +143,7 @@ function openParts(
   const backDesk = createGiveBackDesk({ database, wake, leases, hurried, onError })
   const { sites, heldBack } = openSites(dependencies, backDesk)
   const desk = createSettleDesk({ database, wake, mailLog, leases, onError })
-  const judging = { nextId, nowMs: clock.nowMs, judge, retryPolicy, random: Math.random }
+  const judging = { nextId, nowMs: clock.tellMs, judge, retryPolicy, random: Math.random }
   const parts: DelivererParts = {
     ...dependencies,
     leases,
@@ -236,9 +236,6 @@ function openSites(
   return { sites, heldBack }
 }
 
-/** The events of a mail's acceptance have their ids so long after the mail's recipients at most. */
-const acceptedMs = 2
-
 async function leaseHint(parts: DelivererParts, hint: Hint, isToBeSent = true): Promise<InHand[]> {
   let askedAtMs = 0
   const { deliveries, orphans } = await askPatiently(() => {
@@ -247,7 +244,7 @@ async function leaseHint(parts: DelivererParts, hint: Hint, isToBeSent = true): 
   }, parts.stopping)
   if (deliveries.length > 0) parts.wake.send('dispatch', roomPayload)
   const inHand = deliveries.map((delivery) => {
-    parts.clock.saw(uuidTimeMs(delivery.recipientId) + acceptedMs)
+    parts.clock.saw(uuidTimeMs(delivery.recipientId))
     const lease = parts.leases.add(delivery, askedAtMs)
     begin(parts, delivery, lease)
     return { delivery, lease }

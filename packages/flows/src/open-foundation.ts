@@ -83,7 +83,7 @@ export async function openFoundation(options: FoundationOptions): Promise<Founda
     wake.on('clock', () => void clock.sync().catch(onError))
     const queue = await openHintQueue({ redisUrl, databaseUrl, onError })
     closers.push(() => queue.close())
-    return { database, clock, nextId: createIdSource(clock.nowMs), wake, queue, sealer, close }
+    return { database, clock, nextId: createIdSource(clock.tellMs), wake, queue, sealer, close }
   } catch (error) {
     await close()
     throw error

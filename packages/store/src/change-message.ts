@@ -5,7 +5,6 @@
  * they are: whoever leases skips them meanwhile, and whoever settles waits. A row that is leased is left alone, whatever its worker is
  * doing: only that worker knows whether the mail has gone out, and gives it back if it has not (packages/flows/src/recall-mail.ts).
  */
-
 import {
   apply,
   type DeliveryState,

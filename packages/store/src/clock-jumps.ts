@@ -3,7 +3,6 @@
  * waits for their renewal. Set back, times lie ahead that could not: they are put right here, or a lease of a dead
  * worker, say, would hold as long as the clock was set back.
  */
-
 import { usageLimitNames, usageLimits, windowS } from '@valija/core'
 import type pg from 'pg'
 import { dueNowSql } from './due-now.ts'

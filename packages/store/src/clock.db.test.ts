@@ -47,17 +47,42 @@ test('waiting for a connection does not set it wrong', async () => {
   clock.stop()
 })
 
-test('what is said after something that another process said is later; a time that no reading shows has no effect', async () => {
+test('what is told after something that another process told is later; what is only measured stays', async () => {
   const clock = await startDatabaseClock(pool, () => {})
-  const nextId = createIdSource(clock.nowMs)
-  const theirs = createIdSource(() => clock.nowMs() + 500)
-  const first = theirs()
-  clock.saw(uuidTimeMs(first))
-  expect(nextId() > first).toBe(true)
-  expect(clock.nowMs()).toBe(uuidTimeMs(first) + 1)
-  // Time goes on as soon as it is past that.
-  await expect.poll(() => clock.nowMs()).toBeGreaterThan(uuidTimeMs(first) + 1)
-  clock.saw(Date.now() + 60_000)
+  const nextId = createIdSource(clock.tellMs)
+  const theirs = createIdSource(() => clock.nowMs() + 900)()
+  clock.saw(uuidTimeMs(theirs))
+  expect(nextId() > theirs).toBe(true)
+  expect(clock.tellMs()).toBeGreaterThan(uuidTimeMs(theirs))
   expect(await errorOf(clock)).toBeLessThan(50)
+  await expect.poll(() => clock.nowMs()).toBeGreaterThan(uuidTimeMs(theirs) + 1)
+  expect(clock.tellMs() - clock.nowMs()).toBeLessThan(50)
+  clock.stop()
+})
+
+test('a time that no reading can show is not followed, nor one from before the clock was set back', async () => {
+  let aheadMs = 0
+  const setClock = {
+    connect: async () => {
+      const client = await pool.connect()
+      const query = async (sql: string) => {
+        const { rows } = await client.query<{ now: number }>(sql)
+        return { rows: rows.map(({ now }) => ({ now: now + aheadMs })) }
+      }
+      return { query, release: () => client.release() }
+    },
+  } as unknown as pg.Pool
+  const clock = await startDatabaseClock(setClock, () => {})
+  clock.saw(clock.nowMs() + 60_000)
+  expect(await errorOf({ ...clock, nowMs: clock.tellMs })).toBeLessThan(50)
+  aheadMs = 3_600_000
+  await clock.sync()
+  clock.saw(clock.nowMs() + 500)
+  aheadMs = 0
+  await clock.sync()
+  expect(await errorOf({ ...clock, nowMs: clock.tellMs })).toBeLessThan(50)
+  const theirs = clock.nowMs() + 500
+  clock.saw(theirs)
+  expect(clock.tellMs()).toBeGreaterThan(theirs)
   clock.stop()
 })

@@ -8,10 +8,11 @@ export interface DatabaseClock {
   /** Milliseconds since 1970, by PostgreSQL's clock. */
   nowMs(): number
   /**
-   * Another process said this time (milliseconds since 1970) of what is gone on with here: whatever is said from now on is later, so that what
-   * comes after something else never seems to come before it. Of a time that is farther ahead than clocks are read wrong nothing follows:
-   * PostgreSQL's clock was set.
+   * The same for what is told, ids among it: later than all that `saw` was told of, for processes read PostgreSQL's clock some milliseconds
+   * apart, and what follows from something must not seem to come before it.
    */
+  tellMs(): number
+  /** Another process told of something at this time (milliseconds since 1970), and it is gone on with here. */
   saw(timeMs: number): void
   /** Measures the offset anew. */
   sync(): Promise<void>
@@ -24,8 +25,10 @@ const syncEveryMs = 30_000
 const readings = 10
 /** A reading that took no longer is near enough. */
 const quickMs = 1
-/** No reading is so far from the truth. */
-const errorMs = 1_000
+/** Of a slower one another is worth the wait, when there were three. */
+const slowMs = 20
+/** A time that is farther ahead is not followed: PostgreSQL's clock was set, or ours has stood still for longer than mails should wait for. */
+const followedMs = 1_000
 
 /**
  * Starts a clock; the first measurement is made before this resolves.
@@ -44,14 +47,17 @@ export async function startDatabaseClock(
   const timer = setInterval(() => void sync().catch(onError), syncEveryMs)
   timer.unref()
   let seenMs = 0
-  const readMs = () => Math.floor(performance.now() + offsetMs)
+  const nowMs = () => Math.floor(performance.now() + offsetMs)
+  const tellMs = () => {
+    const ms = nowMs()
+    if (seenMs >= ms + followedMs) seenMs = 0
+    return Math.max(ms, seenMs + 1)
+  }
   return {
-    nowMs: () => {
-      const ms = readMs()
-      return ms <= seenMs && seenMs < ms + errorMs ? seenMs + 1 : ms
-    },
+    nowMs,
+    tellMs,
     saw: (timeMs) => {
-      if (timeMs > seenMs && timeMs < readMs() + errorMs) seenMs = Math.floor(timeMs)
+      if (timeMs >= tellMs() && timeMs < nowMs() + followedMs) seenMs = Math.floor(timeMs)
     },
     sync,
     stop: () => clearInterval(timer),
@@ -63,7 +69,7 @@ async function measureOffset(pool: pg.Pool): Promise<number> {
   const client = await pool.connect()
   try {
     let best = { offsetMs: 0, roundTripMs: Number.POSITIVE_INFINITY }
-    for (let count = 0; count < readings && best.roundTripMs > quickMs; count++) {
+    for (let count = 0; count < readings && best.roundTripMs > (count < 3 ? quickMs : slowMs); count++) {
       const before = performance.now()
       const result = await client.query<{ now: number }>(
         'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',

@@ -3,7 +3,6 @@
  * domain verified does so under a lock on its name. Locks are taken in one order by all: the tenant's (while domains are added), the
  * name's, the rows'.
  */
-
 import type { Uuid } from '@valija/core'
 import type { DkimAlgorithm, RecordFaultCode } from '@valija/mail'
 import type pg from 'pg'

@@ -5,7 +5,6 @@
  * A recipient that is not at its end is left for later. With the recipient go its attempts and events, and, when nobody else had it, the mail's
  * content. Rows are taken in settle's order: the recipients, then the messages (change-message.ts).
  */
-
 import { createAddressEraser, erasedDomain, lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'

@@ -6,7 +6,6 @@
  * reading of the clock is ahead, that of the newest recipient there is. As long as it is pending no such recipient is leased to be sent to
  * (lease-deliveries.ts). What is done in a step: erase-recipients.ts, erase-traces.ts.
  */
-
 import { type Uuid, uuidTimeMs } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database, readAsTenant } from './database.ts'

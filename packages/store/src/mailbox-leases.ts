@@ -4,7 +4,6 @@
  *
  * All of it by PostgreSQL's clock. Whoever does not hold a mailbox any more writes nothing of it.
  */
-
 import type { MailboxTrouble, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { dueNowSql } from './due-now.ts'
@@ -168,7 +167,7 @@ export async function noteFailedLook(
 
 /** Gives a mailbox back, to be looked at by whoever is first, in so many milliseconds. */
 export async function releaseMailbox(
-  engine: pg.Pool,
+  engine: Pick<pg.Pool, 'query'>,
   { id, holder }: Held,
   nextLookInMs: number,
 ): Promise<void> {

@@ -2,7 +2,6 @@
  * Mailboxes, as people manage them. One without a tenant is the operator's, and tenants do not see it. What workers write of them is in
  * mailbox-leases.ts.
  */
-
 import type { MailboxTroubleCode, Uuid } from '@valija/core'
 import type pg from 'pg'
 import type { Database } from './database.ts'

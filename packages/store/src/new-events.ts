@@ -2,7 +2,6 @@
  * Writing events: the rows of the tenant's stream and, in the same statement, one row per event and webhook that asked for
  * it. Whoever changes a recipient's state writes its events in the same transaction, so neither can be there alone.
  */
-
 import { type EventType, namedOnlyEventTypes, type Uuid } from '@valija/core'
 import { textArray, timeArray, uuidArray } from './array-parameters.ts'
 import { dueNowSql } from './due-now.ts'

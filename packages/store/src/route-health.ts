@@ -2,7 +2,6 @@
  * Routes that cannot be used now, as all workers know it: a relay that takes no connections, or refuses our login. A change of
  * that and the events that tell of it are one statement; of several workers that notice it at once, one tells.
  */
-
 import { storableText, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import { dueNowSql } from './due-now.ts'

@@ -176,7 +176,7 @@ describe('claiming', () => {
     await emit(1)
     await database.engine.query("UPDATE valija.webhooks SET status = 'disabled' WHERE id = $1", [off])
     await database.engine.query(
-      // In whole milliseconds, as the column keeps it: it would be rounded up.
+      // In whole milliseconds, as the column keeps it: it may be rounded up.
       "UPDATE valija.webhook_outbox SET due_at = date_trunc('milliseconds', now()) + interval '1 minute' WHERE webhook_id = $1",
       [later],
     )

@@ -7,7 +7,6 @@
  * Claiming steps from endpoint to endpoint through the primary key instead of reading rows in order of time, so an endpoint
  * with a million rows costs no more than one with a single row, and stands in nobody's way.
  */
-
 import type { EventType, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'

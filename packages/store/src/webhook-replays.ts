@@ -7,7 +7,6 @@
  * (read-events.ts), so that nothing that commits late is left out; and only while the endpoint has little that is due, so that
  * what happens now does not stand behind all that happened once.
  */
-
 import { type EventType, lowestUuidAt, type Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, type Database } from './database.ts'
