@@ -1,8 +1,8 @@
 /**
  * Free TCP ports for the processes under test.
  *
- * Ports 20000 to 29999 lie below Linux's ephemeral range (32768 and up), so no outgoing connection takes one between
- * our look and the listener's bind. Test files run in parallel processes: each of those has a part of its own, or one would be given what another
+ * Ports 10000 to 19999 lie below Linux's ephemeral range (32768 and up), so no outgoing connection takes one between
+ * our look and the listener's bind; nor does a capture receiver, whose free ports begin at 20000. Test files run in parallel processes: each of those has a part of its own, or one would be given what another
  * has drawn and not bound yet.
  */
 import net from 'node:net'
@@ -10,7 +10,7 @@ import net from 'node:net'
 const PARTS = 4
 const COUNT = 10_000 / PARTS
 /** vitest counts its processes that run at the same time from 1; what runs without it is alone, in part 0. */
-const FIRST = 20_000 + COUNT * (Number(process.env.VITEST_POOL_ID ?? 0) % PARTS)
+const FIRST = 10_000 + COUNT * (Number(process.env.VITEST_POOL_ID ?? 0) % PARTS)
 
 /** Given out by this process already: a port may be free again while a test still believes that it has it. */
 const taken = new Set<number>()
