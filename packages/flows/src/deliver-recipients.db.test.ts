@@ -227,7 +227,7 @@ const statesOf = async (hint: { ids: Uuid[] }) => (await readRows(hint)).map(({ 
 
 test('what is told of a mail comes after its acceptance, which an API told by a clock that is ahead', async () => {
   await begin({})
-  const theirs = createIdSource(() => Date.now() + 800)
+  const theirs = createIdSource(() => Date.now() + 200)
   const [id, recipientId] = [theirs(), theirs()]
   const [recipient] = newMessage({}).recipients
   const hint = await accept(1, { id, recipients: [{ ...recipient!, id: recipientId }] })

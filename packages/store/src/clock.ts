@@ -8,8 +8,8 @@ export interface DatabaseClock {
   /** Milliseconds since 1970, by PostgreSQL's clock. */
   nowMs(): number
   /**
-   * The same for what is told, ids among it: later than all that `saw` was told of, for processes read PostgreSQL's clock some milliseconds
-   * apart, and what follows from something must not seem to come before it.
+   * The same for what is told, ids among it: later than what `saw` was told of, unless that is a quarter of a second ahead, for processes read
+   * PostgreSQL's clock some milliseconds apart, and what follows from something must not seem to come before it.
    */
   tellMs(): number
   /** Another process told of something at this time (milliseconds since 1970), and it is gone on with here. */
@@ -27,8 +27,11 @@ const readings = 10
 const quickMs = 1
 /** Of a slower one another is worth the wait, when there were three. */
 const slowMs = 20
-/** A time that is farther ahead is not followed: PostgreSQL's clock was set, or ours has stood still for longer than mails should wait for. */
-const followedMs = 1_000
+/**
+ * A time that is farther ahead is not followed: PostgreSQL's clock was set, or somebody's has stood still. Between two tellings of a mail is no
+ * less than the shortest pause, which is as long.
+ */
+const followedMs = 250
 
 /**
  * Starts a clock; the first measurement is made before this resolves.

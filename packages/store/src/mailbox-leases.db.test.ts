@@ -1,6 +1,6 @@
 /** Who looks after a mailbox: one worker at a time, another one when that is gone or the mailbox was changed. */
 import { createIdSource } from '@valija/core'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../../tests/support/database.ts'
 import { type Database, openDatabase } from './database.ts'
 import {
@@ -15,7 +15,7 @@ import {
   releaseMailbox,
   renewMailboxes,
 } from './mailbox-leases.ts'
-import { countMailboxes, findMailbox, updateMailbox } from './mailboxes.ts'
+import { countMailboxes, findMailbox, insertMailbox, updateMailbox } from './mailboxes.ts'
 
 const nextId = createIdSource(Date.now)
 const leaseMs = 30_000
@@ -145,6 +145,20 @@ test('one that is given back for at once is due at once, in whatever part of a m
   } finally {
     client.release()
   }
+})
+
+test('a new one is due at once, however wrong the clock of the machine that it was made by', async () => {
+  const id = nextId()
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 3_600_000 })
+  try {
+    await insertMailbox(database, {
+      ...{ id, tenantId: null, name: 'm', protocol: 'pop3', host: 'mail.test', port: 995, tls: 'implicit' },
+      ...{ username: 'u', password: Buffer.of(1), folder: null, doneFolder: null, state: 'enabled' },
+    })
+  } finally {
+    vi.useRealTimers()
+  }
+  expect((await claim()).map((held) => held.id)).toEqual([id])
 })
 
 test('mails that stay are remembered once, and forgotten when they are gone; what mails came to adds up', async () => {

@@ -2,8 +2,8 @@
 import { lowestUuidAt, type Uuid, uuidTimeMs } from '@valija/core'
 
 /**
- * How far two processes' readings of PostgreSQL's clock can be apart, with a margin: an attempt's id, made by a worker whose
- * clock has stood still (`DatabaseClock.saw` follows no farther than a second), may be older than its message's, made by an API process.
+ * How far two processes' readings of PostgreSQL's clock can be apart, with a margin: an event's id may be older than its
+ * message's, made by an API process, where its maker's clock has stood still or followed nothing (`DatabaseClock.saw`).
  */
 const clockSlackMs = 60_000
 

@@ -200,4 +200,30 @@ describe('its time', () => {
     )
     expect(rows).toEqual([{ stream: 'bulk' }])
   })
+
+  test('begins and ends any number of times in the same moment, beside a suspension', async () => {
+    const tenantId = await newTenant()
+    const count = 20
+    for (let n = 0; n < count; n += 1) {
+      await pause(tenantId)
+      await setSuspended(database, tenantId, true)
+      await setSuspended(database, tenantId, false)
+      await resume(tenantId)
+    }
+    const rows = await sql(
+      `SELECT stream, count(*)::int, bool_and(ended_at IS NOT NULL) AS "areOver" FROM valija.tenant_suspensions
+       WHERE tenant_id = $1 GROUP BY stream ORDER BY stream`,
+      [tenantId],
+    )
+    expect(rows).toEqual([
+      { stream: 'bulk', count, areOver: true },
+      { stream: null, count, areOver: true },
+    ])
+    const seconds = await sql<{ value: number }>(
+      `SELECT coalesce(data ->> 'paused_seconds', data ->> 'suspended_seconds')::int AS value FROM valija.events
+       WHERE tenant_id = $1 AND type = 'tenant.resumed'`,
+      [tenantId],
+    )
+    expect(Math.min(...seconds.map(({ value }) => value))).toBe(0)
+  })
 })

@@ -4,6 +4,7 @@
  */
 import type { Uuid } from '@valija/core'
 import type pg from 'pg'
+import { holdBeginSql } from './hold-begin.ts'
 import { eventExpressionsOf } from './new-events.ts'
 
 /** Why it is held, as the event and GET /tenants tell it. */
@@ -29,7 +30,7 @@ WITH changed AS (
   WHERE id = $1 AND bulk_paused_at IS NULL
   RETURNING id, bulk_paused_at
 ), begun AS (
-  INSERT INTO valija.tenant_suspensions (tenant_id, began_at, stream) SELECT id, bulk_paused_at, 'bulk' FROM changed
+  INSERT INTO valija.tenant_suspensions (tenant_id, began_at, stream) SELECT id, ${holdBeginSql('changed.id', 'bulk_paused_at')}, 'bulk' FROM changed
 ), readmitted AS (
   UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL
   WHERE d.recipient_id = ANY (ARRAY(
@@ -48,7 +49,7 @@ WITH changed AS (
   WHERE tenant_id = (SELECT id FROM changed) AND ended_at IS NULL AND stream = 'bulk'
   RETURNING tenant_id, ended_at - began_at AS held_for
 ), ${eventExpressionsOf(`SELECT tenant_id, 'tenant.resumed' AS type,
-    jsonb_build_object('stream', 'bulk', 'paused_seconds', floor(extract(epoch FROM held_for))) AS data FROM ended`)}
+    jsonb_build_object('stream', 'bulk', 'paused_seconds', greatest(0, floor(extract(epoch FROM held_for)))) AS data FROM ended`)}
 SELECT EXISTS (SELECT FROM changed) AS "isChanged", EXISTS (SELECT FROM outbox) AS "hasWebhooks"`
 
 /**

@@ -4,6 +4,7 @@
  */
 import type { Uuid } from '@valija/core'
 import { type Database, inTransaction } from './database.ts'
+import { holdBeginSql } from './hold-begin.ts'
 import { eventExpressionsOf } from './new-events.ts'
 
 /**
@@ -28,7 +29,7 @@ WITH changed AS (
   UPDATE valija.tenants SET suspended_at = clock_timestamp(), was_suspended = true WHERE id = $1 AND suspended_at IS NULL
   RETURNING id, suspended_at
 ), begun AS (
-  INSERT INTO valija.tenant_suspensions (tenant_id, began_at) SELECT id, suspended_at FROM changed
+  INSERT INTO valija.tenant_suspensions (tenant_id, began_at) SELECT id, ${holdBeginSql('changed.id', 'suspended_at')} FROM changed
 ), readmitted AS (
   UPDATE valija.deliveries AS d SET state = 'waiting', admitted_at = NULL
   WHERE d.recipient_id = ANY (ARRAY(
@@ -43,7 +44,7 @@ WITH changed AS (
   UPDATE valija.tenant_suspensions SET ended_at = clock_timestamp() WHERE tenant_id = (SELECT id FROM changed) AND ended_at IS NULL AND stream IS NULL
   RETURNING tenant_id, ended_at - began_at AS held_for
 ), ${eventExpressionsOf(`SELECT tenant_id, 'tenant.resumed' AS type,
-    jsonb_build_object('suspended_seconds', floor(extract(epoch FROM held_for))) AS data FROM ended`)}
+    jsonb_build_object('suspended_seconds', greatest(0, floor(extract(epoch FROM held_for)))) AS data FROM ended`)}
 SELECT EXISTS (SELECT FROM changed) AS "isChanged", EXISTS (SELECT FROM outbox) AS "hasWebhooks"`
 
 /** Done twice, it is done once, and told once. What was admitted waits again: no worker takes it any more. */

@@ -5,6 +5,7 @@ import type { AlarmLimits, SizeLimits, UsageLimits, Uuid } from '@valija/core'
 import type pg from 'pg'
 import { asEngine, asOperator, type Database } from './database.ts'
 import type { TenantModel } from './generated/prisma/models/Tenant.ts'
+import { holdBeginSql } from './hold-begin.ts'
 import type { NewStoredKey, Page } from './keys.ts'
 import type { BulkPause } from './pause-bulk.ts'
 import { answerWithin, longQueryTimeoutMs } from './watch-connection.ts'
@@ -258,7 +259,7 @@ async function closeTenant(
     `WITH changed AS (
        UPDATE valija.tenants SET suspended_at = clock_timestamp(), was_suspended = true WHERE id = $1 AND suspended_at IS NULL
        RETURNING id, suspended_at
-     ) INSERT INTO valija.tenant_suspensions (tenant_id, began_at) SELECT id, suspended_at FROM changed`,
+     ) INSERT INTO valija.tenant_suspensions (tenant_id, began_at) SELECT id, ${holdBeginSql('changed.id', 'suspended_at')} FROM changed`,
     [id],
   )
   return null

@@ -117,10 +117,10 @@ export async function startScriptedPeer(
   return peer
 }
 
-/** Ports below 32768 are never given to an outgoing connection, and those from 30000 on to nobody by tests/support/ports.ts. */
+/** Ports below 32768 are never given to an outgoing connection, and from 32000 on nobody else draws any of these. */
 async function listenBelowEphemeral(server: net.Server): Promise<number> {
   for (;;) {
-    const port = 30_000 + Math.floor(Math.random() * 2_700)
+    const port = 32_000 + Math.floor(Math.random() * 700)
     const isListening = await new Promise<boolean>((resolve) => {
       server
         .once('error', () => resolve(false))
