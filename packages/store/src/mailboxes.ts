@@ -90,14 +90,10 @@ export async function insertMailbox(
   const { tenantId, password } = mailbox
   return asOwner(database, tenantId, async (prisma) => {
     if ((await prisma.mailbox.count({ where: { tenantId } })) >= maxMailboxes) return 'full' as const
-    const data = { ...mailbox, password: new Uint8Array(password) }
-    const { id } = await prisma.mailbox.create({ data })
     // At once by PostgreSQL's clock: Prisma's default for the column is this machine's.
-    await prisma.$executeRawUnsafe(
-      `UPDATE valija.mailboxes SET next_look_at = ${dueNowSql} WHERE id = $1::uuid`,
-      id,
-    )
-    return toStoredMailbox(await prisma.mailbox.findUniqueOrThrow({ where: { id } }))
+    const [due] = await prisma.$queryRawUnsafe<{ at: Date }[]>(`SELECT ${dueNowSql} AS at`)
+    const data = { ...mailbox, password: new Uint8Array(password), nextLookAt: due!.at }
+    return toStoredMailbox(await prisma.mailbox.create({ data }))
   })
 }
 
