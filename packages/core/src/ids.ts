@@ -1,8 +1,8 @@
 /**
  * Identifiers: a lower-case prefix and the 32 hex digits of a UUIDv7 (RFC 9562 §5.7), e.g. `msg_0192…`.
  *
- * The time in an id is PostgreSQL's clock (DESIGN 4.11, 4.25), or up to a quarter of a second ahead of it (`DatabaseClock.tellMs`), because partitions are cut by id: a process asks its
- * `IdSource` for ids, and that source knows how far this machine's clock is from the database's.
+ * The time in an id is PostgreSQL's clock (DESIGN 4.11, 4.25), because partitions are cut by id, or up to a quarter of a second ahead of it
+ * (`DatabaseClock.tellMs`): a process asks its `IdSource` for ids, and that source knows how far this machine's clock is from the database's.
  * Inside the database an id is a bare `uuid`; the prefix exists only where programs and people see it.
  */
 import { randomFillSync } from 'node:crypto'

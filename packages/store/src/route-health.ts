@@ -212,10 +212,7 @@ UPDATE valija.recipients AS r SET next_attempt_at = released.due_at FROM release
   }
 }
 
-/**
- * Lets the next mail try the installation's own route, whose configuration may have changed since it was found wanting. The column
- * keeps milliseconds and rounds: what is not cut would be up to half of one ahead.
- */
+/** Lets the next mail try the installation's own route, whose configuration may have changed since it was found wanting. */
 export async function probeNow(engine: Pick<pg.Pool, 'query'>, route: string): Promise<void> {
   await engine.query(
     `UPDATE valija.route_health SET probe_at = least(probe_at, ${dueNowSql}) WHERE route = $1`,
